@@ -1,0 +1,2 @@
+//! helio
+fn main() {}

@@ -1,0 +1,26 @@
+//! Everything MQTT in Heliograph: what a person saved, how it is dialled, the session that follows, and
+//! what is kept of it. In: profiles, secrets and commands. Out: traces, messages and events. Knows neither
+//! the window nor the terminal.
+//!
+//! Read the modules in the order in which a message travels: [`endpoint`] and [`profile`], [`identity`],
+//! [`transport`], [`diagnosis`], [`session`], [`history`]; [`engine`] wires them.
+
+pub mod broker;
+pub mod diagnosis;
+pub mod endpoint;
+pub mod engine;
+pub mod error;
+pub mod failure;
+pub mod history;
+pub mod identity;
+pub mod library;
+pub mod message;
+pub mod profile;
+pub mod secret;
+pub mod session;
+pub mod topic;
+pub mod trace;
+pub mod transport;
+
+pub use engine::Engine;
+pub use error::Error;

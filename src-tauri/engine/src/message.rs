@@ -1,0 +1,160 @@
+//! A message as the engine sees it, whatever the protocol version. Bytes until the edge.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::profile::{Qos, UserProperty};
+
+/// Microseconds since the Unix epoch, UTC.
+pub type UnixMicros = i64;
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Direction {
+    /// From the broker.
+    In,
+    /// To the broker.
+    Out,
+}
+
+/// A message that was received or sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// When it was read from, or handed to, the wire.
+    pub time: UnixMicros,
+    /// Which way.
+    pub direction: Direction,
+    /// Topic name; aliases are resolved.
+    pub topic: String,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// Quality of service of this delivery.
+    pub qos: Qos,
+    /// RETAIN.
+    pub retain: bool,
+    /// DUP.
+    pub dup: bool,
+    /// MQTT 5 properties; empty for 3.1.1.
+    pub properties: MessageProperties,
+}
+
+/// Properties of a message (MQTT 5, 3.3.2.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct MessageProperties {
+    /// Payload Format Indicator: `true` says UTF-8, `false` unspecified bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub payload_format_utf8: Option<bool>,
+    /// Message Expiry Interval in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub message_expiry_s: Option<u32>,
+    /// Topic Alias as it stood on the wire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub topic_alias: Option<u16>,
+    /// Response Topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub response_topic: Option<String>,
+    /// Correlation Data, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub correlation_data_hex: Option<String>,
+    /// Content Type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub content_type: Option<String>,
+    /// Subscription Identifiers.
+    pub subscription_ids: Vec<u32>,
+    /// User properties, in order.
+    pub user_properties: Vec<UserProperty>,
+}
+
+impl MessageProperties {
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happened to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum EventKind {
+    /// Connected with a new session.
+    Connected,
+    /// Connected, and the broker resumed the session.
+    SessionResumed,
+    /// Disconnected as asked.
+    Disconnected,
+    /// The connection was lost.
+    Lost,
+    /// An attempt failed.
+    ConnectFailed,
+    /// A subscription was refused.
+    SubscribeRefused,
+    /// A publication was refused or lost.
+    PublishFailed,
+    /// Messages could not be kept; the text says how many.
+    Dropped,
+}
+
+/// Where a session puts what it received and sent. One a connection.
+pub trait MessageSink: Send + Sync + 'static {
+    /// Takes an item without waiting, or hands it back when there is no room.
+    ///
+    /// # Errors
+    /// The item itself: there is no room now.
+    fn try_accept(&self, item: Item) -> Result<(), Item>;
+
+    /// Waits until there may be room.
+    fn room(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Says that an item was given up, so that it is counted and shown.
+    fn dropped(&self, item: Item);
+}
+
+/// What goes into the stream of a connection, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A message.
+    Message(Message),
+    /// Something that happened.
+    Event {
+        /// When.
+        time: UnixMicros,
+        /// What.
+        kind: EventKind,
+        /// Facts in words.
+        text: String,
+    },
+}
+
+/// The wall clock in microseconds. Receive times come from [`Clock`], which never goes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    wall: UnixMicros,
+    started: std::time::Instant,
+}
+
+impl Clock {
+    /// Reads the wall clock once; every later time is that plus a monotonic distance.
+    pub fn start() -> Self {
+        let wall = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX));
+        Self { wall, started: std::time::Instant::now() }
+    }
+
+    /// Now.
+    pub fn now(&self) -> UnixMicros {
+        self.wall.saturating_add(i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
+}

@@ -1,0 +1,371 @@
+//! The record of one attempt to connect, stage by stage, for people and machines. In: facts, from the code
+//! that gathered them. Out: a serialisable trace, live while it grows. Never holds a secret.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::failure::Failure;
+use crate::identity::CertificateInfo;
+use crate::message::UnixMicros;
+use crate::profile::{MqttVersion, UserProperty};
+
+/// The stages, in the order in which they run. With a proxy, `proxy` comes after `tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Stage {
+    /// Certificates and keys.
+    Identity,
+    /// Name lookup.
+    Dns,
+    /// TCP.
+    Tcp,
+    /// Proxy.
+    Proxy,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    Websocket,
+    /// CONNECT and CONNACK.
+    Mqtt,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Outcome {
+    /// Under way.
+    Running,
+    /// Done.
+    Ok,
+    /// Failed.
+    Failed,
+    /// Not part of this attempt, or not reached.
+    Skipped,
+}
+
+/// One attempt to connect.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct Trace {
+    /// 1 for the first, more for reconnects.
+    pub attempt: u32,
+    /// The exact URL, without user name and password.
+    pub url: String,
+    /// When it began.
+    pub started_at: UnixMicros,
+    /// Stages so far, in order of start; skipped ones included once known.
+    pub stages: Vec<StageReport>,
+    /// Timestamped lines, finer than the stages.
+    pub log: Vec<LogLine>,
+    /// The end; `None` while it runs.
+    pub verdict: Option<Verdict>,
+}
+
+/// One stage of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct StageReport {
+    /// Which stage, and what it recorded: `{"stage":…,"detail":{…}}`.
+    #[serde(flatten)]
+    pub detail: StageDetail,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Microseconds from the start of the attempt.
+    pub start_micros: u64,
+    /// Its duration in microseconds.
+    pub micros: u64,
+}
+
+/// What a stage recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[serde(tag = "stage", content = "detail", rename_all = "snake_case")]
+#[ts(export)]
+#[allow(clippy::large_enum_variant, reason = "a handful a trace")]
+pub enum StageDetail {
+    /// Certificates and keys.
+    Identity(IdentityDetail),
+    /// Name lookup.
+    Dns(DnsDetail),
+    /// TCP.
+    Tcp(TcpDetail),
+    /// Proxy.
+    Proxy(ProxyDetail),
+    /// TLS.
+    Tls(TlsDetail),
+    /// WebSocket.
+    Websocket(WebsocketDetail),
+    /// MQTT.
+    Mqtt(MqttDetail),
+}
+
+impl StageDetail {
+    /// Which stage this is of.
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Identity(_) => Stage::Identity,
+            Self::Dns(_) => Stage::Dns,
+            Self::Tcp(_) => Stage::Tcp,
+            Self::Proxy(_) => Stage::Proxy,
+            Self::Tls(_) => Stage::Tls,
+            Self::Websocket(_) => Stage::Websocket,
+            Self::Mqtt(_) => Stage::Mqtt,
+        }
+    }
+}
+
+/// Per file: what was found in it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct IdentityDetail {
+    /// Every file that was read: client certificate, key, CA files.
+    pub files: Vec<IdentityFile>,
+    /// Whether the key belongs to the certificate; `None` without a client certificate.
+    pub key_matches: Option<bool>,
+    /// What deserves a look, in words: expired, wrong purpose, chain incomplete.
+    pub warnings: Vec<String>,
+}
+
+/// A certificate or key file.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct IdentityFile {
+    /// What it was given as: `certificate`, `key` or `ca`.
+    pub role: String,
+    /// Its path.
+    pub path: String,
+    /// `pem` or `der`.
+    pub format: String,
+    /// What was found in it, e.g. `2 certificates, 1 private key (PKCS#8)`.
+    pub found: String,
+    /// Its certificates.
+    pub certificates: Vec<CertificateInfo>,
+    /// Type of its private key, e.g. `ECDSA P-256`.
+    pub key_type: Option<String>,
+}
+
+/// Name lookup.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct DnsDetail {
+    /// The name asked for; empty when the host is an address.
+    pub name: String,
+    /// Addresses, in the order in which they are tried.
+    pub addresses: Vec<String>,
+    /// Who looked it up: `system`, `proxy`, or `none` when the host is an address.
+    pub resolver: String,
+}
+
+/// TCP.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct TcpDetail {
+    /// Every address with its result.
+    pub attempts: Vec<TcpAttempt>,
+    /// Our address.
+    pub local: Option<String>,
+    /// The peer's address.
+    pub remote: Option<String>,
+}
+
+/// One address.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct TcpAttempt {
+    /// Address and port.
+    pub address: String,
+    /// `connected`, or the failure in words, or `abandoned` when another one won.
+    pub result: String,
+    /// The operating system's error number.
+    pub errno: Option<i32>,
+    /// Microseconds from the start of the attempt.
+    pub start_micros: u64,
+    /// Its duration.
+    pub micros: u64,
+}
+
+/// Proxy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct ProxyDetail {
+    /// `http`, `https` or `socks5`; empty when none is set.
+    pub kind: String,
+    /// Host and port of the proxy.
+    pub address: String,
+    /// What it was asked to reach.
+    pub target: String,
+    /// Whether it asked for credentials.
+    pub asked_credentials: bool,
+    /// Whether we sent any.
+    pub sent_credentials: bool,
+    /// Its answer: a status line, or a SOCKS reply by name.
+    pub answer: Option<String>,
+}
+
+/// TLS.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct TlsDetail {
+    /// E.g. `TLS 1.3`.
+    pub version: Option<String>,
+    /// E.g. `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: Option<String>,
+    /// E.g. `X25519`.
+    pub key_exchange: Option<String>,
+    /// Names offered.
+    pub alpn_offered: Vec<String>,
+    /// Name chosen.
+    pub alpn_chosen: Option<String>,
+    /// The name asked for; `None` for an address.
+    pub sni: Option<String>,
+    /// The chain the server presented, leaf first.
+    pub server_chain: Vec<CertificateInfo>,
+    /// How it was trusted, in words, e.g. `system roots`, `CA file ca.pem`, `pinned`, `not verified`.
+    pub trust: String,
+    /// Whether it was accepted; `None` when it never came to that.
+    pub verified: Option<bool>,
+    /// Whether the server asked for a client certificate.
+    pub client_cert_asked: bool,
+    /// Which issuers it named.
+    pub client_cert_issuers: Vec<String>,
+    /// Which certificate was sent.
+    pub client_cert_sent: Option<CertificateInfo>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The alert the server sent, by name.
+    pub alert: Option<String>,
+}
+
+/// WebSocket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct WebsocketDetail {
+    /// E.g. `GET /mqtt HTTP/1.1`.
+    pub request: String,
+    /// Headers sent, secrets masked.
+    pub request_headers: Vec<HttpHeader>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// The status line's text.
+    pub reason: Option<String>,
+    /// Headers received.
+    pub response_headers: Vec<HttpHeader>,
+    /// The subprotocol chosen.
+    pub subprotocol: Option<String>,
+    /// The first 512 bytes of an unexpected body, as text with escapes.
+    pub body: Option<String>,
+}
+
+/// A header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct HttpHeader {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// CONNECT and CONNACK.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct MqttDetail {
+    /// Protocol version.
+    pub version: MqttVersion,
+    /// Client identifier sent.
+    pub client_id: String,
+    /// Clean Start or Clean Session.
+    pub clean_start: bool,
+    /// Keep alive sent, in seconds.
+    pub keep_alive_s: u16,
+    /// Whether a user name was sent.
+    pub username_sent: bool,
+    /// Whether a password was sent.
+    pub password_sent: bool,
+    /// Whether a will was sent.
+    pub will_sent: bool,
+    /// CONNACK; `None` when there was none.
+    pub connack: Option<Connack>,
+}
+
+/// CONNACK (MQTT 5, 3.2), 3.1.1 return codes mapped to the same names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct Connack {
+    /// Reason code (5) or return code (3.1.1).
+    pub code: u8,
+    /// By name, e.g. `Success`, `Not authorized`.
+    pub reason: String,
+    /// Session Present.
+    pub session_present: bool,
+    /// Session Expiry Interval in seconds.
+    pub session_expiry_s: Option<u32>,
+    /// Receive Maximum.
+    pub receive_maximum: Option<u16>,
+    /// Maximum QoS.
+    pub maximum_qos: Option<u8>,
+    /// Retain Available.
+    pub retain_available: Option<bool>,
+    /// Maximum Packet Size in bytes.
+    pub maximum_packet_size: Option<u32>,
+    /// Assigned Client Identifier.
+    pub assigned_client_id: Option<String>,
+    /// Topic Alias Maximum.
+    pub topic_alias_maximum: Option<u16>,
+    /// Reason String.
+    pub reason_string: Option<String>,
+    /// User properties.
+    pub user_properties: Vec<UserProperty>,
+    /// Wildcard Subscription Available.
+    pub wildcard_available: Option<bool>,
+    /// Subscription Identifiers Available.
+    pub subscription_ids_available: Option<bool>,
+    /// Shared Subscription Available.
+    pub shared_available: Option<bool>,
+    /// Server Keep Alive in seconds.
+    pub server_keep_alive_s: Option<u16>,
+    /// Response Information.
+    pub response_information: Option<String>,
+    /// Server Reference.
+    pub server_reference: Option<String>,
+    /// Authentication Method.
+    pub authentication_method: Option<String>,
+}
+
+/// A line of the trace's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct LogLine {
+    /// Microseconds from the start of the attempt.
+    pub micros: u64,
+    /// Its stage.
+    pub stage: Stage,
+    /// What happened.
+    pub text: String,
+}
+
+/// How the attempt ended. The flat object that `helio trace --json` prints last.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct Verdict {
+    /// Connected or failed.
+    pub outcome: VerdictOutcome,
+    /// The failure; `None` when connected.
+    pub failure: Option<Failure>,
+    /// The exact URL, without user name and password.
+    pub url: String,
+    /// The whole attempt in microseconds.
+    pub micros: u64,
+}
+
+/// How the attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum VerdictOutcome {
+    /// CONNACK said success.
+    Connected,
+    /// It did not come to that.
+    Failed,
+}

@@ -1,0 +1,1 @@
+//! `plan` then `dial`: stage by stage from a profile to a connected byte stream. (Written next.)
