@@ -15,6 +15,7 @@ pub mod history;
 pub mod identity;
 pub mod library;
 pub mod message;
+pub mod paths;
 pub mod profile;
 pub mod secret;
 pub mod session;
