@@ -1,12 +1,13 @@
 //! MQTT 3.1.1 over `rumqttc-v4-next`. See [`super::link`] for what the functions promise.
 
 use std::io;
+use std::pin::Pin;
 
 use rumqttc_v4::mqttbytes::Error as WireError;
 use rumqttc_v4::{
     AsyncClient, Broker, ConnectAuth, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
     NetworkOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishOptions, QoS,
-    SessionStore, SessionStoreFuture, SessionStoreKey, StateError, SubscribeReasonCode, Transport,
+    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeReasonCode, Transport,
 };
 
 use super::connect::{Connect, connack_v311};
@@ -166,6 +167,8 @@ fn broken(error: ConnectionError) -> Broken {
     }
 }
 
+type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
+
 /// Tells the library that it may resume a session which an earlier run of the application left at the broker,
 /// with nothing of ours in flight.
 #[derive(Debug)]
@@ -174,7 +177,7 @@ struct EarlierSession {
 }
 
 impl SessionStore for EarlierSession {
-    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, Option<PersistedSession>> {
+    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, Option<PersistedSession>> {
         Box::pin(std::future::ready(Ok(Some(PersistedSession {
             format_version: 1,
             client_id: self.client_id.clone(),
@@ -188,11 +191,11 @@ impl SessionStore for EarlierSession {
         }))))
     }
 
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> SessionStoreFuture<'a, ()> {
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Stored<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, ()> {
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

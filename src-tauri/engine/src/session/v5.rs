@@ -1,6 +1,7 @@
 //! MQTT 5 over `rumqttc-v5-next`. See [`super::link`] for what the functions promise.
 
 use std::io;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use rumqttc::mqttbytes::Error as WireError;
@@ -8,7 +9,7 @@ use rumqttc::{
     AsyncClient, Broker, ConnectAuth, ConnectProperties, ConnectionError, DisconnectProperties,
     DisconnectReasonCode, Event, EventLoop, IncomingPacketSizeLimit, LastWill, LastWillProperties,
     MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishOptions,
-    PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreFuture, SessionStoreKey, StateError,
+    PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, StateError,
     SubscribeFilterInput, SubscribeProperties, SubscribeReasonCode, Transport,
 };
 
@@ -92,7 +93,7 @@ pub(super) async fn next(
         Event::Incoming(Packet::ConnAck(connack)) => {
             Happening::Connack(connack_v5(connack.session_present, 0, connack.properties.as_ref()))
         }
-        Event::Incoming(Packet::PingResp(_)) => Happening::PingAnswered,
+        Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
         Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
         _ => Happening::Other,
     })
@@ -274,6 +275,8 @@ fn broken(error: ConnectionError) -> Broken {
     }
 }
 
+type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
+
 /// Tells the library that it may resume a session which an earlier run of the application left at the broker,
 /// with nothing of ours in flight.
 #[derive(Debug)]
@@ -282,7 +285,7 @@ struct EarlierSession {
 }
 
 impl SessionStore for EarlierSession {
-    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, Option<PersistedSession>> {
+    fn load<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, Option<PersistedSession>> {
         Box::pin(std::future::ready(Ok(Some(PersistedSession {
             format_version: 1,
             client_id: self.client_id.clone(),
@@ -297,11 +300,11 @@ impl SessionStore for EarlierSession {
         }))))
     }
 
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> SessionStoreFuture<'a, ()> {
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Stored<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> SessionStoreFuture<'a, ()> {
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
