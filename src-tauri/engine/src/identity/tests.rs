@@ -115,7 +115,7 @@ fn every_key_type_in_every_encoding() {
             for cert in
                 ["cert.pem", "cert.der", "text.pem", "crlf.pem", "utf16.pem", "indented.pem", "both.pem"]
             {
-                let identity = folder.load(cert, key).expect(&format!("{name} {cert} {key}"));
+                let identity = folder.load(cert, key).map_err(|e| (name, cert, key, e)).expect("identity");
                 assert_eq!(identity.leaf.key_type, name, "{cert} {key}");
                 assert_eq!(identity.leaf.common_name.as_deref(), Some("device-42"));
                 assert!(identity.unused.is_empty(), "{cert} {key}");
