@@ -170,13 +170,21 @@ pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
 
 /// What is in the files of a client certificate, for the editor.
 pub fn report_client(cert: &ClientCertificate) -> IdentityReport {
+    inspect_client(cert).0
+}
+
+/// The same, with the identity itself or whose fault it is that there is none.
+pub(crate) fn inspect_client(
+    cert: &ClientCertificate,
+) -> (IdentityReport, Result<ClientIdentity, (Role, IdentityError)>) {
     let read = ReadIdentity::of(cert);
     let mut report = IdentityReport {
         cert: read.cert.as_ref().map(ReadFile::report),
         key: read.key.as_ref().map(ReadFile::report),
         key_matches: None,
     };
-    match read.identity() {
+    let identity = read.identity();
+    match &identity {
         Ok(_) => report.key_matches = Some(true),
         Err((role, error)) => {
             if error.code == FailureCode::KeyMismatch {
@@ -187,11 +195,11 @@ pub fn report_client(cert: &ClientCertificate) -> IdentityReport {
                 Role::Key => report.key.as_mut().or(report.cert.as_mut()),
             };
             if let Some(file) = file {
-                file.error = Some(error.into());
+                file.error = Some(error.clone().into());
             }
         }
     }
-    report
+    (report, identity)
 }
 
 /// What is in one file of certificates, keys or both.
@@ -245,9 +253,11 @@ struct UsableKey {
 }
 
 /// Whose fault an error is.
-#[derive(Debug, Clone, Copy)]
-enum Role {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The certificate file's.
     Certificate,
+    /// The key file's.
     Key,
 }
 
