@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod diagnosis;
+pub mod draft;
 pub mod endpoint;
 pub mod engine;
 pub mod error;

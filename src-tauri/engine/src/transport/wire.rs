@@ -181,9 +181,10 @@ impl Tap {
 pub(crate) struct Tapped {
     inner: BoxedStream,
     tap: Tap,
-    stall: Option<Stall>,
+    outermost: Option<Stall>,
 }
 
+/// What only the outermost stream does.
 struct Stall {
     bound: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -191,30 +192,32 @@ struct Stall {
 
 impl Tapped {
     pub(crate) fn new(inner: BoxedStream, tap: Tap) -> Self {
-        Self { inner, tap, stall: None }
+        Self { inner, tap, outermost: None }
     }
 
-    /// Fails a write or flush that makes no progress for `bound` with `TimedOut`.
-    pub(crate) fn with_write_timeout(mut self, bound: Duration) -> Self {
-        self.stall = Some(Stall { bound, timer: None });
-        self
+    /// The stream that leaves this module: a write or flush that makes no progress for `bound` fails with
+    /// `TimedOut`.
+    pub(crate) fn outermost(inner: BoxedStream, tap: Tap, bound: Duration) -> Self {
+        Self { inner, tap, outermost: Some(Stall { bound, timer: None }) }
     }
 
     fn wrote<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Ok(value)) => {
-                if let Some(stall) = &mut self.stall {
+                if let Some(stall) = &mut self.outermost {
                     stall.timer = None;
                 }
                 Poll::Ready(Ok(value))
             }
             Poll::Ready(Err(error)) => {
                 self.tap.end(Ended::of(&error));
-                self.read_last_words(cx);
+                if self.outermost.is_some() {
+                    self.read_last_words(cx);
+                }
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
-                let Some(stall) = &mut self.stall else { return Poll::Pending };
+                let Some(stall) = &mut self.outermost else { return Poll::Pending };
                 let timer =
                     stall.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall.bound)));
                 std::task::ready!(timer.as_mut().poll(cx));
@@ -301,7 +304,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_without_progress_times_out() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let mut stream = Tapped::new(Box::new(ours), Tap::default()).with_write_timeout(WRITE_TIMEOUT);
+        let mut stream = Tapped::outermost(Box::new(ours), Tap::default(), WRITE_TIMEOUT);
         let began = tokio::time::Instant::now();
         let error = stream.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
