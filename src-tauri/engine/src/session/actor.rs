@@ -385,7 +385,8 @@ pub(super) async fn test(config: SessionConfig, observer: Arc<dyn Fn(Trace) + Se
     };
     if let Ok(connection) = session.attempt(&recorder, false).await {
         session.client.disconnect(0, true).await;
-        let _ = tokio::time::timeout(DRAIN, async { while session.driver.next(&|| 0).await.is_ok() {} }).await;
+        let _ =
+            tokio::time::timeout(DRAIN, async { while session.driver.next(&|| 0).await.is_ok() {} }).await;
         session.close(Some(connection.ends)).await;
     }
     recorder.snapshot()

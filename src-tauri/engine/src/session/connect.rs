@@ -136,10 +136,18 @@ impl Connect {
 impl Will {
     fn new(will: &crate::profile::Will) -> Result<Self, Failure> {
         topic::check_name(&will.topic).map_err(|error| {
-            invalid("settings.will.topic", &format!("The will's topic is not valid: {error}"), "MQTT 5, section 4.7")
+            invalid(
+                "settings.will.topic",
+                &format!("The will's topic is not valid: {error}"),
+                "MQTT 5, section 4.7",
+            )
         })?;
         let of_setting = |error: error::Error| {
-            invalid("settings.will", &format!("The will cannot be sent: {}", error.message), "It is part of CONNECT")
+            invalid(
+                "settings.will",
+                &format!("The will cannot be sent: {}", error.message),
+                "It is part of CONNECT",
+            )
         };
         let payload = payload_bytes(&will.payload).map_err(of_setting)?;
         if payload.len() > 65_535 {
@@ -265,7 +273,10 @@ fn check_text(field: &str, what: &str, text: &str) -> Result<(), Failure> {
 }
 
 fn invalid(field: &str, message: &str, cause: &str) -> Failure {
-    Failure::new(Stage::Mqtt, FailureCode::InvalidSettings, message).because(cause).fact("field", field).permanent()
+    Failure::new(Stage::Mqtt, FailureCode::InvalidSettings, message)
+        .because(cause)
+        .fact("field", field)
+        .permanent()
 }
 
 #[cfg(test)]
@@ -290,7 +301,14 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_a_connack() {
-        for bytes in [&b""[..], b"HTTP/1.1 400", &[0x20], &[0x20, 2], &[0x20, 0xff, 0xff, 0xff, 0xff, 1], &[0x20, 2, 0]] {
+        for bytes in [
+            &b""[..],
+            b"HTTP/1.1 400",
+            &[0x20],
+            &[0x20, 2],
+            &[0x20, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x20, 2, 0],
+        ] {
             assert!(read_connack(MqttVersion::V5, bytes).is_none(), "{bytes:?}");
         }
     }

@@ -160,7 +160,8 @@ impl SessionHandle {
         let reason = answer.code.map_or("Sent", diagnosis::reason_name).to_owned();
         match answer.code {
             Some(code) if code >= 0x80 => {
-                let words = answer.reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                let words =
+                    answer.reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
                 let text = format!("The broker refused {topic}: {reason} (0x{code:02x}){words}");
                 shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
             }

@@ -49,7 +49,10 @@ impl Properties {
         let correlation_data = given.correlation_data.as_ref().map(payload_bytes).transpose()?;
         if let Some(response_topic) = &given.response_topic {
             topic::check_name(response_topic).map_err(|error| {
-                Error::invalid("properties.response_topic", format!("The response topic is not valid: {error}"))
+                Error::invalid(
+                    "properties.response_topic",
+                    format!("The response topic is not valid: {error}"),
+                )
             })?;
         }
         let lengths = [
@@ -57,7 +60,9 @@ impl Properties {
             ("properties.correlation_data", correlation_data.as_ref().map_or(0, Bytes::len)),
         ];
         let pairs = given.user_properties.iter().flat_map(|p| [p.name.len(), p.value.len()]);
-        for (field, length) in lengths.into_iter().chain(pairs.map(|length| ("properties.user_properties", length))) {
+        for (field, length) in
+            lengths.into_iter().chain(pairs.map(|length| ("properties.user_properties", length)))
+        {
             if length > 65_535 {
                 return Err(Error::invalid(field, "It is longer than 65,535 bytes, which MQTT cannot send"));
             }
@@ -123,16 +128,17 @@ impl Outbound {
 
     /// How it stands in the stream.
     pub(super) fn message(&self, time: UnixMicros) -> Message {
-        let properties = self.properties.as_ref().map_or_else(MessageProperties::default, |p| MessageProperties {
-            payload_format_utf8: p.payload_format_utf8,
-            message_expiry_s: p.message_expiry_s,
-            topic_alias: p.topic_alias,
-            response_topic: p.response_topic.clone(),
-            correlation_data_hex: p.correlation_data.as_ref().map(hex::encode),
-            content_type: p.content_type.clone(),
-            subscription_ids: Vec::new(),
-            user_properties: p.user_properties.clone(),
-        });
+        let properties =
+            self.properties.as_ref().map_or_else(MessageProperties::default, |p| MessageProperties {
+                payload_format_utf8: p.payload_format_utf8,
+                message_expiry_s: p.message_expiry_s,
+                topic_alias: p.topic_alias,
+                response_topic: p.response_topic.clone(),
+                correlation_data_hex: p.correlation_data.as_ref().map(hex::encode),
+                content_type: p.content_type.clone(),
+                subscription_ids: Vec::new(),
+                user_properties: p.user_properties.clone(),
+            });
         Message {
             time,
             direction: Direction::Out,
@@ -169,8 +175,9 @@ pub(super) fn check_size(bytes: usize, connack: &Connack) -> Result<()> {
 /// `invalid_input` naming the field, or `limit_exceeded` naming the broker's limit.
 pub(super) fn check_subscription(subscription: &Subscription, connack: Option<&Connack>) -> Result<()> {
     let filter = &subscription.filter;
-    topic::check_filter(filter)
-        .map_err(|error| Error::invalid("filter", format!("The topic filter {filter} is not valid: {error}")))?;
+    topic::check_filter(filter).map_err(|error| {
+        Error::invalid("filter", format!("The topic filter {filter} is not valid: {error}"))
+    })?;
     if subscription.retain_handling > 2 {
         return Err(Error::invalid("retain_handling", "Retain Handling is 0, 1 or 2"));
     }
@@ -183,7 +190,11 @@ pub(super) fn check_subscription(subscription: &Subscription, connack: Option<&C
         return Err(limit("shared_available", 0, "The broker does not offer shared subscriptions".into()));
     }
     if filter.contains(['+', '#']) && connack.wildcard_available == Some(false) {
-        return Err(limit("wildcard_available", 0, "The broker does not offer wildcard subscriptions".into()));
+        return Err(limit(
+            "wildcard_available",
+            0,
+            "The broker does not offer wildcard subscriptions".into(),
+        ));
     }
     Ok(())
 }
@@ -227,7 +238,10 @@ mod tests {
         assert_eq!(named(check_size(11, &connack)), exceeded("maximum_packet_size"));
         assert_eq!(named(check_size(300_000_000, &Connack::default())), exceeded("remaining_length"));
         let subscribe = |filter: &str| {
-            check_subscription(&Subscription { filter: filter.into(), ..Subscription::default() }, Some(&connack))
+            check_subscription(
+                &Subscription { filter: filter.into(), ..Subscription::default() },
+                Some(&connack),
+            )
         };
         assert_eq!(named(subscribe("$share/a/b")), exceeded("shared_available"));
         assert_eq!(named(subscribe("a/+")), exceeded("wildcard_available"));

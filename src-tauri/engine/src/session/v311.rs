@@ -87,7 +87,8 @@ pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<
 }
 
 pub(super) fn publish_size(outbound: &Outbound) -> usize {
-    let mut packet = Publish::from_bytes(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone());
+    let mut packet =
+        Publish::from_bytes(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone());
     packet.pkid = 1;
     packet.size()
 }

@@ -126,7 +126,8 @@ pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<
 
 pub(super) fn publish_size(outbound: &Outbound) -> usize {
     let properties = outbound.properties.as_ref().map(publish_properties);
-    let mut packet = Publish::new(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone(), properties);
+    let mut packet =
+        Publish::new(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone(), properties);
     packet.pkid = 1;
     packet.size()
 }
