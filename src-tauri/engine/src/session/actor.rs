@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, random};
-use super::connect::{Connect, read_connack};
+use super::connect::{Connect, read_connack, read_server_reference};
 use super::line::{Ends, Slot};
 use super::link::{self, Broken, Client, Driver, Happening};
 use super::shared::{Online, Patience, Shared};
@@ -223,7 +223,7 @@ impl Actor {
                 return Served::Ended(matches!(end, Polled::Disconnected).then_some(ends));
             }
         };
-        let failure = diagnosis::lost(&session.plan, &wire, loss(broken));
+        let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
         if !session.resumes() {
             session.driver.forget_session();
         }
@@ -424,14 +424,15 @@ fn say_goodbye(shared: &Arc<Shared>, client: &Client, code: u8) {
     });
 }
 
-fn loss(broken: Broken) -> LossReason {
+fn loss(broken: Broken, ends: &Ends) -> LossReason {
     match broken {
         Broken::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => LossReason::WriteTimeout,
         Broken::Io(error) => LossReason::Io(error),
         Broken::Malformed(text) => LossReason::Malformed(text),
         Broken::KeepAlive => LossReason::KeepAlive,
         Broken::Disconnected { code, reason_string } => {
-            LossReason::ServerDisconnect { code, reason_string, server_reference: None }
+            let server_reference = read_server_reference(&ends.last_words());
+            LossReason::ServerDisconnect { code, reason_string, server_reference }
         }
         Broken::Closed | Broken::Refused | Broken::Done => LossReason::Closed,
     }

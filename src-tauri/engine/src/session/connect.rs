@@ -190,6 +190,14 @@ pub(super) fn read_connack(version: MqttVersion, bytes: &[u8]) -> Option<Connack
     })
 }
 
+/// The Server Reference of a DISCONNECT (MQTT 5, 3.14.2.2.5), which the library leaves out.
+pub(super) fn read_server_reference(bytes: &[u8]) -> Option<String> {
+    match rumqttc::Packet::read(&mut bytes::BytesMut::from(bytes), None) {
+        Ok(rumqttc::Packet::Disconnect(disconnect)) => disconnect.properties?.server_reference,
+        _ => None,
+    }
+}
+
 /// A CONNACK of MQTT 5.
 pub(super) fn connack_v5(
     session_present: bool,

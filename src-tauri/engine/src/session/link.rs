@@ -17,10 +17,6 @@ pub(super) const REQUESTS: usize = 256;
 pub(super) const INFLIGHT: u16 = 1000;
 /// How many requests the library writes between two flushes.
 pub(super) const WRITE_BATCH: usize = 100;
-/// Packets read between two looks at what they brought. The library throws away what it has read in a batch
-/// that ends with the connection, so a batch is one packet.
-pub(super) const READ_BATCH: usize = 1;
-
 /// The requests' side.
 #[derive(Clone)]
 pub(super) enum Client {
