@@ -84,6 +84,26 @@ async fn messages_go_round_at_every_qos() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_runs_over_websocket_too() {
+    // It does not start with a WebSocket listener alone, nor with one on an address.
+    let port = free_port();
+    let broker = Mosquitto::start(&format!("listener {port}\nprotocol websockets")).await;
+    for version in VERSIONS {
+        let mut config = broker.config(version, "web");
+        config.profile.endpoint = endpoint(&format!("ws://127.0.0.1:{port}/mqtt"));
+        config.profile.settings.subscriptions = vec![subscription("w", Qos::ExactlyOnce)];
+        let mut client = Client::connected(config).await;
+        client.granted("w").await;
+        let body = Bytes::from(vec![b'w'; 200_000]);
+        let publication = Publication { payload: body.clone(), ..publication("w", "", Qos::ExactlyOnce) };
+        client.handle.publish(publication).await.expect("published");
+        assert_eq!(client.message().await.payload, body);
+        client.handle.disconnect(0).await;
+        assert_eq!(client.last_phase().await, Phase::Idle);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn properties_and_subscription_options_of_mqtt_5_arrive() {
     let broker = Mosquitto::start("").await;
     let mut config = broker.config(MqttVersion::V5, "props");
@@ -375,6 +395,7 @@ async fn keep_alive_goes_on_under_a_flood() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (pings, mut pinged) = mpsc::unbounded_channel();
+        let (answers, mut unanswered) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.expect("a client");
             let (mut read, mut write) = stream.into_split();
@@ -390,19 +411,29 @@ async fn keep_alive_goes_on_under_a_flood() {
                     b"\x30\x04\x00\x01fx"
                 };
                 let flood = message.repeat(10_000);
-                while write.write_all(&flood).await.is_ok() {}
+                while write.write_all(&flood).await.is_ok() {
+                    if unanswered.try_recv().is_ok() {
+                        let _ = write.write_all(&[0xd0, 0]).await;
+                    }
+                }
             });
             while let Ok(count @ 1..) = read.read(&mut seen).await {
                 for _ in seen[..count].chunks(2).filter(|packet| packet[0] == 0xc0) {
-                    let _ = pings.send(());
+                    let _ = (pings.send(()), answers.send(()));
                 }
             }
         });
         let mut config = config_at(port, version);
-        config.profile.settings.session.keep_alive_s = 1;
+        config.profile.settings.session.keep_alive_s = 2;
         let sink = Collector::counting();
         let client = Client::start_with(config, sink.clone());
-        timeout(BOUND, pinged.recv()).await.expect("in time").expect("a ping in the flood");
+        // A broker gives up after one and a half times the keep alive (3.1.2.10).
+        for _ in 0..2 {
+            timeout(Duration::from_secs(3), pinged.recv())
+                .await
+                .expect("in time")
+                .expect("a ping in the flood");
+        }
         assert!(sink.count.load(Ordering::Relaxed) > 1000);
         client.handle.abort();
         client.handle.ended().await;
@@ -715,7 +746,7 @@ impl Client {
             match client.phase().await {
                 Phase::Connecting { .. } => {}
                 Phase::Connected { .. } => return client,
-                other => panic!("not connected: {other:?}"),
+                other => unreachable!("not connected: {other:?}"),
             }
         }
     }
@@ -1061,8 +1092,7 @@ impl Relay {
 }
 
 fn config_at(port: u16, version: MqttVersion) -> SessionConfig {
-    let endpoint =
-        Endpoint::parse_url(&format!("mqtt://127.0.0.1:{port}"), Scheme::Mqtt).expect("a URL").endpoint;
+    let endpoint = endpoint(&format!("mqtt://127.0.0.1:{port}"));
     let mut settings = Settings::default();
     settings.session.version = version;
     SessionConfig {
@@ -1070,6 +1100,10 @@ fn config_at(port: u16, version: MqttVersion) -> SessionConfig {
         secrets: Secrets::default(),
         keep_trying: false,
     }
+}
+
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint::parse_url(url, Scheme::Mqtt).expect("a URL").endpoint
 }
 
 fn free_port() -> u16 {

@@ -2,6 +2,7 @@
 //! own bounded channel. Out: phases, traces, messages. It never waits for anything that waits for the library.
 #![allow(clippy::result_large_err, reason = "one an attempt, and the caller wants all of it")]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A connection that lasted this long ends a series of retries; a shorter one goes on with it, so that two
 /// clients with one client id do not chase each other at full speed.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// How many PINGREQ without an answer are remembered; data that comes in stands for answers.
+const UNANSWERED: usize = 8;
 
 /// What handles ask of the task.
 pub(super) enum Command {
@@ -218,9 +222,10 @@ impl Actor {
         let broken = match end {
             Polled::Broken(broken) => broken,
             Polled::Aborted | Polled::Disconnected => {
-                let text = "As asked".to_owned();
-                shared.keep_event(EventKind::Disconnected, text, &mut patience).await;
-                return Served::Ended(matches!(end, Polled::Disconnected).then_some(ends));
+                let polite = matches!(end, Polled::Disconnected);
+                let text = if polite { "With DISCONNECT" } else { "Without DISCONNECT" };
+                shared.keep_event(EventKind::Disconnected, text.to_owned(), &mut patience).await;
+                return Served::Ended(polite.then_some(ends));
             }
         };
         let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
@@ -238,7 +243,7 @@ impl Actor {
         let shared = self.shared.clone();
         let clock = shared.clock;
         let now = move || clock.now();
-        let mut pinged = None;
+        let mut pinged = VecDeque::new();
         let mut disconnecting = false;
         loop {
             let happening = {
@@ -268,9 +273,12 @@ impl Actor {
                 Err(_) if disconnecting => return Polled::Disconnected,
                 Err(broken) => return Polled::Broken(broken),
                 Ok(Happening::Message(message)) => shared.keep_message(message, patience).await,
-                Ok(Happening::PingSent) => pinged = Some(Instant::now()),
+                Ok(Happening::PingSent) => {
+                    pinged.truncate(UNANSWERED);
+                    pinged.push_back(Instant::now());
+                }
                 Ok(Happening::PingAnswered) => {
-                    if let Some(pinged) = pinged.take() {
+                    if let Some(pinged) = pinged.pop_front() {
                         let micros = u64::try_from(pinged.elapsed().as_micros()).unwrap_or(u64::MAX);
                         (shared.events)(SessionEvent::RoundTrip { micros });
                     }

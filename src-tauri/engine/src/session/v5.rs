@@ -88,7 +88,10 @@ pub(super) async fn next(
     now: &(dyn Fn() -> UnixMicros + Sync),
 ) -> Result<Happening, Broken> {
     Ok(match driver.poll().await.map_err(broken)? {
-        Event::Incoming(Packet::Publish(publish)) => Happening::Message(message(publish, now())),
+        Event::Incoming(Packet::Publish(publish)) => {
+            forgive_ping(driver);
+            Happening::Message(message(publish, now()))
+        }
         Event::Incoming(Packet::ConnAck(connack)) => {
             Happening::Connack(connack_v5(connack.session_present, 0, connack.properties.as_ref()))
         }
@@ -96,6 +99,14 @@ pub(super) async fn next(
         Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
         _ => Happening::Other,
     })
+}
+
+/// Whoever sends data is alive. The PINGRESP may stand behind a lot of it, and the library would call that a
+/// dead connection when the next PINGREQ is due.
+fn forgive_ping(driver: &mut EventLoop) {
+    if driver.state.await_pingresp() && driver.state.handle_incoming_packet(Packet::PingResp).is_ok() {
+        driver.state.events.pop_back();
+    }
 }
 
 pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<Answer, Lost> {
