@@ -88,13 +88,14 @@ async fn a_session_runs_over_websocket_too() {
     // It does not start with a WebSocket listener alone, nor with one on an address.
     let port = free_port();
     let broker = Mosquitto::start(&format!("listener {port}\nprotocol websockets")).await;
+    listening(port).await;
     for version in VERSIONS {
         let mut config = broker.config(version, "web");
         config.profile.endpoint = endpoint(&format!("ws://127.0.0.1:{port}/mqtt"));
         config.profile.settings.subscriptions = vec![subscription("w", Qos::ExactlyOnce)];
         let mut client = Client::connected(config).await;
         client.granted("w").await;
-        let body = Bytes::from(vec![b'w'; 200_000]);
+        let body = Bytes::from(vec![b'w'; 10_000]);
         let publication = Publication { payload: body.clone(), ..publication("w", "", Qos::ExactlyOnce) };
         client.handle.publish(publication).await.expect("published");
         assert_eq!(client.message().await.payload, body);
@@ -976,13 +977,7 @@ impl Mosquitto {
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("mosquitto"));
-        timeout(BOUND, async {
-            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .expect("mosquitto listens");
+        listening(self.port).await;
     }
 
     fn stop(&mut self) {
@@ -1104,6 +1099,15 @@ fn config_at(port: u16, version: MqttVersion) -> SessionConfig {
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint::parse_url(url, Scheme::Mqtt).expect("a URL").endpoint
+}
+
+async fn listening(port: u16) {
+    let connected = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(BOUND, connected).await.expect("a server listens");
 }
 
 fn free_port() -> u16 {
