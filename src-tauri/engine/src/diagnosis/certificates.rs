@@ -144,7 +144,7 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
         )
         .fact("trusted_ca_files", facts.own_roots.iter().map(|name| name_words(name)).collect::<Vec<_>>())
         .fix("Choose the CA certificate of that authority", trust(with_ca)))),
-        _ if leaf.is_some_and(|leaf| !allows(leaf, "serverAuth")) => {
+        _ if leaf.is_some_and(|leaf| !leaf.allows("serverAuth")) => {
             wrong_purpose(new, &at, subject, pin, insecure)
         }
         other => insecure(pin(new(
@@ -166,7 +166,9 @@ fn wrong_purpose(
     insecure(pin(new(
         FailureCode::ServerCertWrongPurpose,
         format!("The certificate of {at} is not meant for servers"),
-        format!("The extended key usages of `{subject}` do not include serverAuth; likely a client's certificate was installed on the server."),
+        format!(
+            "The extended key usages of `{subject}` do not include serverAuth; likely a client's certificate was installed on the server."
+        ),
     )))
 }
 
@@ -208,7 +210,7 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
         (Sign::Alert(alert), Some(leaf)) => match alert {
             AlertDescription::UnknownCA => unknown_or_incomplete(facts),
             AlertDescription::CertificateExpired => FailureCode::ClientCertExpired,
-            AlertDescription::UnsupportedCertificate if !allows(leaf, "clientAuth") => {
+            AlertDescription::UnsupportedCertificate if !leaf.allows("clientAuth") => {
                 FailureCode::ClientCertWrongPurpose
             }
             AlertDescription::CertificateRevoked => FailureCode::ClientCertRejected,
@@ -244,13 +246,17 @@ fn describe_client(
     let issuer = leaf.map_or("", |leaf| leaf.issuer.as_str());
     let how = match sign {
         Sign::Alert(alert) => format!("It said so with the TLS alert {}.", alert_name(alert)),
-        Sign::Closed => "It asked for one in TLS and then closed the connection without saying why.".to_owned(),
+        Sign::Closed => {
+            "It asked for one in TLS and then closed the connection without saying why.".to_owned()
+        }
         Sign::BadRequest => "It asked for one in TLS and then answered the request with HTTP 400.".to_owned(),
     };
     let (message, cause) = match code {
         C::ClientCertRequired if plan.identity.is_some() => (
             format!("{at} wants a client certificate, and could not use the one that is set"),
-            format!("The server accepts none of the signature algorithms that its key is capable of, so nothing was sent. {how}"),
+            format!(
+                "The server accepts none of the signature algorithms that its key is capable of, so nothing was sent. {how}"
+            ),
         ),
         C::ClientCertRequired => {
             (format!("{at} wants a client certificate, and none is set"), format!("None was sent. {how}"))
@@ -261,11 +267,16 @@ fn describe_client(
         ),
         C::ClientCertChainIncomplete => (
             format!("{at} cannot follow the client certificate `{subject}` to an authority that it trusts"),
-            format!("`{issuer}` issued it and looks like an intermediate, whose certificate was not sent along; or the server does not trust that authority. {how}"),
+            format!(
+                "`{issuer}` issued it and looks like an intermediate, whose certificate was not sent along; or the server does not trust that authority. {how}"
+            ),
         ),
         C::ClientCertExpired => (
             format!("{at} refused the client certificate `{subject}`, which is out of date"),
-            format!("It was valid until {}. {how}", leaf.map_or_else(String::new, |leaf| day(leaf.not_after))),
+            format!(
+                "It was valid until {}. {how}",
+                leaf.map_or_else(String::new, |leaf| day(leaf.not_after))
+            ),
         ),
         C::ClientCertWrongPurpose => (
             format!("{at} refused the client certificate `{subject}`, which is not meant for clients"),
@@ -273,7 +284,9 @@ fn describe_client(
         ),
         _ => (
             format!("{at} refused the client certificate `{subject}`"),
-            format!("It is in date, and nothing in it says why: the server may have revoked it, or not know its subject. {how}"),
+            format!(
+                "It is in date, and nothing in it says why: the server may have revoked it, or not know its subject. {how}"
+            ),
         ),
     };
     let mut failure = Failure::new(Stage::Tls, code, message)
@@ -297,7 +310,9 @@ fn describe_client(
     }
     let label = match code {
         C::ClientCertRequired => "Choose a client certificate and its key",
-        C::ClientCertChainIncomplete => "Choose a certificate file that also holds the intermediate certificate",
+        C::ClientCertChainIncomplete => {
+            "Choose a certificate file that also holds the intermediate certificate"
+        }
         C::ClientCertExpired => "Choose a client certificate that is in date",
         C::ClientCertWrongPurpose => "Choose a certificate that is meant for clients",
         _ => "Choose another client certificate and key",
@@ -311,10 +326,11 @@ fn judge_ours(leaf: &CertificateInfo, facts: &TlsFacts) -> Option<FailureCode> {
     if leaf.not_after < now {
         return Some(FailureCode::ClientCertExpired);
     }
-    if !allows(leaf, "clientAuth") {
+    if !leaf.allows("clientAuth") {
         return Some(FailureCode::ClientCertWrongPurpose);
     }
-    let named = facts.sent.iter().filter_map(|der| issuer_hints(der)).any(|h| facts.issuers.contains(&h.issuer));
+    let named =
+        facts.sent.iter().filter_map(|der| issuer_hints(der)).any(|h| facts.issuers.contains(&h.issuer));
     (!facts.issuers.is_empty() && !named).then(|| unknown_or_incomplete(facts))
 }
 
@@ -323,21 +339,6 @@ fn unknown_or_incomplete(facts: &TlsFacts) -> FailureCode {
         true => FailureCode::ClientCertChainIncomplete,
         false => FailureCode::ClientCertUnknownCa,
     }
-}
-
-/// Whether the certificate may be used so. Without extended key usages anything goes (RFC 5280, 4.2.1.12).
-fn allows(certificate: &CertificateInfo, usage: &str) -> bool {
-    const EXTENDED: [&str; 7] = [
-        "serverAuth",
-        "clientAuth",
-        "codeSigning",
-        "emailProtection",
-        "timeStamping",
-        "OCSPSigning",
-        "anyExtendedKeyUsage",
-    ];
-    let has = |name: &str| certificate.usages.iter().any(|usage| usage.eq_ignore_ascii_case(name));
-    has(usage) || has("anyExtendedKeyUsage") || !EXTENDED.iter().any(|name| has(name))
 }
 
 /// Whether a chain likely ends below an intermediate that was left out, rather than at an authority nobody

@@ -17,7 +17,7 @@ pub(crate) use websocket::websocket;
 
 use crate::endpoint::Scheme;
 use crate::failure::{Failure, FailureCode, FixAction};
-use crate::profile::{TrustMode, Trust};
+use crate::profile::{Trust, TrustMode};
 use crate::trace::Stage;
 use crate::transport::{Ended, Plan};
 
@@ -37,6 +37,9 @@ pub(crate) fn internal(stage: Stage) -> Failure {
 pub(crate) fn alert_name(alert: AlertDescription) -> String {
     if let AlertDescription::Unknown(number) = alert {
         return format!("unknown_alert_{number}");
+    }
+    if alert == AlertDescription::UnrecognisedName {
+        return "unrecognized_name".to_owned();
     }
     let camel = format!("{alert:?}");
     let letters: Vec<char> = camel.chars().collect();
@@ -70,7 +73,7 @@ fn recognise(bytes: &[u8]) -> Option<Peer> {
         _ if bytes.starts_with(b"SSH-") => Some(Peer::Ssh),
         _ if bytes.starts_with(b"220 ") || bytes.starts_with(b"220-") => Some(Peer::Smtp),
         // CONNACK: its acknowledge flags have one bit (MQTT 5, 3.2.2.1).
-        [0x20, 2.., 0 | 1, ..] => Some(Peer::Mqtt),
+        [0x20, 2..=255, 0 | 1, ..] => Some(Peer::Mqtt),
         // DISCONNECT from a broker that was not greeted with CONNECT.
         [0xe0, 0..=2, ..] if bytes.len() <= 4 => Some(Peer::Mqtt),
         _ => None,
@@ -83,7 +86,9 @@ fn with_bytes(failure: Failure, bytes: &[u8]) -> Failure {
         return failure;
     }
     let shown = &bytes[..bytes.len().min(64)];
-    failure.fact("first_bytes_hex", hex::encode(shown)).fact("first_bytes_text", shown.escape_ascii().to_string())
+    failure
+        .fact("first_bytes_hex", hex::encode(shown))
+        .fact("first_bytes_text", shown.escape_ascii().to_string())
 }
 
 /// The end of a stream as facts.

@@ -6,7 +6,8 @@ use rustls::{AlertDescription, Error as TlsError};
 
 use super::certificates::{self, Sign};
 use super::{
-    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes, with_end,
+    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes,
+    with_end,
 };
 use crate::endpoint::Scheme;
 use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
@@ -210,7 +211,9 @@ fn told_by_wire(plan: &Plan, wire: &Wire, error: Option<&io::Error>) -> Option<F
             1002 | 1003 | 1007 => "Its close frame says that it did not understand what was sent.",
             1008 => "Its close frame speaks of a policy: the broker does not want this client.",
             1009 => "Its close frame says that a message was too large.",
-            1000 | 1001 | 1012 => "Its close frame gives no fault: the server is going away, or ended the session.",
+            1000 | 1001 | 1012 => {
+                "Its close frame gives no fault: the server is going away, or ended the session."
+            }
             _ => "It sent a close frame instead of an MQTT packet.",
         })
         .fact("close_status", status)
@@ -231,11 +234,13 @@ fn late_alert(wire: &Wire, error: Option<&io::Error>) -> Option<AlertDescription
 fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
     let at = plan.address();
     let endpoint = plan.endpoint();
-    let new = |code, message: String, cause: &str| Failure::new(STAGE, code, message).because(cause).permanent();
+    let new =
+        |code, message: String, cause: &str| Failure::new(STAGE, code, message).because(cause).permanent();
     Some(match peer {
         Peer::Mqtt => return None,
         Peer::Http => {
-            let cause = "It answered CONNECT with an HTTP response: a web server, perhaps with MQTT over WebSocket.";
+            let cause =
+                "It answered CONNECT with an HTTP response: a web server, perhaps with MQTT over WebSocket.";
             let failure = new(FailureCode::PeerSpeaksHttp, format!("{at} speaks HTTP, not MQTT"), cause);
             let failure = match endpoint.websocket() {
                 true => failure,
@@ -335,28 +340,29 @@ fn closed(plan: &Plan, wire: &Wire, end: &Ended) -> Failure {
         }
     };
     let failure = with_end(
-        Failure::new(STAGE, FailureCode::ClosedBeforeConnack, format!("{at} {how} before it answered CONNECT"))
-            .because(cause),
+        Failure::new(
+            STAGE,
+            FailureCode::ClosedBeforeConnack,
+            format!("{at} {how} before it answered CONNECT"),
+        )
+        .because(cause),
         Some(end),
     );
     let failure = match (endpoint.websocket(), endpoint.tls()) {
-        (false, false) => {
-            switch_transport(switch_transport(failure, plan, Scheme::Mqtts), plan, Scheme::Ws)
-        }
+        (false, false) => switch_transport(switch_transport(failure, plan, Scheme::Mqtts), plan, Scheme::Ws),
         (false, true) => switch_transport(failure, plan, Scheme::Wss),
         (true, _) => failure,
     };
-    let failure = probe(failure, plan).fix(
-        "Set user name and password",
-        FixAction::SetCredentials { target: CredentialTarget::Broker },
-    );
+    let failure = probe(failure, plan)
+        .fix("Set user name and password", FixAction::SetCredentials { target: CredentialTarget::Broker });
     retry(other_version(failure, plan))
 }
 
 fn connack_timeout(plan: &Plan, bytes: &[u8]) -> Failure {
     let at = plan.address();
     let endpoint = plan.endpoint();
-    let failure = Failure::new(STAGE, FailureCode::ConnackTimeout, format!("{at} did not answer CONNECT in time"));
+    let failure =
+        Failure::new(STAGE, FailureCode::ConnackTimeout, format!("{at} did not answer CONNECT in time"));
     let failure = match bytes.is_empty() {
         true => failure.because(
             "The connection stands, but nothing came back. Likeliest something else than an MQTT broker listens \
@@ -374,8 +380,12 @@ fn connack_timeout(plan: &Plan, bytes: &[u8]) -> Failure {
 
 fn write_timeout(plan: &Plan) -> Failure {
     retry(
-        Failure::new(STAGE, FailureCode::WriteTimeout, format!("{} stopped taking what was sent", plan.address()))
-            .because("Nothing could be written for 20 seconds: the network is gone, or the broker hangs."),
+        Failure::new(
+            STAGE,
+            FailureCode::WriteTimeout,
+            format!("{} stopped taking what was sent", plan.address()),
+        )
+        .because("Nothing could be written for 20 seconds: the network is gone, or the broker hangs."),
     )
 }
 
@@ -423,21 +433,27 @@ fn refused(plan: &Plan, connack: &Connack) -> Failure {
             "Likeliest user name and password are missing or wrong: MQTT 3.1.1 brokers answer so for both. Or they \
              are right, and the user, certificate or client identifier has no permission.",
         ),
-        C::ServerUnavailable => (
-            format!("The broker at {at} is not available now"),
-            "It answers, but says that it cannot serve.",
-        ),
+        C::ServerUnavailable => {
+            (format!("The broker at {at} is not available now"), "It answers, but says that it cannot serve.")
+        }
         C::ServerBusy => (format!("The broker at {at} is busy"), "It asks to be tried again later."),
-        C::Banned => (format!("{at} has banned this client"), "Only the broker's administrator can change that."),
+        C::Banned => {
+            (format!("{at} has banned this client"), "Only the broker's administrator can change that.")
+        }
         C::UseAnotherServer => (
             format!("{at} asks to use another server for now"),
             "The broker hands its clients on for a while.",
         ),
-        C::ServerMoved => (format!("{at} has moved to another server"), "The broker hands its clients on for good."),
-        C::ConnectionRateExceeded => {
-            (format!("{at} takes no more connections at this rate"), "Too many connections came in a short time.")
+        C::ServerMoved => {
+            (format!("{at} has moved to another server"), "The broker hands its clients on for good.")
         }
-        C::QuotaExceeded => (format!("{at} says that a quota is used up"), "A limit that the administrator set is reached."),
+        C::ConnectionRateExceeded => (
+            format!("{at} takes no more connections at this rate"),
+            "Too many connections came in a short time.",
+        ),
+        C::QuotaExceeded => {
+            (format!("{at} says that a quota is used up"), "A limit that the administrator set is reached.")
+        }
         C::BadAuthenticationMethod => (
             format!("{at} does not accept the authentication method"),
             "Enhanced authentication (MQTT 5, 4.12) is expected, or another method of it.",
@@ -511,18 +527,44 @@ fn disconnected(plan: &Plan, code: u8, words: Option<&str>, server: Option<&str>
             format!("{at} heard nothing from this client in time"),
             "The broker says that the keep alive ran out: likely the network stood still, or the computer slept.",
         ),
-        0x87 => (C::NotAuthorized, format!("{at} no longer allows this client"), "The broker took its permission away."),
-        0x89 => (C::ServerBusy, format!("The broker at {at} is busy"), "It ended the connection to save itself."),
+        0x87 => (
+            C::NotAuthorized,
+            format!("{at} no longer allows this client"),
+            "The broker took its permission away.",
+        ),
+        0x89 => {
+            (C::ServerBusy, format!("The broker at {at} is busy"), "It ended the connection to save itself.")
+        }
         0x95 => (
             C::PacketTooLarge,
             format!("{at} received a packet that is too large for it"),
             "The broker's Maximum Packet Size was exceeded.",
         ),
-        0x97 => (C::QuotaExceeded, format!("{at} says that a quota is used up"), "A limit that the administrator set is reached."),
-        0x81 => (C::MalformedPacket, format!("{at} could not read what was sent"), "The broker met a malformed packet."),
-        0x82 => (C::ProtocolError, format!("{at} says that the protocol was broken"), "The broker met a packet that the rules do not allow."),
-        0x9c => (C::UseAnotherServer, format!("{at} asks to use another server for now"), "The broker hands its clients on."),
-        0x9d => (C::ServerMoved, format!("{at} has moved to another server"), "The broker hands its clients on for good."),
+        0x97 => (
+            C::QuotaExceeded,
+            format!("{at} says that a quota is used up"),
+            "A limit that the administrator set is reached.",
+        ),
+        0x81 => (
+            C::MalformedPacket,
+            format!("{at} could not read what was sent"),
+            "The broker met a malformed packet.",
+        ),
+        0x82 => (
+            C::ProtocolError,
+            format!("{at} says that the protocol was broken"),
+            "The broker met a packet that the rules do not allow.",
+        ),
+        0x9c => (
+            C::UseAnotherServer,
+            format!("{at} asks to use another server for now"),
+            "The broker hands its clients on.",
+        ),
+        0x9d => (
+            C::ServerMoved,
+            format!("{at} has moved to another server"),
+            "The broker hands its clients on for good.",
+        ),
         0x9f => (
             C::ConnectionRateExceeded,
             format!("{at} takes no more connections at this rate"),

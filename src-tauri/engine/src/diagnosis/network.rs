@@ -26,8 +26,10 @@ pub(crate) fn identity(error: &IdentityError) -> Failure {
         }
         _ => failure,
     };
-    failure
-        .fix("Choose other certificate or key files", FixAction::ChooseIdentity { swap: false, disable: false })
+    failure.fix(
+        "Choose other certificate or key files",
+        FixAction::ChooseIdentity { swap: false, disable: false },
+    )
 }
 
 /// No address for a name.
@@ -105,7 +107,9 @@ pub(crate) fn tcp(plan: &Plan, problem: &TcpProblem) -> Failure {
     }
     let server = FixAction::SetServer { server: None };
     match code {
-        FailureCode::ConnectionRefused => probe(retry(other_port(failure, plan)), plan).fix("Correct the host", server),
+        FailureCode::ConnectionRefused => {
+            probe(retry(other_port(failure, plan)), plan).fix("Correct the host", server)
+        }
         FailureCode::ConnectTimeout => retry(other_port(failure, plan)).fix("Correct the host", server),
         _ => retry(failure),
     }
@@ -137,7 +141,8 @@ fn tcp_code(problem: &TcpProblem) -> (FailureCode, Option<i32>) {
         (ErrorKind::HostUnreachable, FailureCode::HostUnreachable),
         (ErrorKind::NetworkUnreachable, FailureCode::NetworkUnreachable),
     ];
-    let find = |kind: ErrorKind| problem.errors.iter().find(|(_, seen, _)| *seen == kind).map(|(.., errno)| *errno);
+    let find =
+        |kind: ErrorKind| problem.errors.iter().find(|(_, seen, _)| *seen == kind).map(|(.., errno)| *errno);
     for (kind, code) in ORDER {
         if let Some(errno) = find(kind) {
             return (code, errno);
@@ -175,7 +180,10 @@ pub(crate) fn proxy(
     };
     let credentials = |failure: Failure| {
         failure
-            .fix("Type user name and password for the proxy", FixAction::SetCredentials { target: CredentialTarget::Proxy })
+            .fix(
+                "Type user name and password for the proxy",
+                FixAction::SetCredentials { target: CredentialTarget::Proxy },
+            )
             .permanent()
     };
     match problem {

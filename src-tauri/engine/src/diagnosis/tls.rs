@@ -73,7 +73,7 @@ pub(super) fn alert(plan: &Plan, wire: &Wire, alert: AlertDescription, seen: Sta
         AlertDescription::ProtocolVersion => version(plan),
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => no_shared(plan),
         AlertDescription::NoApplicationProtocol => alpn(plan),
-        AlertDescription::UnrecognizedName => Failure::new(
+        AlertDescription::UnrecognisedName => Failure::new(
             Stage::Tls,
             FailureCode::TlsFailed,
             format!("{} does not know the server name that was asked for", plan.address()),
@@ -94,8 +94,11 @@ fn closed(plan: &Plan, wire: &Wire, problem: &io::Error) -> Failure {
     let end = Ended::of(problem);
     let at = plan.address();
     let how = how_it_closed(Some(&end));
-    let failure =
-        Failure::new(Stage::Tls, FailureCode::ClosedDuringTls, format!("{at} {how} during the TLS handshake"));
+    let failure = Failure::new(
+        Stage::Tls,
+        FailureCode::ClosedDuringTls,
+        format!("{at} {how} during the TLS handshake"),
+    );
     let silent = wire.socket.first_bytes().is_empty();
     let failure = match silent {
         true => failure.because(
@@ -178,7 +181,11 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
             plan,
         ),
         Peer::Ssh => super::other_port(
-            new(FailureCode::PeerSpeaksSsh, "SSH", "It greeted with an SSH banner: this is a remote login server."),
+            new(
+                FailureCode::PeerSpeaksSsh,
+                "SSH",
+                "It greeted with an SSH banner: this is a remote login server.",
+            ),
             plan,
         ),
         Peer::Smtp => super::other_port(
@@ -198,7 +205,9 @@ fn not_tls(plan: &Plan) -> Failure {
         FailureCode::PeerIsNotTls,
         format!("{} does not speak TLS", plan.address()),
     )
-    .because("What came back to the TLS handshake is not a TLS record, and no protocol that Heliograph knows.")
+    .because(
+        "What came back to the TLS handshake is not a TLS record, and no protocol that Heliograph knows.",
+    )
     .permanent();
     switch_transport(probe(failure, plan), plan, without_tls(plan))
 }
@@ -209,10 +218,15 @@ fn version(plan: &Plan) -> Failure {
         Some(crate::profile::TlsVersion::V1_3) => {
             "The lowest version is set to TLS 1.3; the server likely speaks TLS 1.2 at most."
         }
-        _ => "Heliograph speaks TLS 1.2 and 1.3; the server likely speaks TLS 1.0 or 1.1 only, which are no longer safe.",
+        _ => {
+            "Heliograph speaks TLS 1.2 and 1.3; the server likely speaks TLS 1.0 or 1.1 only, which are no longer safe."
+        }
     };
     let message = format!("{} and Heliograph share no TLS version", plan.address());
-    probe(Failure::new(Stage::Tls, FailureCode::TlsVersionUnsupported, message).because(cause).permanent(), plan)
+    probe(
+        Failure::new(Stage::Tls, FailureCode::TlsVersionUnsupported, message).because(cause).permanent(),
+        plan,
+    )
 }
 
 fn no_shared(plan: &Plan) -> Failure {
@@ -233,7 +247,9 @@ fn alpn(plan: &Plan) -> Failure {
     let message = format!("{} accepts none of the ALPN names that were offered", plan.address());
     let cause = match offered.is_empty() {
         true => "It wants an application protocol name (RFC 7301), and none is set.".to_owned(),
-        false => format!("Offered: {}. Set the name that the server's documentation gives.", offered.join(", ")),
+        false => {
+            format!("Offered: {}. Set the name that the server's documentation gives.", offered.join(", "))
+        }
     };
     Failure::new(Stage::Tls, FailureCode::AlpnRefused, message)
         .because(cause)

@@ -4,7 +4,8 @@ use rustls::Error as TlsError;
 
 use super::certificates::{self, Sign};
 use super::{
-    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes, with_end,
+    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes,
+    with_end,
 };
 use crate::endpoint::Scheme;
 use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
@@ -29,7 +30,9 @@ pub(crate) fn websocket(plan: &Plan, wire: &Wire, problem: WebsocketProblem) -> 
                 FailureCode::WsHandshakeInvalid,
                 format!("{} answers the WebSocket handshake wrongly", plan.address()),
             )
-            .because(format!("It said 101, but {wrong} (RFC 6455, 4.1). A proxy between may have changed the answer."))
+            .because(format!(
+                "It said 101, but {wrong} (RFC 6455, 4.1). A proxy between may have changed the answer."
+            ))
             .permanent(),
             &answer,
         ),
@@ -38,7 +41,10 @@ pub(crate) fn websocket(plan: &Plan, wire: &Wire, problem: WebsocketProblem) -> 
             FailureCode::WsSubprotocolRefused,
             format!("{} chose the WebSocket subprotocol `{chosen}`, which was not offered", plan.address()),
         )
-        .because(format!("Offered was `{offered}`. What listens at {} may not be MQTT.", plan.endpoint().path()))
+        .because(format!(
+            "Offered was `{offered}`. What listens at {} may not be MQTT.",
+            plan.endpoint().path()
+        ))
         .fact("offered", offered)
         .fact("chosen", chosen)
         .permanent(),
@@ -229,8 +235,11 @@ fn not_http(plan: &Plan, bytes: &[u8]) -> Failure {
                 Some(Peer::Smtp) => "It greeted like a mail server (SMTP) or an FTP server.",
                 _ => "What came back to the request is not an HTTP answer.",
             };
-            let failure =
-                new(FailureCode::PeerIsNotHttp, format!("{at} does not speak HTTP, so no WebSocket either"), cause);
+            let failure = new(
+                FailureCode::PeerIsNotHttp,
+                format!("{at} does not speak HTTP, so no WebSocket either"),
+                cause,
+            );
             switch_transport(probe(failure, plan), plan, Scheme::of(false, tls))
         }
     }

@@ -19,14 +19,14 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use dns::DnsProblem;
-pub use plan::{Plan, plan};
 pub(crate) use plan::ProxyPlan;
+pub use plan::{Plan, plan};
 pub(crate) use proxy::{ProxyProblem, Target};
 pub(crate) use tcp::TcpProblem;
-pub(crate) use tls::{TlsFacts, issuer_hints, name_parts_of, name_words, version_words};
+pub(crate) use tls::{TlsFacts, issuer_hints, name_parts_of, name_words, subject, version_words};
 pub(crate) use websocket::{Answer, WebsocketProblem};
 pub use wire::{BoxedStream, ByteStream, Wire};
-pub(crate) use wire::{Ended, Tap, tls_error};
+pub(crate) use wire::{Ended, tls_error};
 
 use crate::diagnosis;
 use crate::endpoint::Host;
@@ -371,7 +371,10 @@ async fn start_websocket(
     match timeout_at(deadline, upgraded).await.unwrap_or(Err(WebsocketProblem::Timeout)) {
         Ok(stream) => {
             if !websocket.subprotocol.is_empty() && detail.subprotocol.is_none() {
-                let text = format!("The server chose no subprotocol, though `{}` was offered; MQTT 5, 6.0 wants it to", websocket.subprotocol);
+                let text = format!(
+                    "The server chose no subprotocol, though `{}` was offered; MQTT 5, 6.0 wants it to",
+                    websocket.subprotocol
+                );
                 trace.log(Stage::Websocket, text);
             }
             trace.ok(StageDetail::Websocket(detail));

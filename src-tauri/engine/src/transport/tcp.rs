@@ -82,9 +82,7 @@ async fn race(
         } else {
             running.next().await
         };
-        let Some((index, result)) = finished else {
-            if more { continue } else { return None }
-        };
+        let Some((index, result)) = finished else { if more { continue } else { return None } };
         let attempt = &mut detail.attempts[index];
         attempt.micros = trace.elapsed_micros().saturating_sub(attempt.start_micros);
         match result {

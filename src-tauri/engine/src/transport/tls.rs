@@ -129,12 +129,8 @@ pub(crate) fn configure(
         (TrustMode::CaOnly, _) => webpki(&authorities, &provider)?,
         _ => system(&authorities, &provider)?,
     };
-    let verifier = Recording {
-        judge,
-        any_name: !plan.trust.verify_host_name,
-        authorities,
-        facts: facts.clone(),
-    };
+    let verifier =
+        Recording { judge, any_name: !plan.trust.verify_host_name, authorities, facts: facts.clone() };
     let resolver = Resolver { identity, facts: facts.clone() };
     let versions: &[&rustls::SupportedProtocolVersion] = match plan.min_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -180,7 +176,7 @@ pub(crate) fn version_words(version: ProtocolVersion) -> String {
     }
 }
 
-fn subject(der: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn subject(der: &[u8]) -> Option<Vec<u8>> {
     X509Certificate::from_der(der).ok().map(|(_, cert)| cert.subject().as_raw().to_vec())
 }
 

@@ -181,7 +181,13 @@ pub(crate) async fn connect(
         .max_message_size(Some(LARGEST_MESSAGE))
         .max_frame_size(Some(LARGEST_MESSAGE));
     let inner = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
-    Ok(Box::new(BinaryFrames { inner, received: Bytes::new(), ended: false, closing: false, facts: facts.clone() }))
+    Ok(Box::new(BinaryFrames {
+        inner,
+        received: Bytes::new(),
+        ended: false,
+        closing: false,
+        facts: facts.clone(),
+    }))
 }
 
 /// Reads up to the end of the head; what was read beyond it is handed back.
@@ -298,11 +304,7 @@ impl BinaryFrames {
 }
 
 impl AsyncWrite for BinaryFrames {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }

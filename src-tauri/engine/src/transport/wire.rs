@@ -103,11 +103,7 @@ pub(crate) enum Ended {
     /// The peer closed it in order.
     Closed,
     /// An error, by kind and the operating system's number.
-    Error {
-        kind: io::ErrorKind,
-        errno: Option<i32>,
-        alert: Option<AlertDescription>,
-    },
+    Error { kind: io::ErrorKind, errno: Option<i32>, alert: Option<AlertDescription> },
 }
 
 impl Ended {
@@ -218,8 +214,7 @@ impl Tapped {
             }
             Poll::Pending => {
                 let Some(stall) = &mut self.outermost else { return Poll::Pending };
-                let timer =
-                    stall.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall.bound)));
+                let timer = stall.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall.bound)));
                 std::task::ready!(timer.as_mut().poll(cx));
                 stall.timer = None;
                 let error = io::Error::from(io::ErrorKind::TimedOut);
@@ -257,11 +252,7 @@ impl AsyncRead for Tapped {
 }
 
 impl AsyncWrite for Tapped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &result {
             self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
