@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::broker::BrokerStatus;
+use crate::endpoint::EndpointParts;
+use crate::history::{ViewCount, ViewId};
 use crate::identity::CertificateInfo;
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
 use crate::session::{Phase, SubscriptionStatus};
@@ -201,4 +203,42 @@ pub struct FileError {
     pub code: crate::failure::FailureCode,
     /// One sentence.
     pub message: String,
+}
+
+/// A URL taken apart for the form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct ParsedEndpoint {
+    /// The endpoint's parts.
+    pub endpoint: EndpointParts,
+    /// The exact URL, without user name and password.
+    pub url: String,
+    /// The user name that stood in the text.
+    pub username: Option<String>,
+    /// The password that stood in the text, so that the form can send it back as a secret.
+    pub password: Option<String>,
+}
+
+/// A view that was just opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct OpenView {
+    /// Its id.
+    pub view: ViewId,
+    /// Its counts at that moment.
+    pub count: ViewCount,
+}
+
+/// Facts about this installation, for the settings page and reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct AppInfo {
+    /// Version of Heliograph.
+    pub version: String,
+    /// `linux`, `macos` or `windows`.
+    pub platform: String,
+    /// Where profiles and messages are kept.
+    pub data_dir: String,
+    /// Bytes that the stored messages take.
+    pub history_bytes: u64,
 }
