@@ -1,8 +1,15 @@
 //! The local broker: MQTT 3.1.1 and 5 on mqtt, mqtts, ws and wss listeners on loopback, with its own CA,
 //! server and client certificates, made on first start and kept.
 
+mod certificates;
+mod server;
+mod stream;
+
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+
+pub use certificates::certificates;
+pub use server::LocalBroker;
 
 /// How to run the local broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
