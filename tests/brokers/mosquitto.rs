@@ -1,0 +1,103 @@
+//! mosquitto with all four listeners.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Identity, PASSWORD, Pki, Process, USER, free_port};
+
+/// How to run it.
+#[derive(Debug, Clone, Default)]
+pub struct MosquittoOptions {
+    /// Clients must log in as [`USER`] with [`PASSWORD`].
+    pub password: bool,
+    /// mqtts and wss demand a client certificate of the CA.
+    pub require_certificate: bool,
+    /// Another certificate than `Pki::server`.
+    pub server: Option<Identity>,
+    /// Further lines of configuration.
+    pub extra: String,
+}
+
+/// A running mosquitto.
+pub struct Mosquitto {
+    pub mqtt: u16,
+    pub mqtts: u16,
+    pub ws: u16,
+    pub wss: u16,
+    pub process: Process,
+    _dir: TempDir,
+}
+
+impl Mosquitto {
+    /// Starts it and waits until all four listeners accept.
+    pub fn start(pki: &Pki, options: &MosquittoOptions) -> Self {
+        let dir = tempfile::tempdir().expect("directory");
+        let [mqtt, mqtts, ws, wss] = std::array::from_fn(|_| free_port());
+        let log = dir.path().join("mosquitto.log");
+
+        let server = options.server.as_ref().unwrap_or(&pki.server);
+        let tls = format!(
+            "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate {}\nuse_identity_as_username false\n",
+            pki.ca.display(),
+            server.cert.display(),
+            server.key.display(),
+            options.require_certificate,
+        );
+        let mut config = format!(
+            "user root\npersistence false\nlog_dest file {}\nlog_type error\nlog_type warning\n\
+             log_type notice\nlog_type information\nmax_queued_messages 0\nmax_queued_bytes 0\n\
+             max_inflight_messages 0\nallow_anonymous {}\n",
+            log.display(),
+            !options.password,
+        );
+        if options.password {
+            let file = dir.path().join("passwords");
+            make_password_file(&file);
+            writeln!(config, "password_file {}", file.display()).expect("text");
+        }
+        for (port, websockets, tls) in
+            [(mqtt, false, ""), (mqtts, false, &tls), (ws, true, ""), (wss, true, &tls)]
+        {
+            let protocol = if websockets { "websockets" } else { "mqtt" };
+            write!(config, "listener {port} 127.0.0.1\nprotocol {protocol}\n{tls}").expect("text");
+        }
+        config.push_str(&options.extra);
+        let config_file = dir.path().join("mosquitto.conf");
+        std::fs::write(&config_file, config).expect("configuration");
+
+        let mut command = Command::new(program());
+        command.arg("-c").arg(&config_file);
+        let mut process = Process::start("mosquitto", &mut command, dir.path()).with_log(log);
+        process.wait_for(&[mqtt, mqtts, ws, wss]);
+        Self { mqtt, mqtts, ws, wss, process, _dir: dir }
+    }
+
+    /// The port of a transport by its URL scheme.
+    pub fn port(&self, scheme: &str) -> u16 {
+        match scheme {
+            "mqtt" => self.mqtt,
+            "mqtts" => self.mqtts,
+            "ws" => self.ws,
+            "wss" => self.wss,
+            other => panic!("no transport {other}"),
+        }
+    }
+}
+
+/// Debian keeps it out of the path of ordinary users.
+fn program() -> &'static str {
+    if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" }
+}
+
+fn make_password_file(file: &Path) {
+    let made = Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(file)
+        .args([USER, PASSWORD])
+        .output()
+        .expect("mosquitto_passwd");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
