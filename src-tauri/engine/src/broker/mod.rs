@@ -2,6 +2,7 @@
 //! server and client certificates, made on first start and kept.
 
 mod certificates;
+pub mod devices;
 mod server;
 mod stream;
 
