@@ -35,6 +35,17 @@ pub fn certificates(dir: &Path) -> Result<BrokerFiles> {
     certificates_at(dir, SystemTime::now())
 }
 
+/// Where the certificates are, once they have been made; nothing is read or written.
+pub fn existing_certificates(dir: &Path) -> Option<BrokerFiles> {
+    let files = files_in(dir);
+    [&files.ca, &files.client_cert, &files.client_key].iter().all(|p| Path::new(p).is_file()).then_some(files)
+}
+
+fn files_in(dir: &Path) -> BrokerFiles {
+    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    BrokerFiles { ca: path("ca.pem"), client_cert: path("client.pem"), client_key: path("client.key") }
+}
+
 /// What the TLS listeners need, as paths of PEM files.
 pub(super) struct ServerFiles {
     pub ca: PathBuf,
@@ -63,8 +74,7 @@ fn certificates_at(dir: &Path, now: SystemTime) -> Result<BrokerFiles> {
     keep_or_issue(dir, &Leaf::server(), &ca, now)?;
     keep_or_issue(dir, &Leaf::client(), &ca, now)?;
 
-    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    Ok(BrokerFiles { ca: path("ca.pem"), client_cert: path("client.pem"), client_key: path("client.key") })
+    Ok(files_in(dir))
 }
 
 struct Authority {
@@ -253,7 +263,9 @@ mod tests {
     #[test]
     fn are_made_once_and_kept() {
         let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(existing_certificates(dir.path()), None);
         let files = certificates(dir.path()).expect("made");
+        assert_eq!(existing_certificates(dir.path()).as_ref(), Some(&files));
         let names = ["ca.pem", "ca.key", "server.pem", "server.key", "client.pem", "client.key"];
         let before = names.map(|name| read(dir.path(), name));
         assert_eq!(certificates(dir.path()).expect("kept"), files);

@@ -2,12 +2,12 @@
 //! URL, a seed and the time. Out: about twelve messages a second, text, JSON, numbers and pictures, with the
 //! same values for the same seed. Each device is an MQTT 5 client of its own. Never used for real work.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::mqttbytes::v5::{LastWill, PublishProperties};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, PublishOptions, QoS};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,11 +76,11 @@ impl Devices {
 
 async fn run(machine: Machine, options: MqttOptions, clock: Clock, stop: &CancellationToken) {
     let (client, events) = AsyncClient::builder(options).capacity(WAITING_READINGS).build();
-    let connected = AtomicBool::new(false);
+    let (connected, connection) = watch::channel(false);
     let announces = matches!(machine, Machine::Press { .. });
     tokio::select! {
-        () = keep_connected(events, &client, &connected, announces, stop) => {}
-        () = produce(machine, &client, &connected, clock, stop) => {}
+        () = keep_connected(events, &client, connected, announces, stop) => {}
+        () = produce(machine, &client, connection, clock, stop) => {}
     }
 }
 
@@ -88,7 +88,7 @@ async fn run(machine: Machine, options: MqttOptions, clock: Clock, stop: &Cancel
 async fn keep_connected(
     mut events: EventLoop,
     client: &AsyncClient,
-    connected: &AtomicBool,
+    connected: watch::Sender<bool>,
     announces: bool,
     stop: &CancellationToken,
 ) {
@@ -98,12 +98,12 @@ async fn keep_connected(
                 if announces {
                     send(client, Reading::status("online"));
                 }
-                connected.store(true, Ordering::Relaxed);
+                connected.send_replace(true);
             }
             Ok(_) => {}
             Err(_) if stop.is_cancelled() => return,
             Err(error) => {
-                connected.store(false, Ordering::Relaxed);
+                connected.send_replace(false);
                 tracing::debug!(%error, "simulated device: not connected");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -114,11 +114,11 @@ async fn keep_connected(
     }
 }
 
-/// Never returns: the end of the connection ends it.
+/// Reads the device while it is connected. Never returns: the end of the connection ends it.
 async fn produce(
     mut machine: Machine,
     client: &AsyncClient,
-    connected: &AtomicBool,
+    mut connection: watch::Receiver<bool>,
     clock: Clock,
     stop: &CancellationToken,
 ) {
@@ -126,13 +126,10 @@ async fn produce(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            _ = async { connection.wait_for(|connected| *connected).await.ok(); ticks.tick().await } => {}
             () = stop.cancelled() => break,
         }
-        let readings = machine.read(clock.now());
-        if connected.load(Ordering::Relaxed) {
-            readings.into_iter().for_each(|reading| send(client, reading));
-        }
+        machine.read(clock.now()).into_iter().for_each(|reading| send(client, reading));
     }
     if matches!(machine, Machine::Press { .. }) {
         send(client, Reading::status("offline"));

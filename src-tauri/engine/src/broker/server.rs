@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use super::certificates::{ServerFiles, certificates};
 use super::stream::{ClientStream, binary_frames};
-use super::{BrokerFiles, BrokerOptions};
+use super::{BrokerFiles, BrokerOptions, BrokerStatus};
 use crate::endpoint::Scheme;
 use crate::error::{Error, ErrorCode, Result};
 use crate::secret::Secret;
@@ -56,6 +56,7 @@ const LISTENERS: [Scheme; 4] = [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme:
 pub struct LocalBroker {
     urls: Vec<String>,
     files: BrokerFiles,
+    options: BrokerOptions,
     core: Arc<Core>,
     tasks: TaskTracker,
 }
@@ -99,7 +100,7 @@ impl LocalBroker {
         }
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(system_topics(Arc::clone(&core)));
-        Ok(Self { urls, files, core, tasks })
+        Ok(Self { urls, files, options: options.clone(), core, tasks })
     }
 
     /// The URL of each listener, in the order mqtt, mqtts, ws, wss.
@@ -110,6 +111,17 @@ impl LocalBroker {
     /// Its certificates.
     pub fn files(&self) -> &BrokerFiles {
         &self.files
+    }
+
+    /// What it is doing, for the window.
+    pub fn status(&self) -> BrokerStatus {
+        BrokerStatus {
+            running: true,
+            urls: self.urls.clone(),
+            error: None,
+            files: Some(self.files.clone()),
+            options: self.options.clone(),
+        }
     }
 
     /// Tells clients that it goes (MQTT 5: DISCONNECT, Server shutting down), closes their connections and frees

@@ -1,6 +1,7 @@
 //! What stands between a client's socket and the broker library: MQTT packets as a plain byte stream. In: a
 //! TCP, TLS or WebSocket connection. Out: a stream the library reads and writes. Takes away the user
-//! properties that the library adds to each PUBLISH (MQTT 5, 3.3.2.3.7: the server forwards them unaltered).
+//! properties that the library adds to each PUBLISH (MQTT 5, 3.3.2.3.7: the server forwards them unaltered),
+//! and what 3.1.1 does not know.
 
 use std::io;
 use std::pin::Pin;
@@ -131,7 +132,7 @@ enum Version {
     V5,
 }
 
-/// Follows the packets to a client and takes the added properties out of each PUBLISH.
+/// Follows the packets to a client and takes out what does not belong there.
 #[derive(Default)]
 struct Outgoing {
     version: Version,
@@ -193,6 +194,11 @@ impl Outgoing {
             2 if self.version == Version::Unknown => {
                 self.version = if remaining > 2 { Version::V5 } else { Version::V311 };
                 Some(as_is)
+            }
+            // The library tells a client that was taken over; 3.1.1 knows no DISCONNECT from a server.
+            14 if self.version == Version::V311 => {
+                input.get(at..at + remaining)?;
+                Some(Head { length: at + remaining, replacement: Some(BytesMut::new()), rest: 0 })
             }
             3 if self.version == Version::V5 => {
                 let body = at;
@@ -372,6 +378,14 @@ mod tests {
     fn mqtt_3_1_1_passes_untouched() {
         let looks_like_properties = user_property(b"x-mqtt-client-id", b"payload");
         let input = [CONNACK_311.to_vec(), publish(1, &looks_like_properties, b"x")].concat();
+        assert_eq!(sent([input.clone()]), input);
+    }
+
+    #[test]
+    fn mqtt_3_1_1_gets_no_disconnect() {
+        let input = [CONNACK_311, &[0xE0, 2, 0x8E, 0], &[0xD0, 0]].concat();
+        assert_eq!(sent(input.chunks(1).map(<[u8]>::to_vec)), [CONNACK_311, &[0xD0, 0]].concat());
+        let input = [CONNACK_5, &[0xE0, 1, 0x8E]].concat();
         assert_eq!(sent([input.clone()]), input);
     }
 
