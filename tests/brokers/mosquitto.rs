@@ -6,7 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Identity, PASSWORD, Pki, Process, USER, free_port};
+use super::process::{self, Process, free_port};
+use super::{Identity, PASSWORD, Pki, USER};
 
 /// How to run it.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,10 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Starts it and waits until all four listeners accept.
     pub fn start(pki: &Pki, options: &MosquittoOptions) -> Self {
+        process::start(|| Self::attempt(pki, options))
+    }
+
+    fn attempt(pki: &Pki, options: &MosquittoOptions) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("directory");
         let [mqtt, mqtts, ws, wss] = std::array::from_fn(|_| free_port());
         let log = dir.path().join("mosquitto.log");
@@ -70,9 +75,9 @@ impl Mosquitto {
 
         let mut command = Command::new(program());
         command.arg("-c").arg(&config_file);
-        let mut process = Process::start("mosquitto", &mut command, dir.path()).with_log(log);
-        process.wait_for(&[mqtt, mqtts, ws, wss]);
-        Self { mqtt, mqtts, ws, wss, process, _dir: dir }
+        let mut process = Process::spawn("mosquitto", &mut command, dir.path()).with_log(log);
+        process.wait_for(&[mqtt, mqtts, ws, wss])?;
+        Ok(Self { mqtt, mqtts, ws, wss, process, _dir: dir })
     }
 
     /// The port of a transport by its URL scheme.

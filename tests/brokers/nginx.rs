@@ -6,7 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Pki, Process, free_port};
+use super::Pki;
+use super::process::{self, Process, free_port};
 
 /// What nginx does about client certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,10 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it in front of the WebSocket listener on `upstream`.
     pub fn start(pki: &Pki, upstream: u16, options: &NginxOptions) -> Self {
+        process::start(|| Self::attempt(pki, upstream, options))
+    }
+
+    fn attempt(pki: &Pki, upstream: u16, options: &NginxOptions) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("directory");
         let port = free_port();
         let config_file = dir.path().join("nginx.conf");
@@ -58,11 +63,11 @@ impl Nginx {
         let mut command = Command::new(program);
         command.arg("-c").arg(&config_file).arg("-p").arg(dir.path());
         command.arg("-e").arg(dir.path().join("error.log"));
-        let mut process = Process::start("nginx", &mut command, dir.path())
+        let mut process = Process::spawn("nginx", &mut command, dir.path())
             .with_log(dir.path().join("error.log"))
             .with_log(dir.path().join("access.log"));
-        process.wait_for(&[port]);
-        Self { port, process, _dir: dir }
+        process.wait_for(&[port])?;
+        Ok(Self { port, process, _dir: dir })
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// Another process may take a free port before the server does.
+const ATTEMPTS: usize = 3;
 const READY_BOUND: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -25,6 +27,18 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Starts a server, with other ports when it does not come up.
+pub fn start<T>(attempt: impl Fn() -> Result<T, String>) -> T {
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS {
+        match attempt() {
+            Ok(server) => return server,
+            Err(error) => last = error,
+        }
+    }
+    panic!("{last}");
+}
+
 /// A running server.
 pub struct Process {
     name: &'static str,
@@ -35,7 +49,7 @@ pub struct Process {
 
 impl Process {
     /// Starts it in a process group of its own, with its output in `dir`.
-    pub fn start(name: &'static str, command: &mut Command, dir: &Path) -> Self {
+    pub fn spawn(name: &'static str, command: &mut Command, dir: &Path) -> Self {
         use std::os::unix::process::CommandExt;
         let output = dir.join(format!("{name}.out"));
         let file = File::create(&output).expect("output file");
@@ -61,29 +75,49 @@ impl Process {
     }
 
     /// Returns when every port accepts connections.
-    pub fn wait_for(&mut self, ports: &[u16]) {
+    ///
+    /// # Errors
+    /// The server ended, or took too long; with what it wrote.
+    pub fn wait_for(&mut self, ports: &[u16]) -> Result<(), String> {
         let deadline = Instant::now() + READY_BOUND;
         for port in ports {
             self.wait_until(deadline, &format!("port {port}"), || {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
                 TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
-            });
+            })?;
         }
+        // Whoever answered was not ours if it is gone.
+        self.wait_until(deadline, "ready", || true)
     }
 
     /// Returns when a line of one of its logs contains `text`.
-    pub fn wait_for_line(&mut self, text: &str) {
+    ///
+    /// # Errors
+    /// The server ended, or took too long; with what it wrote.
+    pub fn wait_for_line(&mut self, text: &str) -> Result<(), String> {
         let deadline = Instant::now() + READY_BOUND;
         let files: Vec<_> = self.logs.iter().chain([&self.output]).cloned().collect();
         let logged = || files.iter().any(|file| read(file).contains(text));
-        self.wait_until(deadline, text, logged);
+        self.wait_until(deadline, text, logged)
     }
 
-    fn wait_until(&mut self, deadline: Instant, what: &str, mut ready: impl FnMut() -> bool) {
-        while !ready() {
-            let ended = self.child.try_wait().expect("child");
-            assert!(ended.is_none(), "{} ended with {ended:?} before {what}\n{}", self.name, self.log());
-            assert!(Instant::now() < deadline, "{} never came to {what}\n{}", self.name, self.log());
+    fn wait_until(
+        &mut self,
+        deadline: Instant,
+        what: &str,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<(), String> {
+        loop {
+            let is_ready = ready();
+            if let Some(status) = self.child.try_wait().expect("child") {
+                return Err(format!("{} ended ({status}) before {what}\n{}", self.name, self.log()));
+            }
+            if is_ready {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} never came to {what}\n{}", self.name, self.log()));
+            }
             std::thread::sleep(POLL);
         }
     }

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Pki, Process, free_port};
+use super::Pki;
+use super::process::{self, Process, free_port};
 
 /// How to run it.
 #[derive(Debug, Clone)]
@@ -38,14 +39,18 @@ impl Rabbit {
 
     /// Starts it and waits until all listeners accept.
     pub fn start(pki: &Pki, options: &RabbitOptions) -> Self {
+        process::start(|| Self::attempt(pki, options))
+    }
+
+    fn attempt(pki: &Pki, options: &RabbitOptions) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("directory");
         let [mqtt, mqtts, ws, wss, epmd, distribution] = std::array::from_fn(|_| free_port());
 
         // Erlang would start a port mapper by itself, which nobody ends.
         let mut mapper = Command::new("epmd");
         mapper.args(["-address", "127.0.0.1", "-port", &epmd.to_string()]);
-        let mut port_mapper = Process::start("epmd", &mut mapper, dir.path());
-        port_mapper.wait_for(&[epmd]);
+        let mut port_mapper = Process::spawn("epmd", &mut mapper, dir.path());
+        port_mapper.wait_for(&[epmd])?;
 
         write(dir.path(), "enabled_plugins", "[rabbitmq_mqtt,rabbitmq_web_mqtt].\n");
         write(dir.path(), "environment", "");
@@ -70,10 +75,10 @@ impl Rabbit {
             .env("RABBITMQ_FEATURE_FLAGS_FILE", dir.path().join("feature_flags"))
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none");
         let mut process =
-            Process::start("rabbitmq", &mut command, dir.path()).with_log(dir.path().join("rabbit.log"));
-        process.wait_for(&[mqtt, mqtts, ws, wss]);
-        process.wait_for_line("Server startup complete");
-        Self { mqtt, mqtts, ws, wss, process, _port_mapper: port_mapper, _dir: dir }
+            Process::spawn("rabbitmq", &mut command, dir.path()).with_log(dir.path().join("rabbit.log"));
+        process.wait_for(&[mqtt, mqtts, ws, wss])?;
+        process.wait_for_line("Server startup complete")?;
+        Ok(Self { mqtt, mqtts, ws, wss, process, _port_mapper: port_mapper, _dir: dir })
     }
 
     /// The port of a transport by its URL scheme.
