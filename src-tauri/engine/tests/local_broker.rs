@@ -292,6 +292,49 @@ async fn upgrade(port: u16, path: &str) -> String {
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
+/// MQTT 5, 6.0: packets and frames need not be aligned.
+#[tokio::test]
+async fn websocket_frames_of_any_size_are_one_stream() {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig};
+
+    let dir = tempfile::tempdir().expect("directory");
+    let broker = start(dir.path(), &free_ports()).await;
+    let request = || broker.urls()[2].as_str().into_client_request().expect("a request");
+    let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let dial = || async {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port(&broker, 2))).await.expect("connected");
+        let dialled = tokio_tungstenite::client_async_with_config(request(), stream, Some(limits)).await;
+        dialled.expect("upgraded").0
+    };
+
+    const PAYLOAD: usize = 40 << 20;
+    let mut publish = b"\x30\x88\x80\x80\x14\0\x05large\0".to_vec();
+    publish.resize(publish.len() + PAYLOAD, b'x');
+    let mut socket = dial().await;
+    for part in
+        [&b"\x10\x0E\0\x04MQ"[..], b"", b"TT\x05\x02\0\x3C\0\0\x01w", b"\x82\x0B\0\x01\0\0\x05large\0"]
+    {
+        socket.send(Message::binary(part.to_vec())).await.expect("sent");
+    }
+    socket.send(Message::binary(publish.clone())).await.expect("sent");
+    let mut received = Vec::new();
+    while !received.ends_with(&publish[publish.len() - PAYLOAD - 8..]) {
+        let frame = timeout(BOUND, socket.next()).await.expect("in time").expect("a frame").expect("a frame");
+        received.extend_from_slice(&frame.into_data());
+        if received.len() > PAYLOAD + 1024 {
+            break;
+        }
+    }
+    assert!(received.ends_with(&publish[5..]));
+
+    let mut texting = dial().await;
+    texting.send(Message::text("hello")).await.expect("sent");
+    let answer = timeout(BOUND, texting.next()).await.expect("in time");
+    assert!(!matches!(answer, Some(Ok(Message::Binary(_)))), "{answer:?}");
+    broker.stop().await;
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let dir = tempfile::tempdir().expect("directory");
