@@ -10,7 +10,7 @@ mod pki;
 mod process;
 mod rabbit;
 
-pub use mosquitto::{Mosquitto, MosquittoOptions};
+pub use mosquitto::{Mosquitto, MosquittoOptions, Turning};
 pub use nginx::{Nginx, NginxOptions, VerifyClient};
 pub use pki::{Identity, Pki};
 pub use process::{Process, free_port};

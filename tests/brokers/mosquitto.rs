@@ -1,8 +1,14 @@
 //! mosquitto with all four listeners.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -90,6 +96,57 @@ impl Mosquitto {
             other => panic!("no transport {other}"),
         }
     }
+}
+
+/// Keeps mosquitto's loop turning until it is dropped.
+///
+/// Version 2.0.11 writes a message to a WebSocket client in pieces of 4 KiB, one a turn, and its loop turns
+/// ten times a second when nothing happens: a message of 1 MiB takes it 26 seconds. A client that pings a
+/// thousand times a second makes that a quarter of a second.
+pub struct Turning {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mosquitto {
+    /// See [`Turning`].
+    pub fn keep_turning(&self) -> Turning {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (port, stopped) = (self.mqtt, Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time bound");
+            stream.write_all(&connect_packet()).expect("CONNECT");
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).expect("CONNACK");
+            assert_eq!(answer, [0x20, 2, 0, 0], "CONNACK");
+            while !stopped.load(Ordering::Relaxed) {
+                stream.write_all(&[0xC0, 0]).expect("PINGREQ");
+                stream.read_exact(&mut answer[..2]).expect("PINGRESP");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Turning { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the pinging client failed");
+    }
+}
+
+/// MQTT 3.1.1 with the login, which a broker without one lets pass.
+fn connect_packet() -> Vec<u8> {
+    let mut body = b"\0\x04MQTT\x04\xC2\0\0".to_vec();
+    for text in ["pinging", USER, PASSWORD] {
+        body.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    let length = u8::try_from(body.len()).expect("less than 128 bytes");
+    [vec![0x10, length], body].concat()
 }
 
 /// Debian keeps it out of the path of ordinary users.
