@@ -101,7 +101,7 @@ impl Client {
 async fn round_trips_retained_messages_and_properties_unaltered() {
     let dir = tempfile::tempdir().expect("directory");
     let broker = start(dir.path(), &free_ports()).await;
-    let mut client = Client::connect(port(&broker, 0), "a", |_| {}).await.expect("connected");
+    let mut client = Client::connect(port(&broker, 0), "plant/line-3/a", |_| {}).await.expect("connected");
     client.subscribe("plant/+", QoS::ExactlyOnce).await;
     let properties = PublishProperties {
         payload_format_indicator: Some(1),

@@ -1,7 +1,7 @@
 //! What stands between a client's socket and the broker library: MQTT packets as a plain byte stream. In: a
 //! TCP, TLS or WebSocket connection. Out: a stream the library reads and writes. Takes away the user
-//! properties that the library adds to each PUBLISH (MQTT 5, 3.3.2.3.7: the server forwards them unaltered),
-//! and what 3.1.1 does not know.
+//! properties that the library adds to each PUBLISH (MQTT 5, 3.3.2.3.7: the server forwards them unaltered)
+//! and what 3.1.1 does not know; gives the library a stand-in for client identifiers that it would refuse.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -18,12 +19,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// How much of a large packet is taken at a time; also the largest WebSocket frame that is sent.
 const CHUNK: usize = 64 * 1024;
 
+/// The longest identifier, and room for properties.
+const LONGEST_CONNECT_HEAD: usize = 256 * 1024;
+
 /// Marks what the library adds.
 const ADDED_PROPERTIES: [&[u8]; 2] = [b"x-mqtt-client-id", b"x-mqtt-sender"];
 
 /// A client's connection, as the broker library sees it.
 pub(super) struct ClientStream<S> {
     inner: S,
+    incoming: Incoming,
     outgoing: Outgoing,
     pending: BytesMut,
     /// Ends a connection that the broker's stop finds before its CONNACK; the library ends the others.
@@ -34,6 +39,7 @@ impl<S> ClientStream<S> {
     pub(super) fn new(inner: S, stopping: CancellationToken) -> Self {
         Self {
             inner,
+            incoming: Incoming::Connect(BytesMut::new()),
             outgoing: Outgoing::default(),
             pending: BytesMut::new(),
             stopping: Box::pin(stopping.cancelled_owned()),
@@ -58,7 +64,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
         if self.outgoing.version == Version::Unknown && self.stopping.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        loop {
+            match &mut this.incoming {
+                Incoming::Passing => return Pin::new(&mut this.inner).poll_read(cx, buf),
+                Incoming::Waiting(bytes) => {
+                    let count = bytes.len().min(buf.remaining());
+                    buf.put_slice(&bytes.split_to(count));
+                    if bytes.is_empty() {
+                        this.incoming = Incoming::Passing;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Incoming::Connect(bytes) => {
+                    let mut chunk = [0; 2048];
+                    let mut read = ReadBuf::new(&mut chunk);
+                    ready!(Pin::new(&mut this.inner).poll_read(cx, &mut read))?;
+                    bytes.extend_from_slice(read.filled());
+                    let ended = read.filled().is_empty() || bytes.len() > LONGEST_CONNECT_HEAD;
+                    if with_accepted_id(bytes) || ended {
+                        this.incoming = Incoming::Waiting(bytes.split());
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -121,6 +150,70 @@ where
         .sink_map_err(io::Error::other)
         .with(|bytes: Bytes| std::future::ready(Ok::<_, io::Error>(Message::Binary(bytes))));
     tokio::io::join(StreamReader::new(incoming), SinkWriter::new(CopyToBytes::new(outgoing)))
+}
+
+/// What comes from a client.
+enum Incoming {
+    /// The beginning of its CONNECT, up to the client identifier.
+    Connect(BytesMut),
+    /// Bytes to be read before those on the wire.
+    Waiting(BytesMut),
+    /// Everything as it comes.
+    Passing,
+}
+
+/// The library keeps to identifiers that could be file names; MQTT knows no such limit (MQTT 5, 3.1.3.1), so it
+/// gets a digest instead of the others. Nobody sees that: no packet tells a client its own identifier.
+///
+/// Returns whether `bytes` was judged; `false` while more is needed.
+fn with_accepted_id(bytes: &mut BytesMut) -> bool {
+    let Some(found) = connect_client_id(bytes) else { return false };
+    let Some(id) = found else { return true };
+    let Ok(text) = std::str::from_utf8(&bytes[id.text.clone()]) else { return true };
+    if mqtt5::is_path_safe_client_id(text) && !text.starts_with("cert:") {
+        return true;
+    }
+    let stand_in = format!("id-{}", hex::encode(Sha256::digest(text)));
+    let remaining = id.remaining - id.text.len() + stand_in.len();
+    let mut replaced = BytesMut::with_capacity(bytes.len() + stand_in.len());
+    replaced.put_u8(bytes[0]);
+    put_variable_byte_integer(remaining, &mut replaced);
+    replaced.extend_from_slice(&bytes[id.body..id.text.start - 2]);
+    replaced.put_u16(stand_in.len() as u16);
+    replaced.extend_from_slice(stand_in.as_bytes());
+    replaced.extend_from_slice(&bytes[id.text.end..]);
+    *bytes = replaced;
+    true
+}
+
+/// Where the client identifier of a CONNECT stands.
+struct ClientId {
+    remaining: usize,
+    body: usize,
+    text: std::ops::Range<usize>,
+}
+
+/// `None` while more is needed; `Some(None)` when this is no CONNECT that could be understood.
+fn connect_client_id(bytes: &[u8]) -> Option<Option<ClientId>> {
+    if *bytes.first()? != 0x10 {
+        return Some(None);
+    }
+    let mut at = 1;
+    let remaining = variable_byte_integer(bytes, &mut at)?;
+    let body = at;
+    let header = bytes.get(body..body + 10)?;
+    if !header.starts_with(b"\0\x04MQTT") {
+        return Some(None);
+    }
+    at += 10;
+    if header[6] == 5 {
+        let length = variable_byte_integer(bytes, &mut at)?;
+        at += length;
+    }
+    let length = u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]);
+    let text = at + 2..at + 2 + usize::from(length);
+    bytes.get(text.clone())?;
+    Some((text.end <= body + remaining).then_some(ClientId { remaining, body, text }))
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -371,6 +464,57 @@ mod tests {
         .concat();
         for size in [1, 2, 3, 7, 50, 129, input.len()] {
             assert_eq!(sent(input.chunks(size).map(<[u8]>::to_vec)), expected, "cut at {size}");
+        }
+    }
+
+    fn connect(version: u8, properties: &[u8], id: &str) -> Vec<u8> {
+        let mut body = [&b"\0\x04MQTT"[..], &[version, 0xC2, 0, 60]].concat();
+        if version == 5 {
+            body.push(u8::try_from(properties.len()).expect("short"));
+            body.extend_from_slice(properties);
+        }
+        body.extend([text(id.as_bytes()), text(b"user"), text(b"password")].concat());
+        let mut packet = BytesMut::from(&[0x10][..]);
+        put_variable_byte_integer(body.len(), &mut packet);
+        [&packet[..], &body].concat()
+    }
+
+    #[tokio::test]
+    async fn unusual_client_ids_get_a_stand_in_wherever_the_bytes_are_cut() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let long = "x".repeat(200);
+        for (id, replaced) in
+            [("press-07", false), ("", false), ("plant/press-07", true), (&long, true), ("cert:a", true)]
+        {
+            let stand_in = format!("id-{}", hex::encode(Sha256::digest(id)));
+            for version in [4, 5] {
+                let properties = [0x11, 0, 0, 0, 60];
+                let expected = connect(version, &properties, if replaced { &stand_in } else { id });
+                for size in [1, 5, 1000] {
+                    let (mut client, server) = tokio::io::duplex(size);
+                    let mut stream = ClientStream::new(server, CancellationToken::new());
+                    let sent = [connect(version, &properties, id), vec![0xC0, 0]].concat();
+                    let sending = tokio::spawn(async move { client.write_all(&sent).await });
+                    let mut got = Vec::new();
+                    stream.read_to_end(&mut got).await.expect("read");
+                    sending.await.expect("its task").expect("sent");
+                    assert_eq!(got, [expected.clone(), vec![0xC0, 0]].concat(), "{id}, {size} at a time");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_connect_passes_untouched() {
+        use tokio::io::AsyncReadExt;
+        for bytes in
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x10\x0a\0\x06MQIsdp\x03\x02", b"\x10\x7f\0\x04MQTT", b""]
+        {
+            let mut stream =
+                ClientStream::new(std::io::Cursor::new(bytes.to_vec()), CancellationToken::new());
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got).await.expect("read");
+            assert_eq!(got, bytes);
         }
     }
 
