@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod diagnosis;
+pub mod draft;
 pub mod endpoint;
 pub mod engine;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod history;
 pub mod identity;
 pub mod library;
 pub mod message;
+pub mod paths;
 pub mod profile;
 pub mod secret;
 pub mod session;
