@@ -66,6 +66,10 @@ async fn messages_go_round_at_every_qos() {
         assert!(message.retain, "{message:?}");
 
         client.handle.unsubscribe("t/#").await.expect("unsubscribed");
+        let off = Subscription { enabled: false, ..subscription("r/1", Qos::AtMostOnce) };
+        client.handle.subscribe(subscription("r/1", Qos::AtMostOnce)).await.expect("subscribed");
+        assert!(client.message().await.retain);
+        assert_eq!(client.handle.subscribe(off).await.expect("off"), SubscriptionState::Inactive);
         client
             .handle
             .publish(self::publication("t/a", "unheard", Qos::AtLeastOnce))

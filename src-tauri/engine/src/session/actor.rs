@@ -72,14 +72,16 @@ enum Interrupt {
 
 /// Why polling ended.
 enum Polled {
-    Aborted,
+    /// As asked, without DISCONNECT.
+    Dropped,
+    /// As asked, with DISCONNECT.
     Disconnected,
     Broken(Broken),
 }
 
 /// How a connection ended.
 enum Served {
-    /// As asked: after DISCONNECT with a stream to close, or aborted.
+    /// As asked; after DISCONNECT there is a stream to close.
     Ended(Option<Ends>),
     Lost(Failure),
 }
@@ -221,7 +223,7 @@ impl Actor {
         shared.subscriptions().disconnected();
         let broken = match end {
             Polled::Broken(broken) => broken,
-            Polled::Aborted | Polled::Disconnected => {
+            Polled::Dropped | Polled::Disconnected => {
                 let polite = matches!(end, Polled::Disconnected);
                 let text = if polite { "With DISCONNECT" } else { "Without DISCONNECT" };
                 shared.keep_event(EventKind::Disconnected, text.to_owned(), &mut patience).await;
@@ -246,31 +248,30 @@ impl Actor {
         let mut pinged = VecDeque::new();
         let mut disconnecting = false;
         loop {
+            // Looked at here as well, since the library comes first below: data that pours in starves nobody.
+            if shared.abort.is_cancelled() {
+                return Polled::Dropped;
+            }
+            if let Some(command) = self.commands.try_recv().ok().filter(|_| !disconnecting) {
+                disconnecting |= heed(Some(command), &shared, &session.client);
+            }
             let happening = {
                 let next = session.driver.next(&now);
                 tokio::pin!(next);
                 loop {
                     tokio::select! {
                         biased;
-                        () = shared.abort.cancelled() => return Polled::Aborted,
-                        command = self.commands.recv(), if !disconnecting => match command {
-                            Some(Command::RetryNow | Command::StopRetrying) => {}
-                            Some(Command::Disconnect(code)) => {
-                                disconnecting = true;
-                                say_goodbye(&shared, &session.client, code);
-                            }
-                            None => {
-                                disconnecting = true;
-                                say_goodbye(&shared, &session.client, 0);
-                            }
-                        },
                         happening = &mut next => break happening,
+                        () = shared.abort.cancelled() => return Polled::Dropped,
+                        command = self.commands.recv(), if !disconnecting => {
+                            disconnecting |= heed(command, &shared, &session.client);
+                        }
                     }
                 }
             };
             match happening {
                 Err(Broken::Done) => return Polled::Disconnected,
-                Err(_) if disconnecting => return Polled::Disconnected,
+                Err(_) if disconnecting => return Polled::Dropped,
                 Err(broken) => return Polled::Broken(broken),
                 Ok(Happening::Message(message)) => shared.keep_message(message, patience).await,
                 Ok(Happening::PingSent) => {
@@ -408,6 +409,17 @@ async fn catch_up(shared: Arc<Shared>, online: Arc<Online>, missing: Vec<String>
         }
     }
     join_all(missing.iter().map(|filter| shared.subscribe(&online, filter))).await;
+}
+
+/// Does what a command wants of a connection: `true` when that is its end. `None`: every handle is gone.
+fn heed(command: Option<Command>, shared: &Arc<Shared>, client: &Client) -> bool {
+    let code = match command {
+        Some(Command::RetryNow | Command::StopRetrying) => return false,
+        Some(Command::Disconnect(code)) => code,
+        None => 0,
+    };
+    say_goodbye(shared, client, code);
+    true
 }
 
 /// Asks for DISCONNECT in a task of its own: the request may have to wait until the library takes it.

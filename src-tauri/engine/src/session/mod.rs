@@ -89,8 +89,9 @@ pub struct SessionHandle {
 }
 
 impl SessionHandle {
-    /// Sends SUBSCRIBE and waits for SUBACK. While the session waits to reconnect, the wish is kept and sent
-    /// then; the state is [`SubscriptionState::Inactive`] until it is.
+    /// Sends SUBSCRIBE and waits for SUBACK; for a subscription that is switched off, UNSUBSCRIBE where the
+    /// broker holds it. While the session waits to reconnect, the wish is kept and sent then; the state is
+    /// [`SubscriptionState::Inactive`] until it is.
     ///
     /// # Errors
     /// `invalid_input`, `limit_exceeded` (nothing was sent); `not_connected` when the session has ended;
@@ -102,13 +103,19 @@ impl SessionHandle {
         }
         let online = shared.online();
         check_subscription(&subscription, online.as_ref().map(|online| &online.connack))?;
-        let filter = subscription.filter.clone();
+        let Subscription { filter, enabled, .. } = subscription.clone();
         shared.subscriptions().put(subscription);
-        let Some(online) = online else {
-            shared.tell_subscriptions();
-            return Ok(SubscriptionState::Inactive);
-        };
-        shared.subscribe(&online, &filter).await.ok_or_else(connection_lost)
+        shared.tell_subscriptions();
+        let unwanted = shared.subscriptions().is_unwanted(&filter);
+        match online {
+            Some(online) if enabled => shared.subscribe(&online, &filter).await.ok_or_else(connection_lost),
+            Some(online) if unwanted => {
+                online.client.unsubscribe(&filter).await.map_err(|_| connection_lost())?;
+                shared.subscriptions().gone(&filter);
+                Ok(SubscriptionState::Inactive)
+            }
+            _ => Ok(SubscriptionState::Inactive),
+        }
     }
 
     /// Sends UNSUBSCRIBE, waits for UNSUBACK and forgets the subscription. While the session waits to

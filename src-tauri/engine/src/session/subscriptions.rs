@@ -35,6 +35,9 @@ impl Subscriptions {
         self.unwanted.retain(|filter| *filter != subscription.filter);
         match self.wanted.iter_mut().find(|entry| entry.subscription.filter == subscription.filter) {
             Some(entry) => {
+                if entry.held.is_some() && !subscription.enabled {
+                    self.unwanted.push(subscription.filter.clone());
+                }
                 entry.subscription = subscription;
                 entry.state = SubscriptionState::Inactive;
                 entry.held = None;
@@ -50,9 +53,14 @@ impl Subscriptions {
     /// Forgets a subscription; the broker may still hold it.
     pub(super) fn remove(&mut self, filter: &str) {
         self.wanted.retain(|entry| entry.subscription.filter != filter);
-        if !self.unwanted.iter().any(|unwanted| unwanted == filter) {
+        if !self.is_unwanted(filter) {
             self.unwanted.push(filter.to_owned());
         }
+    }
+
+    /// Whether the broker may hold a filter that nobody wants.
+    pub(super) fn is_unwanted(&self, filter: &str) -> bool {
+        self.unwanted.iter().any(|unwanted| unwanted == filter)
     }
 
     /// The broker no longer holds a filter.
@@ -139,8 +147,11 @@ mod tests {
         assert_eq!(table.connected(true), (vec!["c".into()], vec!["b".into()]));
         assert_eq!(table.states()[0].1, SubscriptionState::Granted { qos: Qos::AtLeastOnce });
 
+        table.put(Subscription { enabled: false, ..subscription("a") });
+        assert!(table.is_unwanted("a"), "switching off is told to the broker");
         table.disconnected();
-        assert_eq!(table.connected(false), (vec!["a".into(), "c".into()], vec![]));
+        assert_eq!(table.connected(true), (vec!["c".into()], vec!["b".into(), "a".into()]));
+        assert_eq!(table.connected(false), (vec!["c".into()], vec![]));
     }
 
     #[test]
