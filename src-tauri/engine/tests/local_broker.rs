@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use heliograph_engine::broker::devices::Devices;
-use heliograph_engine::broker::{BrokerFiles, BrokerOptions, BrokerPorts, LocalBroker};
+use heliograph_engine::broker::{BrokerFiles, BrokerOptions, BrokerPorts, LocalBroker, certificates};
 use heliograph_engine::error::ErrorCode;
 use heliograph_engine::secret::Secret;
 use rumqttc::mqttbytes::v5::{ConnAck, ConnectReturnCode, LastWill, Packet, Publish, PublishProperties};
@@ -392,6 +392,10 @@ async fn client_certificates_are_accepted_and_required_where_asked() {
             assert_eq!(admitted, expected, "{version}, certificate {with_certificate}");
         }
     }
+    let elsewhere = tempfile::tempdir().expect("directory");
+    let stranger = certificates(elsewhere.path()).expect("made");
+    let foreign = BrokerFiles { ca: lenient.files().ca.clone(), ..stranger };
+    assert!(!mosquitto_pub(port(&lenient, 1), &foreign, true, "mqttv5").await, "a certificate of another CA");
     // Two brokers at once share certificates, not messages.
     lenient.stop().await;
     strict.stop().await;
