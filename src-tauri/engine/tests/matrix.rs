@@ -2,6 +2,8 @@
 //! protocol versions, against real servers. Each cell connects, sends and receives with every QoS, retained
 //! and large, and holds the trace to what was asked for.
 
+#![allow(clippy::panic, reason = "a failed cell says so")]
+
 #[path = "../../../tests/brokers/mod.rs"]
 mod brokers;
 
