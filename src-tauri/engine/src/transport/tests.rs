@@ -185,7 +185,7 @@ async fn http_answers_are_named_and_kept() {
         assert_eq!(failure.retryable, matches!(code, C::WsServerError | C::ClosedDuringWebsocket));
         if code == C::WsNotFound {
             let Some(StageDetail::Websocket(detail)) = trace.stages.last().map(|s| s.detail.clone()) else {
-                panic!("the websocket stage")
+                unreachable!("the websocket stage")
             };
             assert_eq!((detail.status, detail.body.as_deref()), (Some(404), Some("nope")));
             assert!(matches!(&failure.fixes[0].action, FixAction::SetPath { path } if path == "/mqtt"));
@@ -258,7 +258,7 @@ async fn large_and_fragmented_messages_pass_both_ways() {
                     sum += part.iter().map(|byte| u64::from(*byte)).sum::<u64>();
                 }
                 Some(Ok(Message::Pong(_))) => pongs += 1,
-                other => panic!("{other:?}"),
+                other => unreachable!("{other:?}"),
             }
         }
         use futures_util::SinkExt;
@@ -519,7 +519,7 @@ async fn server_certificates_are_judged_and_named() {
         let failure = result.err();
         assert_eq!(failure.as_ref().map(|failure| failure.code), code, "{what}");
         let Some(StageDetail::Tls(detail)) = trace.stages.last().map(|s| s.detail.clone()) else {
-            panic!("tls stage")
+            unreachable!("the tls stage")
         };
         assert_eq!((detail.server_chain.len(), detail.verified), (1, Some(code.is_none())), "{what}");
         assert_eq!(detail.trust, "CA file ca.pem");
