@@ -12,7 +12,7 @@ use heliograph_engine::failure::FailureCode;
 use heliograph_engine::profile::{ClientCertificate, Profile, ProfileId, Settings, TlsVersion, TrustMode};
 use heliograph_engine::secret::Secrets;
 use heliograph_engine::session::{self, SessionConfig};
-use heliograph_engine::trace::{Stage, VerdictOutcome};
+use heliograph_engine::trace::{Stage, StageDetail, VerdictOutcome};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 /// A server process, ended with the test.
@@ -84,7 +84,12 @@ async fn outcome(
     settings.tls.min_version = min;
     let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
     let config = SessionConfig { profile, secrets: Secrets::default(), keep_trying: false };
-    let verdict = session::test(config, Arc::new(|_| {})).await.verdict.expect("verdict");
+    let trace = session::test(config, Arc::new(|_| {})).await;
+    let alert = trace.stages.iter().find_map(|report| match &report.detail {
+        StageDetail::Tls(detail) => detail.alert.clone(),
+        _ => None,
+    });
+    let verdict = trace.verdict.expect("verdict");
     match verdict.failure {
         None => {
             assert_eq!(verdict.outcome, VerdictOutcome::Connected);
@@ -92,6 +97,7 @@ async fn outcome(
         }
         Some(failure) => {
             assert_eq!(failure.stage, Stage::Tls, "{url}: {failure:?}");
+            assert_eq!(alert.as_deref(), failure.evidence.get("alert").and_then(|name| name.as_str()));
             Some((failure.code, failure.seen_during))
         }
     }
