@@ -6,19 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use heliograph_engine::endpoint::{Endpoint, Scheme};
 use heliograph_engine::profile::{ClientCertificate, Login, Profile, ProfileId, Settings, TrustMode};
 use heliograph_engine::secret::{Secret, SecretField, Secrets};
+use heliograph_engine::session::{self, SessionConfig};
 use heliograph_engine::trace::{Outcome, Stage, StageDetail, TlsDetail, Trace, TraceRecorder};
 use heliograph_engine::transport::{dial, plan};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// What a server was sent, by layer.
 #[derive(Debug, Default)]
@@ -27,8 +32,10 @@ struct Heard {
     first: Vec<u8>,
     /// The HTTP request.
     request: String,
-    /// The common name's bytes are in the certificate that the client sent.
+    /// The certificate that the client sent, DER.
     client_certificate: Option<Vec<u8>>,
+    /// The first MQTT packet; empty when the client only dialled.
+    packet: Vec<u8>,
 }
 
 /// A listener that takes TLS or plain connections with or without WebSocket, as the scheme says, and asks for
@@ -47,26 +54,36 @@ async fn listen(scheme: Scheme, config: Arc<ServerConfig>) -> (u16, mpsc::Receiv
                     heard.first = first_bytes(&stream).await;
                 }
                 if scheme.tls() {
-                    let mut stream = TlsAcceptor::from(config).accept(stream).await.expect("TLS");
+                    let stream = TlsAcceptor::from(config).accept(stream).await.expect("TLS");
                     let sent = stream.get_ref().1.peer_certificates();
                     heard.client_certificate = sent.and_then(|chain| chain.first()).map(|der| der.to_vec());
-                    if scheme.websocket() {
-                        heard.request = upgrade(&mut stream).await;
-                    }
-                    told.send(heard).await.expect("told");
-                    let _ = stream.read(&mut [0; 64]).await;
+                    listen_inside(stream, scheme, &mut heard).await;
                 } else {
-                    let mut stream = stream;
-                    if scheme.websocket() {
-                        heard.request = upgrade(&mut stream).await;
-                    }
-                    told.send(heard).await.expect("told");
-                    let _ = stream.read(&mut [0; 64]).await;
+                    listen_inside(stream, scheme, &mut heard).await;
                 }
+                told.send(heard).await.expect("told");
             });
         }
     });
     (port, heard)
+}
+
+/// WebSocket, if it is to be, and the first MQTT packet, if the client sends one.
+async fn listen_inside<S>(mut stream: S, scheme: Scheme, heard: &mut Heard)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if !scheme.websocket() {
+        let mut packet = [0; 1024];
+        let count = stream.read(&mut packet).await.unwrap_or(0);
+        heard.packet = packet[..count].to_vec();
+        return;
+    }
+    heard.request = upgrade(&mut stream).await;
+    let mut frames = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    if let Some(Ok(Message::Binary(packet))) = frames.next().await {
+        heard.packet = packet.to_vec();
+    }
 }
 
 async fn first_bytes(stream: &TcpStream) -> Vec<u8> {
@@ -230,5 +247,35 @@ async fn authentication_never_changes_the_transport() {
             shapes.push((stages, heard.first, shape(&heard.request)));
         }
         assert!(shapes.windows(2).all(|pair| pair[0] == pair[1]), "{url}: {shapes:#?}");
+    }
+}
+
+/// The whole way, as the window and the command line go it: CONNECT stands where the transport puts it.
+#[tokio::test]
+async fn connect_travels_in_the_transport_that_was_asked() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = write_files(folder.path());
+    for scheme in [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss] {
+        let (port, mut heard) = listen(scheme, Arc::clone(&config)).await;
+        let path = if scheme.websocket() { "/mqtt" } else { "" };
+        let url = format!("{scheme}://localhost:{port}{path}");
+        for (certificate, mut settings, secrets) in authentications(folder.path()) {
+            settings.session.client_id = "helio-test".into();
+            let login = settings.login.enabled;
+            let endpoint = Endpoint::parse_url(&url, Scheme::Mqtt).expect("url").endpoint;
+            let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
+            let config = SessionConfig { profile, secrets, keep_trying: false };
+            let trace = session::test(config, Arc::new(|_| {})).await;
+            let heard = heard.recv().await.expect("heard");
+            assert_eq!(heard.packet.first(), Some(&0x10), "{url}: CONNECT");
+            assert_eq!(heard.packet.get(2..8), Some(&b"\x00\x04MQTT"[..]), "{url}");
+            let holds = |text: &[u8]| heard.packet.windows(text.len()).any(|part| part == text);
+            assert_eq!((holds(b"ann"), holds(b"canary")), (login, login), "{url}");
+            assert_eq!(heard.client_certificate.is_some(), certificate && scheme.tls(), "{url}");
+            assert!(
+                trace.verdict.is_some_and(|verdict| verdict.failure.is_some()),
+                "the server never answers"
+            );
+        }
     }
 }
