@@ -40,7 +40,12 @@ export function hexLines(hex: string): HexLine[] {
 
 function isBytes(name: string, text: string): boolean {
   const hex = text.replace(/\s/g, "");
-  return /(bytes|hex|received|sent)/.test(name) && hex.length >= 4 && hex.length % 2 === 0 && /^[0-9a-f]+$/i.test(hex);
+  return (
+    /(bytes|hex|received|sent)/.test(name) &&
+    hex.length >= 4 &&
+    hex.length % 2 === 0 &&
+    /^[0-9a-f]+$/i.test(hex)
+  );
 }
 
 function printable(pair: string): string {

@@ -17,15 +17,20 @@ export interface Fact {
 export function facts(report: StageReport): Fact[] {
   const list: Fact[] = [];
   const add = (label: string, value: Line | Line[] | null | undefined, mono = false) => {
-    const lines = (Array.isArray(value) ? value : [value])
-      .filter((line) => line !== null && line !== undefined && line !== "")
-      .map((line) => (typeof line === "object" ? line : { text: String(line) }));
+    const lines = (Array.isArray(value) ? value : [value]).flatMap((line) => {
+      if (line === null || line === undefined || line === "") return [];
+      return [typeof line === "string" ? { text: line } : line];
+    });
     if (lines.length > 0) list.push({ label, lines, mono });
   };
   switch (report.stage) {
     case "identity":
       for (const file of report.detail.files) {
-        add(roleName(file.role), { text: file.path, note: `${file.format.toUpperCase()}, ${file.found}` }, true);
+        add(
+          roleName(file.role),
+          { text: file.path, note: `${file.format.toUpperCase()}, ${file.found}` },
+          true,
+        );
       }
       add(m.fact_key_matches(), yesNo(report.detail.key_matches));
       for (const warning of report.detail.warnings) add(m.fact_warning(), warning);

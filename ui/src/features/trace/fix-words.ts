@@ -21,9 +21,7 @@ export function fixWords(fix: Fix, scheme: string): FixWords {
       const secure = to === "mqtts" || to === "wss";
       return {
         title: m.fix_transport_title({ scheme: to }),
-        detail: secure
-          ? m.fix_transport_keeps()
-          : `${m.fix_transport_keeps()} ${m.fix_transport_plain()}`,
+        detail: secure ? m.fix_transport_keeps() : `${m.fix_transport_keeps()} ${m.fix_transport_plain()}`,
         button: m.fix_transport_button({ scheme: to }),
       };
     }

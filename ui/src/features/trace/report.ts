@@ -11,12 +11,17 @@ import { cells, schemeOfUrl } from "./stages";
 export function traceReport(trace: Trace, name: string): string {
   const failure = trace.verdict?.failure;
   const lines = [`# ${name}: ${headline(trace)}`, ""];
-  lines.push(`\`${trace.url}\` · ${dateTime(trace.started_at)} · ${m.trace_attempt({ n: trace.attempt })}`, "");
+  lines.push(
+    `\`${trace.url}\` · ${dateTime(trace.started_at)} · ${m.trace_attempt({ n: trace.attempt })}`,
+    "",
+  );
 
   lines.push(`| | | ms | |`, `| --- | --- | ---: | --- |`);
   for (const { stage, state, micros, fact } of cells(trace)) {
     const sign = { ok: "✓", failed: "✗", running: "…", waiting: "…", skipped: "–" }[state];
-    lines.push(`| ${sign} | ${stageName(stage)} | ${micros === null ? "–" : millis(micros)} | ${cell(fact)} |`);
+    lines.push(
+      `| ${sign} | ${stageName(stage)} | ${micros === null ? "–" : millis(micros)} | ${cell(fact)} |`,
+    );
   }
   lines.push("");
 

@@ -168,4 +168,3 @@ function doneFact(report: StageReport): string {
 export function versionName(version: "3.1.1" | "5"): string {
   return version === "5" ? "5.0" : version;
 }
-
