@@ -1,4 +1,5 @@
 /** A failure's raw facts as lines and bytes. In: what diagnosis attached. Out: what to draw. Pure. */
+import { dateTime } from "$lib/format";
 
 export interface HexLine {
   offset: string;
@@ -17,9 +18,9 @@ const LINE = 8;
 
 export function evidenceOf(evidence: Record<string, unknown>): Evidence[] {
   return Object.entries(evidence)
-    .filter(([, value]) => value !== null && value !== "")
+    .filter(([name, value]) => value !== null && value !== "" && !isTwin(name, evidence))
     .map(([name, value]) => {
-      const text = textOf(value);
+      const text = isInstant(name, value) ? dateTime(value) : textOf(value);
       return isBytes(name, text) ? { name, text, bytes: hexLines(text) } : { name, text };
     });
 }
@@ -38,14 +39,18 @@ export function hexLines(hex: string): HexLine[] {
   return lines;
 }
 
+/** The text form of bytes that are there in hexadecimal too. */
+function isTwin(name: string, evidence: Record<string, unknown>): boolean {
+  return name.endsWith("_text") && name.replace(/_text$/, "_hex") in evidence;
+}
+
+function isInstant(name: string, value: unknown): value is number {
+  return typeof value === "number" && value > 1e14 && /^(not_before|not_after|.*_at)$/.test(name);
+}
+
 function isBytes(name: string, text: string): boolean {
   const hex = text.replace(/\s/g, "");
-  return (
-    /(bytes|hex|received|sent)/.test(name) &&
-    hex.length >= 4 &&
-    hex.length % 2 === 0 &&
-    /^[0-9a-f]+$/i.test(hex)
-  );
+  return /(bytes|hex)/.test(name) && hex.length >= 4 && hex.length % 2 === 0 && /^[0-9a-f]+$/i.test(hex);
 }
 
 function printable(pair: string): string {
