@@ -45,8 +45,7 @@ export function traceReport(trace: Trace, name: string): string {
 
   for (const report of trace.stages) {
     const list = facts(report);
-    if (report.outcome === "skipped" && failure === null) continue;
-    if (list.length === 0) continue;
+    if (report.outcome === "skipped" || list.length === 0) continue;
     lines.push(`## ${stageName(report.stage)}`, "", ...list.flatMap(factLines));
     if (report.stage === "tls") {
       for (const certificate of report.detail.server_chain) {
