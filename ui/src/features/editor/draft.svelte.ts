@@ -155,6 +155,18 @@ export class EditorDraft {
   }
 }
 
+/** Whether a typed secret stands for bytes in its encoding, so that it can be said before saving. */
+export function isWritten(text: string, encoding: SecretEncoding): boolean {
+  switch (encoding) {
+    case "utf8":
+      return true;
+    case "base64":
+      return text.trim().length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text.trim());
+    case "hex":
+      return /^([0-9a-f]{2})*$/i.test(text.replace(/\s/g, ""));
+  }
+}
+
 function keyOf(field: SecretField): string {
   return field.kind === "websocket_header" ? `${field.kind}:${field.name}` : field.kind;
 }

@@ -4,7 +4,7 @@ import type { Problem } from "$lib/backend/types/Problem";
 import { overwriteGetLocale } from "$runtime";
 import { certificate, deviceCa } from "../../../tests/fixtures/certificates";
 import { exampleDraft } from "../../../tests/fixtures/draft";
-import { EditorDraft } from "./draft.svelte";
+import { EditorDraft, isWritten } from "./draft.svelte";
 import { droppedAs, placeFile } from "./drops";
 import { inOrder, problemText, sectionOf } from "./problems";
 
@@ -29,6 +29,14 @@ test("typed secrets become edits, untouched ones do not, an emptied one is clear
   expect(editor.changed).toBe(true);
   editor.password = "";
   expect(editor.edits).toHaveLength(1);
+});
+
+test("a secret in another spelling is checked before it is sent", () => {
+  expect(isWritten("anything", "utf8")).toBe(true);
+  expect(isWritten("AP8=", "base64")).toBe(true);
+  expect(isWritten("AP8", "base64")).toBe(false);
+  expect(isWritten("00 FF", "hex")).toBe(true);
+  expect(isWritten("0", "hex")).toBe(false);
 });
 
 test("what is kept for later has no secret in it", () => {
