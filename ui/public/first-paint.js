@@ -3,7 +3,7 @@
   var kept = {};
   try {
     kept = JSON.parse(localStorage.getItem("heliograph.settings") || "{}");
-  } catch (_) {
+  } catch {
     // Unreadable: the defaults below.
   }
   var root = document.documentElement;
