@@ -34,8 +34,8 @@ export class Stream {
   live = $state(true);
   /** When it was paused, in Unix milliseconds. */
   pausedAt = $state<number | null>(null);
-  /** Number of the selected row; it may be hidden by the filter. */
-  selected = $state<number | null>(null);
+  /** The selected row; it may be hidden by the filter. */
+  selectedRow = $state.raw<Row | null>(null);
   /** Where the selected row stands in the list, when it is not hidden. */
   selectedIndex = $state<number | null>(null);
   /** Why the wanted filter is not applied. */
@@ -73,6 +73,11 @@ export class Stream {
   /** Rows that arrived while paused. */
   get fresh(): number {
     return this.live ? 0 : Math.max(0, this.count.rows - this.#pausedRows);
+  }
+
+  /** Number of the selected row. */
+  get selected(): number | null {
+    return this.selectedRow?.seq ?? null;
   }
 
   /** A row by its place in the list, when it is loaded. */
@@ -126,19 +131,19 @@ export class Stream {
     else this.resume();
   }
 
-  /** Selects the row at a place in the list, and pauses. */
-  async select(index: number): Promise<void> {
+  /** Selects the row at a place in the list, and pauses. A pointer is on it already: nothing is to move then. */
+  async select(index: number, reveal = true): Promise<void> {
     if (this.rows === 0) return;
     this.pause();
     const at = Math.min(Math.max(0, index), this.rows - 1);
     this.selectedIndex = at;
-    this.onjump({ index: at, center: false });
+    if (reveal) this.onjump({ index: at, center: false });
     let row = this.#loaded(at);
     if (!row) {
       await this.#fetch(at);
       row = this.#loaded(at);
     }
-    if (row && this.selectedIndex === at) this.selected = row.seq;
+    if (row && this.selectedIndex === at) this.selectedRow = row;
   }
 
   /** Moves the selection; without one, the newest row on screen is selected. */
@@ -148,7 +153,7 @@ export class Stream {
   }
 
   deselect(): void {
-    this.selected = null;
+    this.selectedRow = null;
     this.selectedIndex = null;
   }
 
