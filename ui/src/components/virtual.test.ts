@@ -1,5 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { CAP, laidOutHeight, maxNative, maxOffset, revealed, scrolled, toNative, toOffset, visibleRows } from "./virtual";
+import {
+  CAP,
+  laidOutHeight,
+  maxNative,
+  maxOffset,
+  revealed,
+  scrolled,
+  toNative,
+  toOffset,
+  visibleRows,
+} from "./virtual";
 
 const small = { rows: 1_000, rowHeight: 24, viewport: 500 };
 const huge = { rows: 20_000_000, rowHeight: 24, viewport: 500 };

@@ -20,7 +20,11 @@ export async function draftOf(id: ProfileId, row: MessageRow): Promise<Partial<D
     qos: row.qos,
     retain: row.retain,
     payloadFormat:
-      properties.payload_format_utf8 === undefined ? "none" : properties.payload_format_utf8 ? "utf8" : "bytes",
+      properties.payload_format_utf8 === undefined
+        ? "none"
+        : properties.payload_format_utf8
+          ? "utf8"
+          : "bytes",
     expiry: properties.message_expiry_s?.toString() ?? "",
     contentType: properties.content_type ?? "",
     responseTopic: properties.response_topic ?? "",

@@ -26,7 +26,9 @@ export class Inspected {
   readonly complete = $derived(this.bytes.length >= this.size);
   readonly text: DecodedText = $derived(decodeText(this.bytes, this.complete));
   /** The payload as pretty JSON, when all of it is there and is text. */
-  readonly json: JsonResult | null = $derived(this.text.ok && this.complete ? prettyJson(this.text.text) : null);
+  readonly json: JsonResult | null = $derived(
+    this.text.ok && this.complete ? prettyJson(this.text.text) : null,
+  );
   /** How the payload is best shown. */
   readonly best: PayloadMode = $derived.by(() => {
     if (!this.text.ok || !readable(this.text.text)) return "hex";

@@ -16,7 +16,8 @@ export function blocking(draft: Draft, v5: boolean): Partial<Record<Field, strin
   const topic = nameProblem(draft.topic);
   if (topic) found.topic = topicProblem(topic);
   if (draft.format === "hex" && parseHex(draft.payload) === null) found.payload = m.publish_bad_hex();
-  if (draft.format === "base64" && parseBase64(draft.payload) === null) found.payload = m.publish_bad_base64();
+  if (draft.format === "base64" && parseBase64(draft.payload) === null)
+    found.payload = m.publish_bad_base64();
   if (draft.format === "file" && draft.payload === "") found.payload = m.publish_no_file();
   if (!v5) return found;
   if (!whole(draft.expiry, 0, 4_294_967_295)) found.expiry = m.publish_bad_expiry();
@@ -72,14 +73,15 @@ export function outcomeRemark(outcome: PublishOutcome, wanted: number): Remark {
     };
   }
   const time = duration(outcome.micros);
-  let text =
+  let text: string =
     outcome.qos === 0
       ? m.publish_sent()
       : outcome.qos === 1
         ? m.publish_puback({ time })
         : m.publish_pubcomp({ time });
   if (code !== 0) text += ` · ${words}`;
-  if (outcome.qos < wanted) return { tone: "warn", text: `${text} · ${m.publish_lowered({ qos: outcome.qos })}` };
+  if (outcome.qos < wanted)
+    return { tone: "warn", text: `${text} · ${m.publish_lowered({ qos: outcome.qos })}` };
   return { tone: code === 0 ? "ok" : "warn", text };
 }
 

@@ -2,7 +2,8 @@
  * Topic names and filters (MQTT 5, 4.7), by the engine's rules. In: text. Out: validity, matches and parts to
  * show. Pure.
  */
-export type TopicProblem = "empty" | "null" | "too_long" | "wildcard" | "multi_level" | "single_level" | "share";
+export type TopicProblem =
+  "empty" | "null" | "too_long" | "wildcard" | "multi_level" | "single_level" | "share";
 
 /** What is wrong with a topic to publish to. */
 export function nameProblem(topic: string): TopicProblem | null {

@@ -71,14 +71,18 @@ export function hexPairs(bytes: Uint8Array): string {
 
 /** Printable ASCII as it is, anything else as `·`. */
 export function ascii(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·")).join("");
+  return Array.from(bytes, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·")).join(
+    "",
+  );
 }
 
 /** Bytes of `a4 61 78` or `a46178`; null when it is not that. */
 export function parseHex(text: string): Uint8Array | null {
   const digits = text.replace(/\s+/g, "");
   if (digits.length % 2 || /[^0-9a-f]/i.test(digits)) return null;
-  return Uint8Array.from({ length: digits.length / 2 }, (_, k) => parseInt(digits.slice(2 * k, 2 * k + 2), 16));
+  return Uint8Array.from({ length: digits.length / 2 }, (_, k) =>
+    parseInt(digits.slice(2 * k, 2 * k + 2), 16),
+  );
 }
 
 /** Bytes of base64 (RFC 4648, 4), white space allowed; null when it is not that. */

@@ -76,9 +76,10 @@ export function prettyJson(source: string): JsonResult {
   if (rest >= 0) {
     const start = at + rest;
     // A string, number or word that the end of the text cuts off is not wrong yet, only short.
-    const cut = /^(?:"(?:[^"\\\u0000-\u001f]|\\.)*\\?|-?[0-9.eE+-]*|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?)$/.test(
-      source.slice(start),
-    );
+    const cut =
+      /^(?:"(?:[^"\\\u0000-\u001f]|\\.)*\\?|-?[0-9.eE+-]*|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?)$/.test(
+        source.slice(start),
+      );
     return problem(source, cut ? source.length : start, cut ? "ends" : "unexpected");
   }
   if (expect !== "nothing") return problem(source, source.length, "ends");

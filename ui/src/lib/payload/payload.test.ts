@@ -15,7 +15,14 @@ function problem(source: string) {
 
 describe("pretty JSON", () => {
   it("keeps every number as it was written", () => {
-    const numbers = ["9007199254740993", "1.0", "-0", "1e400", "0.1000000000000000055511151231257827", "1E+2"];
+    const numbers = [
+      "9007199254740993",
+      "1.0",
+      "-0",
+      "1e400",
+      "0.1000000000000000055511151231257827",
+      "1E+2",
+    ];
     const text = pretty(`[${numbers.join(",")}]`);
     expect(text).toBe(`[\n  ${numbers.join(",\n  ")}\n]`);
   });
@@ -83,7 +90,10 @@ describe("bytes", () => {
   const bytes = (...values: number[]) => Uint8Array.from(values);
 
   it("say where they stop being UTF-8", () => {
-    expect(decodeText(new TextEncoder().encode("请更换 é 😀"), true)).toEqual({ ok: true, text: "请更换 é 😀" });
+    expect(decodeText(new TextEncoder().encode("请更换 é 😀"), true)).toEqual({
+      ok: true,
+      text: "请更换 é 😀",
+    });
     expect(decodeText(bytes(0x61, 0xff, 0x62), true)).toEqual({ ok: false, at: 1 });
     expect(decodeText(bytes(0xed, 0xa0, 0x80), true)).toEqual({ ok: false, at: 0 });
     expect(decodeText(bytes(0xc0, 0x80), true)).toEqual({ ok: false, at: 0 });

@@ -85,7 +85,9 @@ export function toRequest(draft: Draft, v5: boolean): PublishRequest {
       content_type: text(draft.contentType),
       response_topic: text(draft.responseTopic),
       correlation_data:
-        v5 && draft.correlation !== "" ? { text: draft.correlation, encoding: draft.correlationFormat } : null,
+        v5 && draft.correlation !== ""
+          ? { text: draft.correlation, encoding: draft.correlationFormat }
+          : null,
       topic_alias: number(draft.topicAlias),
       user_properties: v5 ? draft.user.filter(({ name, value }) => name !== "" || value !== "") : [],
     },
