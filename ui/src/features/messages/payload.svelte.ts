@@ -25,17 +25,20 @@ export class Inspected {
   readonly size = $derived(this.detail?.row.kind === "message" ? this.detail.row.size : 0);
   readonly complete = $derived(this.bytes.length >= this.size);
   readonly text: DecodedText = $derived(decodeText(this.bytes, this.complete));
-  /** The payload as pretty JSON, when all of it is there and is text. */
-  readonly json: JsonResult | null = $derived(
-    this.text.ok && this.complete ? prettyJson(this.text.text) : null,
-  );
+  /** The payload as pretty JSON, when it is text; a payload that is not all there may end anywhere. */
+  readonly json: JsonResult | null = $derived.by(() => {
+    if (!this.text.ok) return null;
+    const json = prettyJson(this.text.text);
+    const cut = !json.ok && !this.complete && json.problem.kind === "ends";
+    return cut ? { ok: true, text: json.text } : json;
+  });
   /** How the payload is best shown. */
   readonly best: PayloadMode = $derived.by(() => {
     if (!this.text.ok || !readable(this.text.text)) return "hex";
     const row = this.detail?.row;
     const saysJson = row?.kind === "message" && /\bjson\b/i.test(row.content_type ?? "");
     if (saysJson) return "json";
-    return looksLikeJson(this.text.text) && (this.json === null || this.json.ok) ? "json" : "text";
+    return looksLikeJson(this.text.text) && this.json?.ok ? "json" : "text";
   });
 
   async load(id: ProfileId, seq: number): Promise<void> {

@@ -14,7 +14,8 @@ export interface JsonProblem {
   column: number;
 }
 
-export type JsonResult = { ok: true; text: string } | { ok: false; problem: JsonProblem };
+/** On failure, `text` is what was JSON until then on its lines, and the rest as it is. */
+export type JsonResult = { ok: true; text: string } | { ok: false; problem: JsonProblem; text: string };
 
 const TOKEN =
   /[ \t\r\n]*(?:([{}[\],:])|("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)(?![\w.+-]))/y;
@@ -30,6 +31,11 @@ export function prettyJson(source: string): JsonResult {
   let at = 0;
   const after = (): Expect => (open.length > 0 ? "comma_or_end" : "nothing");
   const newline = () => out.push("\n", "  ".repeat(open.length));
+  const failed = (where: number, kind: JsonProblem["kind"]): JsonResult => ({
+    ok: false,
+    problem: problem(source, where, kind),
+    text: out.join("") + source.slice(at),
+  });
 
   for (;;) {
     TOKEN.lastIndex = at;
@@ -37,7 +43,7 @@ export function prettyJson(source: string): JsonResult {
     if (!match) break;
     const [whole, mark, string, scalar] = match;
     const start = at + whole.length - (mark ?? string ?? scalar ?? "").length;
-    const fail = () => problem(source, start, "unexpected");
+    const fail = () => failed(start, "unexpected");
 
     if (mark === "}" || mark === "]") {
       const opened = mark === "}" ? "{" : "[";
@@ -80,9 +86,9 @@ export function prettyJson(source: string): JsonResult {
       /^(?:"(?:[^"\\\u0000-\u001f]|\\.)*\\?|-?[0-9.eE+-]*|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?)$/.test(
         source.slice(start),
       );
-    return problem(source, cut ? source.length : start, cut ? "ends" : "unexpected");
+    return failed(cut ? source.length : start, cut ? "ends" : "unexpected");
   }
-  if (expect !== "nothing") return problem(source, source.length, "ends");
+  if (expect !== "nothing") return failed(source.length, "ends");
   return { ok: true, text: out.join("") };
 }
 
@@ -91,10 +97,10 @@ export function looksLikeJson(text: string): boolean {
   return /^\s*[{[]/.test(text);
 }
 
-function problem(source: string, at: number, kind: JsonProblem["kind"]): JsonResult {
+function problem(source: string, at: number, kind: JsonProblem["kind"]): JsonProblem {
   const before = source.slice(0, at);
   const line = before.split("\n").length;
-  return { ok: false, problem: { kind, at, line, column: at - before.lastIndexOf("\n") } };
+  return { kind, at, line, column: at - before.lastIndexOf("\n") };
 }
 
 /** A piece of a one-line preview: keys and punctuation step back, values stand out. */

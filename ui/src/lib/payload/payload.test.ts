@@ -57,6 +57,10 @@ describe("pretty JSON", () => {
     expect(problem("")).toMatchObject({ kind: "ends" });
   });
 
+  it("lays out what there is of a text that was cut", () => {
+    expect(prettyJson('{"a":[1,{"b":"cu')).toMatchObject({ ok: false, text: '{\n  "a": [\n    1,\n    {\n      "b": "cu' });
+  });
+
   it("survives deep nesting", () => {
     expect(problem("[".repeat(20_000))).toMatchObject({ kind: "ends" });
   });
