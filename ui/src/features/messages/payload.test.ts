@@ -43,7 +43,7 @@ describe("a payload", () => {
     expect(inspected.complete).toBe(false);
     expect(inspected.best).toBe("json");
     expect(inspected.json).toMatchObject({ ok: true });
-    expect(inspected.json?.text.slice(0, 40)).toBe('[\n  {\n    "id": 9007199254740993\n  },\n  {');
+    expect(inspected.json?.text.startsWith('[\n  {\n    "id": 9007199254740993\n  },\n  {')).toBe(true);
     await inspected.more("p");
     expect(inspected.complete).toBe(true);
     expect(inspected.json?.ok).toBe(true);

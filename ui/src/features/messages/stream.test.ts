@@ -185,7 +185,12 @@ describe("the stream", () => {
     stream.filter(filter("77"));
     await settle(120);
     expect(stream.selected).toBe(777);
-    expect(stream.selectedIndex).toBe([...Array(1000).keys()].map((n) => n + 1).filter((n) => `${n}`.includes("77")).indexOf(777));
+    expect(stream.selectedIndex).toBe(
+      [...Array(1000).keys()]
+        .map((n) => n + 1)
+        .filter((n) => `${n}`.includes("77"))
+        .indexOf(777),
+    );
     expect(jumps.at(-1)).toEqual({ index: stream.selectedIndex, center: true });
     stream.filter(filter("5"));
     await settle(120);

@@ -12,12 +12,13 @@ describe("a draft", () => {
     expect(Object.keys(blocking(draft({ format: "hex", payload: "0" }), true))).toEqual(["payload"]);
     expect(Object.keys(blocking(draft({ format: "base64", payload: "a" }), true))).toEqual(["payload"]);
     expect(Object.keys(blocking(draft({ format: "file" }), true))).toEqual(["payload"]);
-    expect(Object.keys(blocking(draft({ expiry: "1.5", topicAlias: "0", responseTopic: "+" }), true))).toEqual([
-      "expiry",
-      "topicAlias",
-      "responseTopic",
-    ]);
+    expect(
+      Object.keys(blocking(draft({ expiry: "1.5", topicAlias: "0", responseTopic: "+" }), true)),
+    ).toEqual(["expiry", "topicAlias", "responseTopic"]);
     expect(blocking(draft({ expiry: "x" }), false)).toEqual({});
+    expect(blocking(draft({ topicAlias: "7" }), true, 10)).toEqual({});
+    expect(Object.keys(blocking(draft({ topicAlias: "11" }), true, 10))).toEqual(["topicAlias"]);
+    expect(Object.keys(blocking(draft({ topicAlias: "1" }), true, 0))).toEqual(["topicAlias"]);
   });
 
   it("counts bytes, not characters", () => {
@@ -74,7 +75,9 @@ describe("an outcome", () => {
   it("is said in words, with its code", () => {
     expect(outcomeRemark(outcome, 1)).toEqual({ tone: "ok", text: "PUBACK in 3.0 ms" });
     expect(outcomeRemark({ ...outcome, qos: 0, code: null, reason: "Sent" }, 0).text).toBe("Sent");
-    expect(outcomeRemark({ ...outcome, code: 0x87, reason: "Not authorized", reason_string: "ACL" }, 1)).toEqual({
+    expect(
+      outcomeRemark({ ...outcome, code: 0x87, reason: "Not authorized", reason_string: "ACL" }, 1),
+    ).toEqual({
       tone: "err",
       text: "Refused: Not authorized: ACL (0x87)",
     });

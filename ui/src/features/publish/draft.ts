@@ -11,7 +11,7 @@ import { m } from "$messages";
 export type Field = "topic" | "payload" | "expiry" | "topicAlias" | "responseTopic" | "correlation";
 
 /** What must be put right first, by field. JSON that is not valid is shown, but may be sent. */
-export function blocking(draft: Draft, v5: boolean): Partial<Record<Field, string>> {
+export function blocking(draft: Draft, v5: boolean, aliasMaximum = 65_535): Partial<Record<Field, string>> {
   const found: Partial<Record<Field, string>> = {};
   const topic = nameProblem(draft.topic);
   if (topic) found.topic = topicProblem(topic);
@@ -22,6 +22,10 @@ export function blocking(draft: Draft, v5: boolean): Partial<Record<Field, strin
   if (!v5) return found;
   if (!whole(draft.expiry, 0, 4_294_967_295)) found.expiry = m.publish_bad_expiry();
   if (!whole(draft.topicAlias, 1, 65_535)) found.topicAlias = m.publish_bad_alias();
+  else if (Number(draft.topicAlias) > aliasMaximum) {
+    found.topicAlias =
+      aliasMaximum === 0 ? m.publish_no_aliases() : m.publish_alias_maximum({ maximum: aliasMaximum });
+  }
   if (draft.responseTopic !== "") {
     const response = nameProblem(draft.responseTopic);
     if (response) found.responseTopic = topicProblem(response);

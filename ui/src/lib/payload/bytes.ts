@@ -14,7 +14,6 @@ export function decodeText(bytes: Uint8Array, complete: boolean): DecodedText {
 
 /** Whether decoded text is for reading: no control characters but tab and line ends. */
 export function readable(text: string): boolean {
-  // eslint-disable-next-line no-control-regex
   return !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text);
 }
 

@@ -58,7 +58,10 @@ describe("pretty JSON", () => {
   });
 
   it("lays out what there is of a text that was cut", () => {
-    expect(prettyJson('{"a":[1,{"b":"cu')).toMatchObject({ ok: false, text: '{\n  "a": [\n    1,\n    {\n      "b": "cu' });
+    expect(prettyJson('{"a":[1,{"b":"cu')).toMatchObject({
+      ok: false,
+      text: '{\n  "a": [\n    1,\n    {\n      "b": "cu',
+    });
   });
 
   it("survives deep nesting", () => {

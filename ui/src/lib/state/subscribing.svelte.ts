@@ -1,9 +1,9 @@
 /** Somebody wants to subscribe: the panel that can do it listens and takes the focus. */
 class Subscribing {
-  asked = $state(0);
+  asked = $state(false);
 
   ask(): void {
-    this.asked++;
+    this.asked = true;
   }
 }
 
