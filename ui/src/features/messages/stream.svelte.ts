@@ -48,6 +48,8 @@ export class Stream {
   searching = $state(false);
   /** Scrolls the list; set by whoever shows it. */
   onjump: (jump: Jump) => void = () => {};
+  /** So many rows before those on screen are gone: the list counts anew without moving. */
+  onshift: (by: number) => void = () => {};
 
   readonly id: ProfileId;
   #painted = $state(0);
@@ -235,24 +237,26 @@ export class Stream {
     do {
       this.#again = false;
       if (this.live) await this.#pullTail();
-      else await this.#fetch(this.#missing() ?? this.#first);
+      else await this.#fetch(this.#missing());
     } while (this.#again && !this.#closed);
   }
 
   async #pullTail(): Promise<void> {
     const want = Math.min(LIMIT, Math.max(64, this.#last - this.#first + 16));
-    let page = await this.#page(Math.max(0, this.count.rows - want));
-    // More may have arrived than one page holds: then only the newest are worth a look.
-    if (page && page.count.rows > page.start + page.rows.length) {
-      page = await this.#page(Math.max(0, page.count.rows - want));
+    let page = await this.#page(Math.max(0, this.count.rows - want), 2 * want);
+    // More may have arrived than one page holds, or been deleted: then only the newest are worth a look.
+    if (page && page.count.rows !== page.start + page.rows.length) {
+      page = await this.#page(Math.max(0, page.count.rows - want), 2 * want);
     }
     if (!page || !this.live) return;
     this.rows = page.start + page.rows.length;
     this.#painted++;
   }
 
-  async #fetch(index: number): Promise<void> {
-    const page = await this.#page(Math.max(0, index - LEAD));
+  /** Loads a row and those around it; without one, asks only how many there are now. */
+  async #fetch(index: number | null): Promise<void> {
+    const page =
+      index === null ? await this.#page(this.#first, 1) : await this.#page(Math.max(0, index - LEAD), LIMIT);
     if (!page) return;
     if (!this.live) this.rows = page.count.rows;
     this.#painted++;
@@ -261,13 +265,18 @@ export class Stream {
   }
 
   /** Loads rows from an index on; null when the view changed meanwhile. */
-  async #page(start: number): Promise<Page | null> {
+  async #page(start: number, limit: number): Promise<Page | null> {
     const view = this.#view;
     if (view === null) return null;
     try {
-      const page = await backend.page(view, start, LIMIT);
+      const page = await backend.page(view, start, limit);
       if (view !== this.#view) return null;
-      if (this.#stale || page.count.rows < this.count.rows) this.#chunks.clear();
+      if (this.#stale) this.#chunks.clear();
+      else if (this.#moved(page)) {
+        const gone = await this.#gone();
+        if (view !== this.#view) return null;
+        this.#shift(gone);
+      }
       this.#stale = false;
       this.problem = null;
       this.#take(page.count);
@@ -277,6 +286,53 @@ export class Stream {
       if (view === this.#view) this.problem = asEngineError(thrown).message;
       return null;
     }
+  }
+
+  /** Whether rows stand elsewhere than before: the oldest ones are deleted when the store is full. */
+  #moved(page: Page): boolean {
+    if (page.count.rows < this.count.rows) return true;
+    return page.rows.some((row, at) => {
+      const known = this.#loaded(page.start + at);
+      return known !== undefined && known.seq !== row.seq;
+    });
+  }
+
+  /** How many rows are gone before those on screen; null when none on screen is left. */
+  async #gone(): Promise<number | null> {
+    for (let index = this.#first; index < this.#last; index++) {
+      const row = this.#loaded(index);
+      const now = row && (await this.#indexOf(row.seq));
+      if (typeof now === "number") return index - now;
+    }
+    return null;
+  }
+
+  /** Counts places anew after rows before them are gone; what is on screen stays where it is. */
+  #shift(by: number | null): void {
+    if (by === null) {
+      this.#chunks.clear();
+      this.selectedIndex = null;
+      this.#last -= this.#first;
+      this.#first = 0;
+      this.#pausedRows = 0;
+      this.onshift(Number.MAX_SAFE_INTEGER);
+      return;
+    }
+    const chunks = this.#chunks;
+    this.#chunks = new Map();
+    for (const [key, chunk] of chunks) {
+      chunk.forEach((row, at) => {
+        const index = key * CHUNK + at - by;
+        if (index >= 0) this.#put(index, row);
+      });
+    }
+    this.#first = Math.max(0, this.#first - by);
+    this.#last = Math.max(0, this.#last - by);
+    this.#pausedRows = Math.max(0, this.#pausedRows - by);
+    if (this.selectedIndex !== null) {
+      this.selectedIndex = this.selectedIndex >= by ? this.selectedIndex - by : null;
+    }
+    this.onshift(by);
   }
 
   #take(count: ViewCount): void {
@@ -289,14 +345,17 @@ export class Stream {
 
   #keep(page: Page): void {
     for (const [at, row] of page.rows.entries()) {
-      const index = page.start + at;
-      const key = Math.floor(index / CHUNK);
-      let chunk = this.#chunks.get(key);
-      if (!chunk) this.#chunks.set(key, (chunk = []));
-      chunk[index % CHUNK] = row;
+      this.#put(page.start + at, row);
     }
     const middle = Math.floor(page.start / CHUNK);
     for (const key of this.#chunks.keys()) if (Math.abs(key - middle) > KEPT) this.#chunks.delete(key);
+  }
+
+  #put(index: number, row: Row): void {
+    const key = Math.floor(index / CHUNK);
+    let chunk = this.#chunks.get(key);
+    if (!chunk) this.#chunks.set(key, (chunk = []));
+    chunk[index % CHUNK] = row;
   }
 
   #loaded(index: number): Row | undefined {

@@ -4,9 +4,10 @@ import type { Row } from "$lib/backend/types/Row";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
 import { Stream, type Jump } from "./stream.svelte";
 
-/** Rows 1…n; a filter on text keeps the rows whose number contains it. */
+/** Rows first…n; a filter on text keeps the rows whose number contains it. */
 const store = vi.hoisted(() => ({
   stored: 0,
+  first: 1,
   views: new Map<number, (seq: number) => boolean>(),
   next: 1,
   pages: [] as { start: number; limit: number }[],
@@ -19,13 +20,13 @@ vi.mock("$lib/backend", () => {
     const keep = store.views.get(view);
     if (!keep) throw { code: "not_found", message: "closed", details: {} };
     const seqs: number[] = [];
-    for (let seq = 1; seq <= (store.searched ?? store.stored); seq++) if (keep(seq)) seqs.push(seq);
+    for (let seq = store.first; seq <= (store.searched ?? store.stored); seq++) if (keep(seq)) seqs.push(seq);
     return seqs;
   };
   const count = (view: number) => ({
     rows: rowsOf(view).length,
-    stored: store.stored,
-    searched: store.searched ?? store.stored,
+    stored: store.stored - store.first + 1,
+    searched: (store.searched ?? store.stored) - store.first + 1,
   });
   return {
     asEngineError: (thrown: unknown) => thrown,
@@ -73,6 +74,7 @@ describe("the stream", () => {
     store.pages.length = 0;
     store.opened.length = 0;
     store.searched = null;
+    store.first = 1;
     store.stored = 1000;
     stream = new Stream("p");
     jumps = [];
@@ -256,6 +258,47 @@ describe("the stream", () => {
     expect(stream.row(50_000)?.seq).toBe(50_001);
     expect(stream.row(50_029)?.seq).toBe(50_030);
     expect(stream.row(99_999)).toBeUndefined();
+  });
+
+  it("keeps its place when the oldest rows are deleted", async () => {
+    const shifts: number[] = [];
+    stream.onshift = (by) => shifts.push(by);
+    await opened();
+    await stream.select(990, false);
+    const shown = stream.row(980);
+    store.first = 301;
+    store.stored = 1300;
+    stream.touch();
+    await settle(100);
+    expect(shifts).toEqual([300]);
+    expect(stream.rows).toBe(1000);
+    expect(stream.row(680)).toEqual(shown);
+    expect(stream.selected).toBe(991);
+    expect(stream.selectedIndex).toBe(690);
+    expect(stream.fresh).toBe(300);
+  });
+
+  it("follows the newest row also when the oldest are deleted", async () => {
+    await opened();
+    store.first = 501;
+    store.stored = 1400;
+    stream.touch();
+    await settle(100);
+    expect(stream.rows).toBe(900);
+    expect(stream.row(899)?.seq).toBe(1400);
+    expect(stream.row(0)?.seq ?? 501).toBe(501);
+  });
+
+  it("starts anew when every row on screen was deleted", async () => {
+    await opened();
+    stream.pause();
+    store.first = 5001;
+    store.stored = 6000;
+    stream.touch();
+    await settle(200);
+    expect(stream.rows).toBe(1000);
+    expect(stream.row(0)?.seq).toBe(5001);
+    expect(stream.row(29)?.seq).toBe(5030);
   });
 
   it("is empty after the stored rows were deleted", async () => {

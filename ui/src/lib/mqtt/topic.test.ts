@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { filterPieces, filterProblem, matches, nameProblem, shortened } from "./topic";
+import { filterPieces, filterProblem, matches, nameProblem, narrowest, shortened } from "./topic";
 
 describe("topics", () => {
   it.each([
@@ -52,6 +52,15 @@ describe("topics", () => {
     expect(shortened("/a/b")).toEqual({ prefix: "/", leaf: "a/b" });
     expect(shortened("a/b/")).toEqual({ prefix: "a/", leaf: "b/" });
     expect(shortened("/")).toEqual({ prefix: "", leaf: "/" });
+  });
+
+  it("finds the filter that says most about a topic", () => {
+    const filters = ["factory/#", "factory/+/+/alarm", "factory/line-3/cmd/#", "#", "factory/#"];
+    expect(narrowest(filters, "factory/line-3/press/state")).toBe(0);
+    expect(narrowest(filters, "factory/line-3/press/alarm")).toBe(1);
+    expect(narrowest(filters, "factory/line-3/cmd/set")).toBe(2);
+    expect(narrowest(filters, "other")).toBe(3);
+    expect(narrowest(filters, "$SYS/x")).toBe(-1);
   });
 
   it("names the wildcards of a filter", () => {

@@ -51,6 +51,23 @@ export function matches(filter: string, topic: string): boolean {
   return names.length === levels.length;
 }
 
+/**
+ * The place of the filter that says most about a topic, or −1 when none matches: one without `#` before one
+ * with it, then the one with more levels spelled out, then the earlier one.
+ */
+export function narrowest(filters: readonly string[], topic: string): number {
+  let best = -1;
+  let score = -1;
+  for (const [at, filter] of filters.entries()) {
+    if (!matches(filter, topic)) continue;
+    const levels = unshared(filter).split("/");
+    const spelled = levels.filter((level) => level !== "+" && level !== "#").length;
+    const found = spelled + (levels.at(-1) === "#" ? 0 : 100_000);
+    if (found > score) [best, score] = [at, found];
+  }
+  return best;
+}
+
 /** The filter as the broker matches it, without `$share/NAME/`. */
 export function unshared(filter: string): string {
   const rest = filter.startsWith("$share/") ? filter.slice("$share/".length) : null;
