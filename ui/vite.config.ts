@@ -20,7 +20,7 @@ export default defineConfig(({ mode }) => ({
     alias: [
       // `vite --mode fixture` shows the window in a plain browser, for designing; never part of a build.
       ...(mode === "fixture"
-        ? [{ find: /^(?:\.|.*\/backend)\/tauri$/, replacement: here("./tests/fixture-backend.ts") }]
+        ? [{ find: /^(.*\/backend|\.)\/tauri$/, replacement: here("./tests/fixture-backend.ts") }]
         : []),
       { find: "$lib", replacement: here("./src/lib") },
       { find: "$components", replacement: here("./src/components") },
