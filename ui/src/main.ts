@@ -3,6 +3,7 @@ import "@fontsource-variable/jetbrains-mono";
 import "./styles/tokens.css";
 import "./styles/components.css";
 import "./styles/icons.css";
+import "./styles/scale.css";
 import { mount } from "svelte";
 import App from "./app/App.svelte";
 
