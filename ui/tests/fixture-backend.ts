@@ -27,6 +27,7 @@ import type { StageReport } from "../src/lib/backend/types/StageReport";
 import type { Subscription } from "../src/lib/backend/types/Subscription";
 import type { SubscriptionStatus } from "../src/lib/backend/types/SubscriptionStatus";
 import type { Trace } from "../src/lib/backend/types/Trace";
+import { draftReport, fileReport } from "./fixtures/drafts";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
 const HOUR_MICROS = 3_600_000_000;
@@ -658,29 +659,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       };
     },
     async checkDraft(draft) {
-      const problems: Awaited<ReturnType<Backend["checkDraft"]>>["problems"] = [];
-      if (!draft.endpoint.host) {
-        problems.push({
-          field: "host",
-          severity: "error",
-          code: "host_missing",
-          message: "A host name or address is missing.",
-        });
-      }
-      if (draft.settings.client_certificate.enabled && !draft.endpoint.tls) {
-        problems.push({
-          field: "client_certificate",
-          severity: "warning",
-          code: "certificate_without_tls",
-          message: "A client certificate is only used with TLS.",
-        });
-      }
-      return {
-        url: draft.endpoint.host ? urlOf(draft.endpoint) : null,
-        problems,
-        identity: null,
-        authorities: [],
-      };
+      return draftReport(draft);
     },
     async parseEndpoint(text, fallback) {
       return parseUrl(text, fallback);
@@ -781,14 +760,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       return secrets.get(id) ?? [];
     },
     async inspectFile(path) {
-      return {
-        path,
-        found: "certificate",
-        certificates: [certificate("line3-gw")],
-        key_type: null,
-        key_encrypted: false,
-        error: null,
-      };
+      return fileReport(path);
     },
 
     async connections() {

@@ -154,6 +154,57 @@ pub struct Failure {
     pub retryable: bool,
 }
 
+impl Failure {
+    /// A failure that showed in the stage where it lies, and that trying again could end.
+    pub fn new(stage: Stage, code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            stage,
+            code,
+            message: message.into(),
+            cause: String::new(),
+            seen_during: stage,
+            evidence: Map::new(),
+            fixes: Vec::new(),
+            retryable: true,
+        }
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
+    /// It showed in a later stage than the one in which its cause lies.
+    #[must_use]
+    pub fn seen_during(mut self, stage: Stage) -> Self {
+        self.seen_during = stage;
+        self
+    }
+
+    /// Adds a raw fact.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.evidence.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a fix, less likely to help than those before it.
+    #[must_use]
+    pub fn fix(mut self, label: impl Into<String>, action: FixAction) -> Self {
+        self.fixes.push(Fix { label: label.into(), action });
+        self
+    }
+
+    /// Only a change by a person can end it.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.retryable = false;
+        self
+    }
+}
+
 /// A change that would help.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
 #[ts(export)]

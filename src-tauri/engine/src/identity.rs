@@ -1,10 +1,29 @@
 //! Certificates and keys: reads what people have, describes it, and checks that it belongs together,
 //! before anything is dialled. In: paths. Out: descriptions and rustls identities.
+//! Never asks for a passphrase and never decrypts: an encrypted key is named, with the command that decrypts it.
 
+mod contents;
+mod describe;
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey};
 use serde::Serialize;
 use ts_rs::TS;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use self::contents::{Contents, FoundKey, KeyEncoding};
+use crate::engine::{FileError, FileReport, IdentityReport};
+use crate::failure::FailureCode;
 use crate::message::UnixMicros;
+use crate::profile::ClientCertificate;
+use crate::trace::IdentityFile;
+
+/// Fourteen days, in microseconds: a certificate that ends sooner deserves a remark.
+const ENDS_SOON: i64 = 14 * DAY;
+const DAY: i64 = 86_400_000_000;
 
 /// What is worth knowing about a certificate (RFC 5280).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
@@ -39,3 +58,517 @@ pub struct CertificateInfo {
     /// The DER in base64, so that it can be saved or pinned.
     pub der_base64: String,
 }
+
+/// Why certificates and keys cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct IdentityError {
+    /// Stable name.
+    pub code: FailureCode,
+    /// The file concerned; empty when none is named.
+    pub path: String,
+    /// One sentence, naming the file.
+    pub message: String,
+    /// Why it is so, and what to do.
+    pub cause: String,
+}
+
+/// A client certificate with its key, ready for TLS.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// Chain and key as rustls wants them, leaf first.
+    pub key: Arc<CertifiedKey>,
+    /// The certificate of the key.
+    pub leaf: CertificateInfo,
+    /// What is sent, leaf first, each signed by the next.
+    pub chain: Vec<CertificateInfo>,
+    /// Certificates in the files that do not belong to that chain; they are not sent.
+    pub unused: Vec<CertificateInfo>,
+}
+
+/// Describes a certificate in DER.
+///
+/// # Errors
+/// It is not one (`not_a_certificate`, without a path).
+pub fn describe(der: &[u8]) -> Result<CertificateInfo, IdentityError> {
+    describe::describe(der).ok_or_else(|| {
+        let message = "This is not an X.509 certificate";
+        IdentityError::new(FailureCode::NotACertificate, "", message, "Its DER structure cannot be read")
+    })
+}
+
+/// Reads certificate and key, puts the chain in order, and checks that the key is the certificate's.
+/// What was found is pushed to `files`, also when it fails.
+///
+/// # Errors
+/// Which file is wrong, and why.
+pub fn load_client(
+    cert: &ClientCertificate,
+    files: &mut Vec<IdentityFile>,
+) -> Result<ClientIdentity, IdentityError> {
+    let read = ReadIdentity::of(cert);
+    files.extend(read.cert.as_ref().map(|file| file.trace("certificate")));
+    files.extend(read.key.as_ref().map(|file| file.trace("key")));
+    read.identity().map_err(|(_, error)| error)
+}
+
+/// Reads CA certificates. What was found is pushed to `files`, also when it fails; blank paths are passed over.
+///
+/// # Errors
+/// The first file that cannot be read or holds no certificate.
+pub fn load_authorities(
+    paths: &[String],
+    files: &mut Vec<IdentityFile>,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let mut authorities = Vec::new();
+    for path in paths.iter().filter(|path| !path.trim().is_empty()) {
+        let file = ReadFile::of(path);
+        files.push(file.trace("ca"));
+        authorities.extend(file.certificates()?);
+    }
+    Ok(authorities)
+}
+
+/// What deserves a look though nothing forbids it: validity, purpose, certificates that are not sent.
+pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, certificate) in identity.chain.iter().enumerate() {
+        let which = if index == 0 { "The client certificate" } else { "The intermediate certificate" };
+        let name = certificate.short_name();
+        let days = |micros: i64| match micros / DAY {
+            0 => "less than a day".to_owned(),
+            1 => "1 day".to_owned(),
+            n => format!("{n} days"),
+        };
+        if certificate.not_after < now {
+            let ago = days(now.saturating_sub(certificate.not_after));
+            warnings.push(format!("{which} {name} expired {ago} ago"));
+        } else if certificate.not_before > now {
+            let wait = days(certificate.not_before.saturating_sub(now));
+            warnings.push(format!("{which} {name} is not valid yet, for another {wait}"));
+        } else if certificate.not_after.saturating_sub(now) < ENDS_SOON {
+            warnings.push(format!("{which} {name} expires in {}", days(certificate.not_after - now)));
+        }
+    }
+    let leaf = &identity.leaf;
+    if !leaf.allows("clientAuth") {
+        warnings.push(format!(
+            "The client certificate {} is not made for clients: its extended key usage lacks clientAuth",
+            leaf.short_name()
+        ));
+    }
+    if leaf.is_ca {
+        warnings.push(format!("The client certificate {} is the certificate of a CA", leaf.short_name()));
+    }
+    if !identity.unused.is_empty() {
+        let names: Vec<_> = identity.unused.iter().map(CertificateInfo::short_name).collect();
+        warnings
+            .push(format!("Not part of the client certificate's chain, so not sent: {}", names.join(", ")));
+    }
+    warnings
+}
+
+/// What is in the files of a client certificate, for the editor.
+pub fn report_client(cert: &ClientCertificate) -> IdentityReport {
+    inspect_client(cert).0
+}
+
+/// The same, with the identity itself or whose fault it is that there is none.
+pub(crate) fn inspect_client(
+    cert: &ClientCertificate,
+) -> (IdentityReport, Result<ClientIdentity, (Role, IdentityError)>) {
+    let read = ReadIdentity::of(cert);
+    let mut report = IdentityReport {
+        cert: read.cert.as_ref().map(ReadFile::report),
+        key: read.key.as_ref().map(ReadFile::report),
+        key_matches: None,
+    };
+    let identity = read.identity();
+    match &identity {
+        Ok(_) => report.key_matches = Some(true),
+        Err((role, error)) => {
+            if error.code == FailureCode::KeyMismatch {
+                report.key_matches = Some(false);
+            }
+            let file = match role {
+                Role::Certificate => report.cert.as_mut(),
+                Role::Key => report.key.as_mut().or(report.cert.as_mut()),
+            };
+            if let Some(file) = file {
+                file.error = Some(error.clone().into());
+            }
+        }
+    }
+    (report, identity)
+}
+
+/// What is in one file of certificates, keys or both.
+pub fn report_file(path: &str) -> FileReport {
+    let file = ReadFile::of(path);
+    let nothing = file.contents.as_ref().is_ok_and(|c| c.certificates.is_empty() && c.keys.is_empty());
+    let mut report = file.report();
+    if nothing {
+        report.error = file.certificates().err().map(FileError::from);
+    }
+    report
+}
+
+/// What is in one file of CA certificates.
+pub(crate) fn report_authority(path: &str) -> FileReport {
+    let file = ReadFile::of(path);
+    let mut report = file.report();
+    report.error = file.certificates().err().map(FileError::from);
+    report
+}
+
+impl IdentityError {
+    fn new(code: FailureCode, path: &str, message: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { code, path: path.to_owned(), message: message.into(), cause: cause.into() }
+    }
+}
+
+impl From<IdentityError> for FileError {
+    fn from(error: IdentityError) -> Self {
+        Self { code: error.code, message: format!("{}. {}", error.message, error.cause) }
+    }
+}
+
+/// A file, read or not.
+struct ReadFile {
+    path: String,
+    contents: Result<Contents, IdentityError>,
+}
+
+/// The files of a client certificate, read once.
+struct ReadIdentity {
+    cert: Option<ReadFile>,
+    key: Option<ReadFile>,
+}
+
+/// A private key that TLS can use.
+struct UsableKey {
+    key: Arc<dyn SigningKey>,
+    /// Its type, e.g. `ECDSA P-256`.
+    kind: String,
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The certificate file's.
+    Certificate,
+    /// The key file's.
+    Key,
+}
+
+impl ReadFile {
+    fn of(path: &str) -> Self {
+        let path = path.trim();
+        Self { path: path.to_owned(), contents: Contents::of_file(path) }
+    }
+
+    fn report(&self) -> FileReport {
+        let contents = match &self.contents {
+            Ok(contents) => contents,
+            Err(error) => {
+                let error = Some(error.clone().into());
+                return FileReport { path: self.path.clone(), error, ..FileReport::default() };
+            }
+        };
+        let key_type = contents.keys.first().and_then(key_type);
+        let found = contents.found(key_type.as_deref());
+        FileReport {
+            path: self.path.clone(),
+            found: if contents.pem { format!("PEM, {found}") } else { format!("DER, {found}") },
+            certificates: contents.certificates.iter().filter_map(|der| describe::describe(der)).collect(),
+            key_type,
+            key_encrypted: contents.keys.first().is_some_and(FoundKey::encrypted),
+            error: None,
+        }
+    }
+
+    fn trace(&self, role: &str) -> IdentityFile {
+        let report = self.report();
+        let (format, found) = match &self.contents {
+            Ok(contents) => (if contents.pem { "pem" } else { "der" }, contents.found(None)),
+            Err(error) => ("", error.message.clone()),
+        };
+        IdentityFile {
+            role: role.to_owned(),
+            path: report.path,
+            format: format.to_owned(),
+            found,
+            certificates: report.certificates,
+            key_type: report.key_type,
+        }
+    }
+
+    /// The certificates; an error names what is there instead.
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+        let contents = self.contents.as_ref().map_err(Clone::clone)?;
+        if !contents.certificates.is_empty() {
+            return Ok(contents.certificates.clone());
+        }
+        let wrong = |message: String, cause: String| {
+            Err(IdentityError::new(FailureCode::NotACertificate, &self.path, message, cause))
+        };
+        match (contents.keys.first(), contents.others.first()) {
+            (Some(_), _) => wrong(
+                format!("{} is a private key, not a certificate", self.path),
+                "Choose the certificate that belongs to it (often .crt, .cer or .pem)".into(),
+            ),
+            (None, Some(other)) => wrong(
+                format!("{} is {}, not a certificate", self.path, other.name()),
+                other.advice(&self.path),
+            ),
+            (None, None) => wrong(
+                format!("{} is not a certificate", self.path),
+                "Neither a PEM block “CERTIFICATE” nor a certificate in DER was found in it".into(),
+            ),
+        }
+    }
+
+    /// The private keys that can be used; an error names what is there instead.
+    fn keys(&self) -> Result<Vec<UsableKey>, IdentityError> {
+        let contents = self.contents.as_ref().map_err(Clone::clone)?;
+        let fail =
+            |code, message: String, cause: String| Err(IdentityError::new(code, &self.path, message, cause));
+        let usable: Vec<_> = contents
+            .keys
+            .iter()
+            .filter_map(|key| aws_lc_rs::sign::any_supported_type(&key.private_key()?).ok())
+            .map(|key| {
+                let kind = key.public_key().and_then(|spki| describe::key_type_of_spki(&spki));
+                UsableKey { key, kind: kind.unwrap_or_default() }
+            })
+            .collect();
+        if !usable.is_empty() {
+            return Ok(usable);
+        }
+        if let Some(key) = contents.keys.iter().find(|key| key.encrypted()) {
+            let path = quoted(&self.path);
+            let command = match contents.pem {
+                true => format!("openssl pkey -in {path} -out key-plain.pem"),
+                false => format!("openssl pkcs8 -inform DER -in {path} -out key-plain.pem"),
+            };
+            return fail(
+                FailureCode::PassphraseRequired,
+                format!("The private key in {} is encrypted", self.path),
+                format!(
+                    "It is written as {}, and encrypted keys cannot be opened yet. Decrypt it once, keep the result \
+                     readable for you alone, and choose that file: {command}",
+                    key.encoding.name()
+                ),
+            );
+        }
+        match (contents.keys.first(), contents.others.first()) {
+            (Some(key), _) => fail(
+                FailureCode::UnsupportedKey,
+                format!("The private key in {} cannot be used for TLS", self.path),
+                unsupported_because(key, &self.path),
+            ),
+            (None, _) if !contents.certificates.is_empty() => fail(
+                FailureCode::NotAPrivateKey,
+                format!("{} is a certificate, not a private key", self.path),
+                "Choose the private key that belongs to the certificate (often .key or .pem)".into(),
+            ),
+            (None, Some(other)) => fail(
+                FailureCode::NotAPrivateKey,
+                format!("{} is {}, not a private key", self.path, other.name()),
+                other.advice(&self.path),
+            ),
+            (None, None) => fail(
+                FailureCode::NotAPrivateKey,
+                format!("{} is not a private key", self.path),
+                "Neither a PEM block “PRIVATE KEY” nor a key in DER (PKCS#8, PKCS#1, SEC1) was found in it"
+                    .into(),
+            ),
+        }
+    }
+}
+
+impl ReadIdentity {
+    fn of(cert: &ClientCertificate) -> Self {
+        let read = |path: &str| (!path.trim().is_empty()).then(|| ReadFile::of(path));
+        Self { cert: read(&cert.cert_file), key: read(&cert.key_file) }
+    }
+
+    fn identity(&self) -> Result<ClientIdentity, (Role, IdentityError)> {
+        let of_cert = |error| (Role::Certificate, error);
+        let of_key = |error| (Role::Key, error);
+        let Some(cert) = &self.cert else {
+            let message = "No certificate file is given";
+            let cause = "A client certificate needs a certificate and its private key";
+            return Err(of_cert(IdentityError::new(FailureCode::CertificateMissing, "", message, cause)));
+        };
+        let mut certificates =
+            cert.certificates().map_err(|error| of_cert(self.without_certificate(error)))?;
+        let key_file = self.key.as_ref().unwrap_or(cert);
+        if let Some(key) = &self.key {
+            certificates
+                .extend(key.contents.iter().flat_map(|contents| contents.certificates.iter().cloned()));
+        } else if cert.contents.as_ref().is_ok_and(|contents| contents.keys.is_empty()) {
+            let message = format!("The private key for {} is missing", cert.path);
+            let cause = "The file holds certificates only: choose the file with the private key as well";
+            return Err(of_key(IdentityError::new(
+                FailureCode::PrivateKeyMissing,
+                &cert.path,
+                message,
+                cause,
+            )));
+        }
+        let keys = key_file.keys().map_err(of_key)?;
+        let parsed: Vec<_> = certificates
+            .iter()
+            .filter_map(|der| Some((der, X509Certificate::from_der(der).ok()?.1)))
+            .collect();
+        let pair = keys.iter().find_map(|UsableKey { key, .. }| {
+            let spki = key.public_key()?;
+            let leaf = parsed.iter().position(|(_, leaf)| leaf.public_key().raw == spki.as_ref())?;
+            Some((key, leaf))
+        });
+        let Some((key, leaf)) = pair else {
+            return Err(of_key(mismatch(cert, key_file, &keys)));
+        };
+        let order = chain_from(leaf, &parsed);
+        let info = |index: &usize| parsed.get(*index).and_then(|(der, _)| describe::describe(der));
+        let chain: Vec<_> = order.iter().filter_map(info).collect();
+        let Some(leaf) = chain.first().cloned() else {
+            return Err(of_cert(cert_unreadable(&cert.path)));
+        };
+        let unused = (0..parsed.len()).filter(|index| !order.contains(index));
+        let unused = unused.filter(|index| {
+            // The same certificate in both files is not worth a word.
+            !order.iter().any(|used| parsed[*used].0 == parsed[*index].0)
+        });
+        let sent = order.iter().map(|index| parsed[*index].0.clone()).collect();
+        Ok(ClientIdentity {
+            key: Arc::new(CertifiedKey::new(sent, Arc::clone(key))),
+            leaf,
+            unused: unused.filter_map(|index| info(&index)).collect(),
+            chain,
+        })
+    }
+
+    /// No certificate in the certificate file: perhaps the two files are exchanged, or one is missing.
+    fn without_certificate(&self, error: IdentityError) -> IdentityError {
+        let has_key = |file: &ReadFile| file.contents.as_ref().is_ok_and(|c| !c.keys.is_empty());
+        let has_certificate =
+            |file: &ReadFile| file.contents.as_ref().is_ok_and(|c| !c.certificates.is_empty());
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) if has_key(cert) && has_certificate(key) => IdentityError::new(
+                FailureCode::FilesSwapped,
+                &cert.path,
+                format!("Certificate and key are exchanged: {} is the key", cert.path),
+                format!("{} holds the certificate. Exchange the two files", key.path),
+            ),
+            (Some(cert), None) if has_key(cert) => IdentityError::new(
+                FailureCode::CertificateMissing,
+                &cert.path,
+                format!("The certificate for the private key in {} is missing", cert.path),
+                "The file holds a private key only: choose it as key file, and the certificate as certificate file",
+            ),
+            _ => error,
+        }
+    }
+}
+
+fn cert_unreadable(path: &str) -> IdentityError {
+    let cause = "Its DER structure cannot be read";
+    IdentityError::new(FailureCode::NotACertificate, path, format!("{path} is not a certificate"), cause)
+}
+
+fn mismatch(cert: &ReadFile, key: &ReadFile, keys: &[UsableKey]) -> IdentityError {
+    let certificate = cert.report().certificates.into_iter().next();
+    let key_type = keys.first().map(|key| key.kind.clone()).unwrap_or_default();
+    let (name, cause) = match certificate {
+        Some(info) if info.key_type != key_type => (
+            info.short_name().to_owned(),
+            format!(
+                "The certificate was made for an {} key, the file holds an {key_type} key",
+                info.key_type
+            ),
+        ),
+        Some(info) => (
+            info.short_name().to_owned(),
+            format!("Both are {key_type}, but the certificate's public key is of another private key"),
+        ),
+        None => (String::new(), String::new()),
+    };
+    IdentityError::new(
+        FailureCode::KeyMismatch,
+        &key.path,
+        format!("The private key in {} does not belong to the certificate {name} in {}", key.path, cert.path),
+        format!("{cause}. Choose the key that the certificate was requested with"),
+    )
+}
+
+fn unsupported_because(key: &FoundKey, path: &str) -> String {
+    match key.encoding {
+        KeyEncoding::OpenSsh => format!(
+            "It is written in OpenSSH's own format. If it is meant for TLS, convert a copy of it: \
+             ssh-keygen -p -N '' -m PKCS8 -f {}",
+            quoted(path)
+        ),
+        KeyEncoding::Dsa => {
+            "DSA keys are not used by TLS 1.2 and 1.3 any more: make an ECDSA or RSA key".into()
+        }
+        _ => match key_type(key) {
+            Some(kind) => format!(
+                "It is {}: RSA from 2048 to 8192 bits, ECDSA P-256, P-384, P-521 and Ed25519 can be used",
+                match kind.as_str() {
+                    "RSA" => "an RSA key of an unsuitable size, or damaged".to_owned(),
+                    kind => format!("an {kind} key, of a kind that TLS here does not know, or damaged"),
+                }
+            ),
+            None => "Its structure cannot be read: the file may be damaged".into(),
+        },
+    }
+}
+
+/// The type of a private key as far as it can be told without a passphrase.
+fn key_type(key: &FoundKey) -> Option<String> {
+    let private = key.private_key()?;
+    if let Ok(signing) = aws_lc_rs::sign::any_supported_type(&private) {
+        return describe::key_type_of_spki(&signing.public_key()?);
+    }
+    match key.encoding {
+        KeyEncoding::Pkcs1 => Some("RSA".into()),
+        _ => describe::key_type_of_private(&key.der),
+    }
+}
+
+/// From the leaf upwards, each certificate's issuer next, as TLS wants it (RFC 5246, 7.4.2).
+fn chain_from(leaf: usize, parsed: &[(&CertificateDer<'static>, X509Certificate<'_>)]) -> Vec<usize> {
+    let mut order = vec![leaf];
+    let mut current = leaf;
+    loop {
+        let certificate = &parsed[current].1;
+        if certificate.issuer().as_raw() == certificate.subject().as_raw() {
+            return order;
+        }
+        let issuer = parsed.iter().enumerate().find(|(index, (_, candidate))| {
+            !order.contains(index)
+                && candidate.subject().as_raw() == certificate.issuer().as_raw()
+                && describe::signed_by(certificate, candidate)
+        });
+        match issuer {
+            Some((index, _)) => order.push(index),
+            None => return order,
+        }
+        current = order.last().copied().unwrap_or(current);
+    }
+}
+
+/// A path as it stands in a command for a shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

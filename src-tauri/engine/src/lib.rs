@@ -6,7 +6,9 @@
 //! [`transport`], [`diagnosis`], [`session`], [`history`]; [`engine`] wires them.
 
 pub mod broker;
+mod database;
 pub mod diagnosis;
+pub mod draft;
 pub mod endpoint;
 pub mod engine;
 pub mod error;
@@ -15,6 +17,7 @@ pub mod history;
 pub mod identity;
 pub mod library;
 pub mod message;
+pub mod paths;
 pub mod profile;
 pub mod secret;
 pub mod session;

@@ -1,12 +1,15 @@
 //! The record of one attempt to connect, stage by stage, for people and machines. In: facts, from the code
 //! that gathered them. Out: a serialisable trace, live while it grows. Never holds a secret.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::failure::Failure;
 use crate::identity::CertificateInfo;
-use crate::message::UnixMicros;
+use crate::message::{Clock, UnixMicros};
 use crate::profile::{MqttVersion, UserProperty};
 
 /// The stages, in the order in which they run. With a proxy, `proxy` comes after `tcp`.
@@ -368,4 +371,204 @@ pub enum VerdictOutcome {
     Connected,
     /// It did not come to that.
     Failed,
+}
+
+/// Grows one [`Trace`] and tells whoever watches, in order, after every change. Clones share the trace.
+#[derive(Clone)]
+pub struct TraceRecorder(Arc<Recording>);
+
+struct Recording {
+    trace: Mutex<Trace>,
+    began: Instant,
+    on_change: Box<dyn Fn(&Trace) + Send + Sync>,
+}
+
+impl TraceRecorder {
+    /// Starts the clock. `url` is without user name and password. `on_change` is called with the trace held:
+    /// it must be quick, and not call back into this recorder.
+    pub fn new(
+        url: impl Into<String>,
+        attempt: u32,
+        on_change: impl Fn(&Trace) + Send + Sync + 'static,
+    ) -> Self {
+        let trace = Trace {
+            attempt,
+            url: url.into(),
+            started_at: Clock::start().now(),
+            stages: Vec::new(),
+            log: Vec::new(),
+            verdict: None,
+        };
+        Self(Arc::new(Recording {
+            trace: Mutex::new(trace),
+            began: Instant::now(),
+            on_change: Box::new(on_change),
+        }))
+    }
+
+    /// The stage of `detail` is under way.
+    pub fn begin(&self, detail: StageDetail) {
+        self.change(|trace, now| put(trace, detail, Outcome::Running, now));
+    }
+
+    /// More is known about the stage of `detail`, which goes on.
+    pub fn update(&self, detail: StageDetail) {
+        self.change(|trace, now| {
+            let outcome = outcome(trace, detail.stage()).unwrap_or(Outcome::Running);
+            put(trace, detail, outcome, now);
+        });
+    }
+
+    /// The stage of `detail` is done.
+    pub fn ok(&self, detail: StageDetail) {
+        self.change(|trace, now| put(trace, detail, Outcome::Ok, now));
+    }
+
+    /// The stage of `detail` failed.
+    pub fn failed(&self, detail: StageDetail) {
+        self.change(|trace, now| put(trace, detail, Outcome::Failed, now));
+    }
+
+    /// The stage of `detail` is not for us to do.
+    pub fn skip(&self, detail: StageDetail) {
+        self.change(|trace, now| put(trace, detail, Outcome::Skipped, now));
+    }
+
+    /// A line finer than the stages.
+    pub fn log(&self, stage: Stage, text: impl Into<String>) {
+        self.change(|trace, micros| trace.log.push(LogLine { micros, stage, text: text.into() }));
+    }
+
+    /// The trace so far.
+    pub fn snapshot(&self) -> Trace {
+        self.lock().clone()
+    }
+
+    /// CONNACK said success.
+    pub fn finish_connected(&self) {
+        self.change(|trace, micros| {
+            end_running(trace, Outcome::Ok, micros);
+            trace.verdict = Some(Verdict {
+                outcome: VerdictOutcome::Connected,
+                failure: None,
+                url: trace.url.clone(),
+                micros,
+            });
+        });
+    }
+
+    /// The attempt failed: what was under way failed with it, and what would have come is marked skipped.
+    pub fn finish_failed(&self, failure: Failure) {
+        self.change(|trace, micros| {
+            end_running(trace, Outcome::Failed, micros);
+            put_late_alert(trace, &failure);
+            for detail in expected(&trace.url) {
+                if detail.stage() > failure.seen_during && outcome(trace, detail.stage()).is_none() {
+                    put(trace, detail, Outcome::Skipped, micros);
+                }
+            }
+            trace.verdict = Some(Verdict {
+                outcome: VerdictOutcome::Failed,
+                failure: Some(failure),
+                url: trace.url.clone(),
+                micros,
+            });
+        });
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Trace, u64)) {
+        let now = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut trace = self.lock();
+        edit(&mut trace, now);
+        (self.0.on_change)(&trace);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trace> {
+        self.0.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Microseconds since the attempt began.
+    pub fn elapsed_micros(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+fn outcome(trace: &Trace, stage: Stage) -> Option<Outcome> {
+    trace.stages.iter().find(|s| s.detail.stage() == stage).map(|s| s.outcome)
+}
+
+fn put(trace: &mut Trace, detail: StageDetail, outcome: Outcome, now: u64) {
+    match trace.stages.iter_mut().find(|s| s.detail.stage() == detail.stage()) {
+        Some(report) => {
+            if report.outcome == Outcome::Running {
+                report.micros = now.saturating_sub(report.start_micros);
+            }
+            report.detail = detail;
+            report.outcome = outcome;
+        }
+        None => trace.stages.push(StageReport { detail, outcome, start_micros: now, micros: 0 }),
+    }
+}
+
+fn end_running(trace: &mut Trace, outcome: Outcome, now: u64) {
+    for report in trace.stages.iter_mut().filter(|s| s.outcome == Outcome::Running) {
+        report.outcome = outcome;
+        report.micros = now.saturating_sub(report.start_micros);
+    }
+}
+
+/// An alert that came after its handshake belongs to TLS all the same.
+fn put_late_alert(trace: &mut Trace, failure: &Failure) {
+    let alert = failure.evidence.get("alert").and_then(serde_json::Value::as_str);
+    for report in &mut trace.stages {
+        if let (StageDetail::Tls(detail), Some(alert)) = (&mut report.detail, alert) {
+            detail.alert = Some(alert.to_owned());
+        }
+    }
+}
+
+/// The stages that every attempt at this URL has, with nothing recorded. A proxy's is not among them: the
+/// attempt itself says whether there is one.
+fn expected(url: &str) -> Vec<StageDetail> {
+    let mut stages = vec![StageDetail::Dns(DnsDetail::default()), StageDetail::Tcp(TcpDetail::default())];
+    if url.starts_with("mqtts:") || url.starts_with("wss:") {
+        stages.push(StageDetail::Tls(TlsDetail::default()));
+    }
+    if url.starts_with("ws:") || url.starts_with("wss:") {
+        stages.push(StageDetail::Websocket(WebsocketDetail::default()));
+    }
+    stages.push(StageDetail::Mqtt(MqttDetail::default()));
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::FailureCode;
+
+    #[test]
+    fn a_failure_ends_what_runs_and_skips_what_is_left() {
+        let seen = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&seen);
+        let recorder = TraceRecorder::new("wss://broker.test:443/mqtt", 1, move |_| {
+            *count.lock().expect("count") += 1;
+        });
+        recorder.skip(StageDetail::Dns(DnsDetail::default()));
+        recorder.begin(StageDetail::Tcp(TcpDetail::default()));
+        recorder.finish_failed(Failure::new(Stage::Tcp, FailureCode::ConnectionRefused, "refused"));
+        let trace = recorder.snapshot();
+        let outcomes: Vec<_> = trace.stages.iter().map(|s| (s.detail.stage(), s.outcome)).collect();
+        assert_eq!(
+            outcomes,
+            [
+                (Stage::Dns, Outcome::Skipped),
+                (Stage::Tcp, Outcome::Failed),
+                (Stage::Tls, Outcome::Skipped),
+                (Stage::Websocket, Outcome::Skipped),
+                (Stage::Mqtt, Outcome::Skipped),
+            ]
+        );
+        assert_eq!(trace.verdict.map(|v| v.outcome), Some(VerdictOutcome::Failed));
+        assert_eq!(*seen.lock().expect("count"), 3);
+    }
 }

@@ -66,10 +66,14 @@ export interface Backend {
   moveFolder(id: FolderId, index: number): Promise<void>;
   /** Which secrets are set. Their values never come back. */
   secretsSet(id: ProfileId): Promise<SecretField[]>;
+  /** Sets or clears secrets of a saved connection; the answer to `secret_needed`. */
+  setSecrets(id: ProfileId, secrets: SecretEdit[]): Promise<void>;
   inspectFile(path: string): Promise<FileReport>;
 
   // Connections
   connections(): Promise<ConnectionStatus[]>;
+  /** Makes a saved connection known before it ever connects: its stored rows and subscriptions. */
+  openConnection(id: ProfileId): Promise<ConnectionStatus>;
   connect(id: ProfileId): Promise<void>;
   disconnect(id: ProfileId): Promise<void>;
   retryNow(id: ProfileId): Promise<void>;

@@ -30,9 +30,11 @@ export const tauri: Backend = {
   collapseFolder: (id, collapsed) => invoke("collapse_folder", { id, collapsed }),
   moveFolder: (id, index) => invoke("move_folder", { id, index }),
   secretsSet: (id) => invoke("secrets_set", { id }),
+  setSecrets: (id, secrets) => invoke("set_secrets", { id, secrets }),
   inspectFile: (path) => invoke("inspect_file", { path }),
 
   connections: () => invoke("connections"),
+  openConnection: (id) => invoke("open_connection", { id }),
   connect: (id) => invoke("connect", { id }),
   disconnect: (id) => invoke("disconnect", { id }),
   retryNow: (id) => invoke("retry_now", { id }),

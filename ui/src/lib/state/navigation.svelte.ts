@@ -1,5 +1,6 @@
 /** Where the person is in the window, and its sizes. Remembered across restarts. */
 import { backend } from "$lib/backend";
+import type { Fix } from "$lib/backend/types/Fix";
 import type { FolderId } from "$lib/backend/types/FolderId";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
@@ -7,7 +8,16 @@ import type { ProfileId } from "$lib/backend/types/ProfileId";
 export type Screen =
   | { kind: "connection" }
   /** The editor, on a saved connection or on a new one (then with what is known already). */
-  | { kind: "editor"; id: ProfileId | null; folder?: FolderId | null; seed?: ProfileDraft }
+  | {
+      kind: "editor";
+      id: ProfileId | null;
+      folder?: FolderId | null;
+      seed?: ProfileDraft;
+      /** A failure's fix, to be put into the form and shown there. */
+      fix?: Fix;
+      /** The CA file that goes with it. */
+      caFile?: string;
+    }
   | { kind: "settings"; section?: string };
 
 export type ConnectionTab = "messages" | "trace";
@@ -59,9 +69,9 @@ class Navigation {
     this.screen = { kind: "connection" };
   }
 
-  edit(id: ProfileId): void {
+  edit(id: ProfileId, fix?: Fix, caFile?: string): void {
     this.selected = id;
-    this.screen = { kind: "editor", id };
+    this.screen = { kind: "editor", id, fix, caFile };
   }
 
   create(folder: FolderId | null = null, seed?: ProfileDraft): void {

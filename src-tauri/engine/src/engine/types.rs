@@ -1,5 +1,4 @@
-//! The root: wires profiles, secrets, sessions, history and the local broker, and hands out one value,
-//! [`Engine`], which is all that the window and the command line hold.
+//! What the root tells and is asked, as the window sees it. Data only.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -11,9 +10,6 @@ use crate::identity::CertificateInfo;
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
 use crate::session::{Phase, SubscriptionStatus};
 use crate::trace::Trace;
-
-/// The engine.
-pub struct Engine {}
 
 /// A connection as the window shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -49,6 +45,8 @@ pub struct Counters {
     pub sent_per_s: f64,
     /// Latest round trip of PINGREQ and PINGRESP, or of a QoS 1 publication, in microseconds.
     pub rtt_micros: Option<u64>,
+    /// Bytes of payload received.
+    pub received_bytes: u64,
 }
 
 /// What the engine tells, unasked. Nothing is told per message.

@@ -1,0 +1,411 @@
+//! Certificates: the server's, and ours. What is wrong with one is read from the certificate itself, from
+//! typed errors and from alerts.
+
+use rustls::{AlertDescription, CertificateError};
+use rustls_pki_types::CertificateDer;
+
+use super::{alert_name, planned_trust, retry, trust};
+use crate::failure::{Failure, FailureCode, FixAction};
+use crate::identity::CertificateInfo;
+use crate::message::Clock;
+use crate::profile::TrustMode;
+use crate::trace::Stage;
+use crate::transport::{Plan, TlsFacts, issuer_hints, name_parts_of, name_words};
+
+/// The server's certificate was refused.
+pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) -> Failure {
+    use CertificateError as E;
+    let at = plan.address();
+    let chain = facts.server_infos();
+    let leaf = chain.first();
+    let subject = leaf.map_or("the certificate", |leaf| leaf.subject.as_str());
+    let issuer = leaf.map_or("an unknown issuer", |leaf| leaf.issuer.as_str());
+    let new = |code, message: String, cause: String| {
+        let failure = Failure::new(Stage::Tls, code, message).because(cause).permanent();
+        match leaf {
+            Some(leaf) => failure
+                .fact("subject", leaf.subject.clone())
+                .fact("issuer", leaf.issuer.clone())
+                .fact("sans", leaf.sans.clone())
+                .fact("not_before", leaf.not_before)
+                .fact("not_after", leaf.not_after)
+                .fact("sha256", leaf.sha256.clone())
+                .fact("chain_length", chain.len()),
+            None => failure,
+        }
+    };
+    let insecure = |failure: Failure| {
+        failure.fix("Do not verify the server at all (insecure)", trust(TrustMode::Insecure))
+    };
+    let pin = |failure: Failure| match leaf {
+        Some(leaf) => failure.fix(
+            "Trust exactly this certificate, by its fingerprint",
+            FixAction::AddTrust {
+                mode: TrustMode::Pinned,
+                pinned_sha256: Some(leaf.sha256.clone()),
+                verify_host_name: None,
+            },
+        ),
+        None => failure,
+    };
+    let with_ca = match planned_trust(plan).map(|t| t.mode) {
+        Some(TrustMode::CaOnly) => TrustMode::CaOnly,
+        _ => TrustMode::SystemAndCa,
+    };
+    let mode = planned_trust(plan).map_or(TrustMode::System, |t| t.mode);
+    let any_name = |failure: Failure| {
+        failure.fix(
+            "Accept that the certificate does not name this host, and nothing else",
+            FixAction::AddTrust { mode, pinned_sha256: None, verify_host_name: Some(false) },
+        )
+    };
+
+    if mode == TrustMode::Pinned {
+        let failure = new(
+            FailureCode::ServerCertPinMismatch,
+            format!("{at} presented another certificate than the pinned one"),
+            "The certificate may have been renewed, or somebody stands between: compare the fingerprints first."
+                .to_owned(),
+        );
+        let failure = failure
+            .fact("pinned_sha256", planned_trust(plan).map(|t| t.pinned_sha256.clone()).unwrap_or_default())
+            .fix("Verify with the operating system's roots instead", trust(TrustMode::System));
+        return insecure(pin(failure));
+    }
+    match error {
+        E::Expired | E::ExpiredContext { .. } => insecure(pin(new(
+            FailureCode::ServerCertExpired,
+            format!("The certificate of {at} has expired"),
+            format!("`{subject}` was valid until {}; the server needs a new one, or this computer's clock is wrong.", leaf.map_or_else(String::new, |leaf| day(leaf.not_after))),
+        ))),
+        E::NotValidYet | E::NotValidYetContext { .. } => insecure(pin(retry(new(
+            FailureCode::ServerCertNotYetValid,
+            format!("The certificate of {at} is not valid yet"),
+            format!("`{subject}` becomes valid on {}; likely this computer's clock, or the server's, is wrong.", leaf.map_or_else(String::new, |leaf| day(leaf.not_before))),
+        )))),
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            let wanted = plan.tls.as_ref().map(|tls| tls.server_name.to_str().into_owned()).unwrap_or_default();
+            let sans = leaf.map(|leaf| leaf.sans.clone()).unwrap_or_default();
+            let names: Vec<_> = sans
+                .iter()
+                .filter_map(|san| san.strip_prefix("DNS:").or_else(|| san.strip_prefix("IP:")))
+                .collect();
+            if names.is_empty() {
+                return insecure(pin(any_name(new(
+                    FailureCode::ServerCertNoSan,
+                    format!("The certificate of {at} names no host at all"),
+                    format!("`{subject}` has no subject alternative names; a common name alone has not counted since RFC 6125 and RFC 9525."),
+                ))));
+            }
+            let failure = new(
+                FailureCode::ServerCertNameMismatch,
+                format!("The certificate of {at} is not for `{wanted}`"),
+                format!("It is for {}; the connection asked for `{wanted}`.", names.join(", ")),
+            )
+            .fact("expected", wanted);
+            let failure = match names.iter().find(|name| !name.contains('*')) {
+                Some(name) => failure.fix(
+                    format!("Use {name}, which the certificate names, as the host"),
+                    FixAction::SetServer { server: Some((*name).to_owned()) },
+                ),
+                None => failure,
+            };
+            insecure(pin(any_name(failure)))
+        }
+        E::Revoked => new(
+            FailureCode::ServerCertRevoked,
+            format!("The certificate of {at} has been revoked"),
+            format!("Its issuer `{issuer}` took it back; the server needs a new one."),
+        ),
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => wrong_purpose(new, &at, subject, pin, insecure),
+        _ if leaf.is_some_and(|leaf| leaf.self_signed) => insecure(
+            pin(new(
+                FailureCode::ServerCertSelfSigned,
+                format!("The certificate of {at} is signed by itself, and not trusted here"),
+                format!("`{subject}` vouches for itself; nothing else says that the server is the right one."),
+            ))
+            .fix("Choose that certificate as a CA file", trust(with_ca)),
+        ),
+        E::UnknownIssuer if lacks_intermediate(&facts.server_chain, &facts.own_roots) => insecure(pin(new(
+            FailureCode::ServerCertChainIncomplete,
+            format!("{at} did not send the certificate of `{}`, which its own hangs on", top_issuer(&facts.server_chain)),
+            format!(
+                "The server sent {} certificate{}, and the intermediate between `{subject}` and a trusted root is \
+                 not among them; or `{issuer}` is an authority that is not trusted here.",
+                chain.len(),
+                if chain.len() == 1 { "" } else { "s" }
+            ),
+        )
+        .fix("Choose the missing intermediate certificate as a CA file", trust(with_ca)))),
+        E::UnknownIssuer | E::BadSignature => insecure(pin(new(
+            FailureCode::ServerCertUnknownIssuer,
+            format!("The certificate of {at} comes from an authority that is not trusted here"),
+            format!("`{subject}` was issued by `{issuer}`, which leads to none of the trusted roots."),
+        )
+        .fact("trusted_ca_files", facts.own_roots.iter().map(|name| name_words(name)).collect::<Vec<_>>())
+        .fix("Choose the CA certificate of that authority", trust(with_ca)))),
+        _ if leaf.is_some_and(|leaf| !leaf.allows("serverAuth")) => {
+            wrong_purpose(new, &at, subject, pin, insecure)
+        }
+        other => insecure(pin(new(
+            FailureCode::ServerCertInvalid,
+            format!("The certificate of {at} cannot be accepted"),
+            "It is not put together as RFC 5280 asks, or uses algorithms that are no longer safe.".to_owned(),
+        )
+        .fact("error", variant(other)))),
+    }
+}
+
+fn wrong_purpose(
+    new: impl Fn(FailureCode, String, String) -> Failure,
+    at: &str,
+    subject: &str,
+    pin: impl Fn(Failure) -> Failure,
+    insecure: impl Fn(Failure) -> Failure,
+) -> Failure {
+    insecure(pin(new(
+        FailureCode::ServerCertWrongPurpose,
+        format!("The certificate of {at} is not meant for servers"),
+        format!(
+            "The extended key usages of `{subject}` do not include serverAuth; likely a client's certificate was installed on the server."
+        ),
+    )))
+}
+
+/// The name of an error's variant, without what is in it.
+fn variant(error: &CertificateError) -> String {
+    let text = format!("{error:?}");
+    text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// How a server showed that it does not accept our certificate, or the lack of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sign {
+    /// An alert.
+    Alert(AlertDescription),
+    /// The connection ended without one.
+    Closed,
+    /// A web server completed TLS and answered 400.
+    BadRequest,
+}
+
+/// A failure of our own certificate, when the evidence says so.
+pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> Option<Failure> {
+    if !facts.asked {
+        return None;
+    }
+    let infos = facts.sent_infos();
+    let code = match (sign, infos.first()) {
+        (Sign::Alert(alert), None) => match alert {
+            AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::NoCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied => FailureCode::ClientCertRequired,
+            _ => return None,
+        },
+        (Sign::Closed | Sign::BadRequest, None) => FailureCode::ClientCertRequired,
+        (Sign::Alert(alert), Some(leaf)) => match alert {
+            AlertDescription::UnknownCA => unknown_or_incomplete(facts),
+            AlertDescription::CertificateExpired => FailureCode::ClientCertExpired,
+            AlertDescription::UnsupportedCertificate if !leaf.allows("clientAuth") => {
+                FailureCode::ClientCertWrongPurpose
+            }
+            AlertDescription::CertificateRevoked => FailureCode::ClientCertRejected,
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::CertificateRequired
+            | AlertDescription::InternalError => {
+                judge_ours(leaf, facts).unwrap_or(FailureCode::ClientCertRejected)
+            }
+            _ => return None,
+        },
+        (Sign::Closed, Some(leaf)) => judge_ours(leaf, facts)?,
+        (Sign::BadRequest, Some(leaf)) => judge_ours(leaf, facts).unwrap_or(FailureCode::ClientCertRejected),
+    };
+    Some(describe_client(plan, facts, infos.first(), code, seen, sign))
+}
+
+fn describe_client(
+    plan: &Plan,
+    facts: &TlsFacts,
+    leaf: Option<&CertificateInfo>,
+    code: FailureCode,
+    seen: Stage,
+    sign: Sign,
+) -> Failure {
+    use FailureCode as C;
+    let at = plan.address();
+    let subject = leaf.map_or("", |leaf| leaf.subject.as_str());
+    let issuer = leaf.map_or("", |leaf| leaf.issuer.as_str());
+    let how = match sign {
+        Sign::Alert(alert) => format!("It said so with the TLS alert {}.", alert_name(alert)),
+        Sign::Closed => {
+            "It asked for one in TLS and then closed the connection without saying why.".to_owned()
+        }
+        Sign::BadRequest => "It asked for one in TLS and then answered the request with HTTP 400.".to_owned(),
+    };
+    let (message, cause) = match code {
+        C::ClientCertRequired if plan.identity.is_some() => (
+            format!("{at} wants a client certificate, and could not use the one that is set"),
+            format!(
+                "The server accepts none of the signature algorithms that its key is capable of, so nothing was sent. {how}"
+            ),
+        ),
+        C::ClientCertRequired => {
+            (format!("{at} wants a client certificate, and none is set"), format!("None was sent. {how}"))
+        }
+        C::ClientCertUnknownCa => (
+            format!("{at} does not trust the authority that issued the client certificate `{subject}`"),
+            format!("It was issued by `{issuer}`, which the server does not know. {how}"),
+        ),
+        C::ClientCertChainIncomplete => (
+            format!("{at} cannot follow the client certificate `{subject}` to an authority that it trusts"),
+            format!(
+                "`{issuer}` issued it and looks like an intermediate, whose certificate was not sent along; or the server does not trust that authority. {how}"
+            ),
+        ),
+        C::ClientCertExpired => (
+            format!("{at} refused the client certificate `{subject}`, which is out of date"),
+            format!(
+                "It was valid until {}. {how}",
+                leaf.map_or_else(String::new, |leaf| day(leaf.not_after))
+            ),
+        ),
+        C::ClientCertWrongPurpose => (
+            format!("{at} refused the client certificate `{subject}`, which is not meant for clients"),
+            format!("Its extended key usages do not include clientAuth. {how}"),
+        ),
+        _ => (
+            format!("{at} refused the client certificate `{subject}`"),
+            format!(
+                "It is in date, and nothing in it says why: the server may have revoked it, or not know its subject. {how}"
+            ),
+        ),
+    };
+    let mut failure = Failure::new(Stage::Tls, code, message)
+        .because(cause)
+        .seen_during(seen)
+        .permanent()
+        .fact("client_cert_asked", true)
+        .fact("client_cert_issuers", facts.issuers.iter().map(|name| name_words(name)).collect::<Vec<_>>());
+    if let Some(leaf) = leaf {
+        failure = failure
+            .fact("client_cert_sent", leaf.subject.clone())
+            .fact("client_cert_issuer", leaf.issuer.clone())
+            .fact("client_cert_chain_length", facts.sent.len())
+            .fact("not_after", leaf.not_after);
+    }
+    if let Some(version) = facts.version {
+        failure = failure.fact("tls_version", crate::transport::version_words(version));
+    }
+    if let Sign::Alert(alert) = sign {
+        failure = failure.fact("alert", alert_name(alert));
+    }
+    let label = match code {
+        C::ClientCertRequired => "Choose a client certificate and its key",
+        C::ClientCertChainIncomplete => {
+            "Choose a certificate file that also holds the intermediate certificate"
+        }
+        C::ClientCertExpired => "Choose a client certificate that is in date",
+        C::ClientCertWrongPurpose => "Choose a certificate that is meant for clients",
+        _ => "Choose another client certificate and key",
+    };
+    failure.fix(label, FixAction::ChooseIdentity { swap: false, disable: false })
+}
+
+/// What a server would find wrong with our certificate, as far as we can see it ourselves.
+fn judge_ours(leaf: &CertificateInfo, facts: &TlsFacts) -> Option<FailureCode> {
+    let now = Clock::start().now();
+    if leaf.not_after < now {
+        return Some(FailureCode::ClientCertExpired);
+    }
+    if !leaf.allows("clientAuth") {
+        return Some(FailureCode::ClientCertWrongPurpose);
+    }
+    let named =
+        facts.sent.iter().filter_map(|der| issuer_hints(der)).any(|h| facts.issuers.contains(&h.issuer));
+    (!facts.issuers.is_empty() && !named).then(|| unknown_or_incomplete(facts))
+}
+
+fn unknown_or_incomplete(facts: &TlsFacts) -> FailureCode {
+    match lacks_intermediate(&facts.sent, &facts.issuers) {
+        true => FailureCode::ClientCertChainIncomplete,
+        false => FailureCode::ClientCertUnknownCa,
+    }
+}
+
+/// Whether a chain likely ends below an intermediate that was left out, rather than at an authority nobody
+/// knows. `known` are the names of trusted authorities. An intermediate shows in what its leaf says: where to
+/// fetch it, a public log, its own name, or an organisation that one of the trusted roots belongs to.
+fn lacks_intermediate(chain: &[CertificateDer<'_>], known: &[Vec<u8>]) -> bool {
+    let Some(top) = top_of(chain) else { return false };
+    let Some(hints) = issuer_hints(top) else { return false };
+    if hints.issuer == subject_of(top) || known.contains(&hints.issuer) {
+        return false;
+    }
+    let named_so = hints
+        .common_name
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| matches!(word, "intermediate" | "issuing" | "sub" | "subordinate"));
+    let below_a_known_root = !hints.common_name.contains("root")
+        && known.iter().map(|name| name_parts_of(name)).any(|(organisation, common_name)| {
+            organisation.is_some() && organisation == hints.organisation && common_name.contains("root")
+        });
+    hints.public || named_so || below_a_known_root
+}
+
+/// The last certificate that can be reached from the leaf within the chain.
+fn top_of<'a>(chain: &'a [CertificateDer<'a>]) -> Option<&'a CertificateDer<'a>> {
+    let mut top = chain.first()?;
+    for _ in 0..chain.len() {
+        let issuer = issuer_hints(top)?.issuer;
+        match chain.iter().find(|der| subject_of(der) == issuer && der.as_ref() != top.as_ref()) {
+            Some(next) => top = next,
+            None => break,
+        }
+    }
+    Some(top)
+}
+
+fn top_issuer(chain: &[CertificateDer<'_>]) -> String {
+    top_of(chain).and_then(|der| issuer_hints(der)).map(|hints| name_words(&hints.issuer)).unwrap_or_default()
+}
+
+fn subject_of(der: &[u8]) -> Vec<u8> {
+    crate::transport::subject(der).unwrap_or_default()
+}
+
+/// A day as `2026-11-22`.
+fn day(micros: i64) -> String {
+    // Civil from days, after Howard Hinnant's `chrono`-compatible low-level date algorithms.
+    let days = micros.div_euclid(86_400_000_000) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::day;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(day(0), "1970-01-01");
+        assert_eq!(day(951_782_400_000_000), "2000-02-29");
+        assert_eq!(day(1_795_305_600_000_000), "2026-11-22");
+        assert_eq!(day(-1), "1969-12-31");
+    }
+}

@@ -1,0 +1,293 @@
+//! The WebSocket handshake.
+
+use rustls::Error as TlsError;
+
+use super::certificates::{self, Sign};
+use super::{
+    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes,
+    with_end,
+};
+use crate::endpoint::Scheme;
+use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
+use crate::trace::Stage;
+use crate::transport::{Answer, Ended, Plan, WebsocketProblem, Wire, tls_error};
+
+const STAGE: Stage = Stage::Websocket;
+
+/// There is no WebSocket.
+pub(crate) fn websocket(plan: &Plan, wire: &Wire, problem: WebsocketProblem) -> Failure {
+    match problem {
+        WebsocketProblem::Io(error) => match tls_error(&error) {
+            Some(TlsError::AlertReceived(alert)) => super::tls::alert(plan, wire, *alert, STAGE),
+            _ => closed(plan, wire, &Ended::of(&error)),
+        },
+        WebsocketProblem::Closed => closed(plan, wire, &Ended::Closed),
+        WebsocketProblem::NotHttp(bytes) => not_http(plan, &bytes),
+        WebsocketProblem::Answer(answer) => answered(plan, wire, &answer),
+        WebsocketProblem::Invalid(wrong, answer) => with_answer(
+            Failure::new(
+                STAGE,
+                FailureCode::WsHandshakeInvalid,
+                format!("{} answers the WebSocket handshake wrongly", plan.address()),
+            )
+            .because(format!(
+                "It said 101, but {wrong} (RFC 6455, 4.1). A proxy between may have changed the answer."
+            ))
+            .permanent(),
+            &answer,
+        ),
+        WebsocketProblem::Subprotocol { offered, chosen } => Failure::new(
+            STAGE,
+            FailureCode::WsSubprotocolRefused,
+            format!("{} chose the WebSocket subprotocol `{chosen}`, which was not offered", plan.address()),
+        )
+        .because(format!(
+            "Offered was `{offered}`. What listens at {} may not be MQTT.",
+            plan.endpoint().path()
+        ))
+        .fact("offered", offered)
+        .fact("chosen", chosen)
+        .permanent(),
+        WebsocketProblem::Timeout => timeout(plan, wire),
+    }
+}
+
+fn with_answer(failure: Failure, answer: &Answer) -> Failure {
+    let failure = failure.fact("http_status", answer.status).fact("http_reason", answer.reason.clone());
+    let failure = match answer.header("server") {
+        Some(server) => failure.fact("server", server),
+        None => failure,
+    };
+    match answer.body.is_empty() {
+        true => failure,
+        false => failure.fact("body", answer.body.escape_ascii().to_string()),
+    }
+}
+
+fn answered(plan: &Plan, wire: &Wire, answer: &Answer) -> Failure {
+    if answer.status == 400
+        && let Some(failure) = certificates::client(plan, &wire.tls.read(), STAGE, Sign::BadRequest)
+    {
+        return with_answer(failure, answer);
+    }
+    let at = plan.address();
+    let path = plan.endpoint().path();
+    let new = |code, message: String, cause: &str| {
+        with_answer(Failure::new(STAGE, code, message).because(cause).permanent(), answer)
+    };
+    let status = answer.status;
+    let wants_certificate = |failure: Failure| {
+        let facts = wire.tls.read();
+        match facts.asked {
+            true => failure.fix(
+                "Choose a client certificate and its key",
+                FixAction::ChooseIdentity { swap: false, disable: false },
+            ),
+            false => failure,
+        }
+    };
+    let http_login = |failure: Failure| {
+        failure.fix(
+            "Add an Authorization header to the WebSocket request",
+            FixAction::SetCredentials { target: CredentialTarget::Http },
+        )
+    };
+    match status {
+        404 => other_path(
+            new(
+                FailureCode::WsNotFound,
+                format!("{at} has nothing at the path {path}"),
+                "The web server answers, but there is no WebSocket at this path (HTTP 404).",
+            ),
+            path,
+        ),
+        401 => http_login(wants_certificate(new(
+            FailureCode::WsUnauthorized,
+            format!("{at} wants HTTP credentials for {path}"),
+            "The web server in front of the broker answers 401 before MQTT's own login is ever sent.",
+        ))),
+        403 => other_path(
+            http_login(wants_certificate(new(
+                FailureCode::WsForbidden,
+                format!("{at} forbids {path}"),
+                "The web server in front of the broker answers 403: this client, its origin or this path is not allowed.",
+            ))),
+            path,
+        ),
+        300..=399 => redirected(plan, answer),
+        400..=499 => {
+            let failure = new(
+                FailureCode::WsRejected,
+                format!("{at} rejected the WebSocket request for {path} with HTTP {status}"),
+                "The server speaks HTTP, but does not want this request: likely it is not a WebSocket endpoint, it \
+                 expects TLS on this port, or a proxy in front of it does not pass upgrades on.",
+            );
+            let failure = match (status, plan.endpoint().tls()) {
+                (400, false) => switch_transport_here(failure, plan, Scheme::Wss),
+                _ => failure,
+            };
+            probe(other_path(failure, path), plan)
+        }
+        500..=599 => {
+            let mut failure = retry(new(
+                FailureCode::WsServerError,
+                format!("{at} answered the WebSocket request for {path} with HTTP {status}"),
+                "The web server has trouble of its own; with 502, 503 or 504 the broker behind it does not answer.",
+            ));
+            failure.retryable = true;
+            failure
+        }
+        _ => probe(
+            other_path(
+                new(
+                    FailureCode::WsNotUpgraded,
+                    format!("{at} answers {path} as an ordinary web page (HTTP {status})"),
+                    "The server took no notice of the wish for a WebSocket.",
+                ),
+                path,
+            ),
+            plan,
+        ),
+    }
+}
+
+/// Where brokers usually have it.
+fn other_path(failure: Failure, path: &str) -> Failure {
+    let usual = ["/mqtt", "/ws", "/"];
+    usual.iter().filter(|other| **other != path).fold(failure, |failure, other| {
+        failure.fix(format!("Use the path {other}"), FixAction::SetPath { path: (*other).to_owned() })
+    })
+}
+
+fn redirected(plan: &Plan, answer: &Answer) -> Failure {
+    let at = plan.address();
+    let location = answer.header("location").unwrap_or_default().to_owned();
+    let message = match location.is_empty() {
+        true => format!("{at} redirects the WebSocket request without saying where"),
+        false => format!("{at} redirects the WebSocket request to {location}"),
+    };
+    let failure = with_answer(Failure::new(STAGE, FailureCode::WsRedirected, message), answer)
+        .because(
+            "A redirect is not followed: it would be another endpoint than the one that was chosen, and the \
+             credentials would go with it.",
+        )
+        .fact("location", location.clone())
+        .permanent();
+    if location.starts_with('/') {
+        return failure.fix(format!("Use the path {location}"), FixAction::SetPath { path: location });
+    }
+    let Ok(parsed) = crate::endpoint::Endpoint::parse_url(&location, plan.endpoint().scheme()) else {
+        return failure;
+    };
+    let (here, there) = (plan.endpoint(), parsed.endpoint);
+    let to_tls = !here.tls() && (there.tls() || location.starts_with("https:"));
+    let failure = match to_tls {
+        true => {
+            let port = there.port();
+            failure.fix(
+                format!("Switch to wss, port {port}"),
+                FixAction::SetTransport { transport: Scheme::Wss, port: Some(port) },
+            )
+        }
+        false => failure,
+    };
+    let failure = match there.host() == here.host() {
+        true => failure,
+        false => {
+            let server = there.authority();
+            failure.fix(format!("Use the server {server}"), FixAction::SetServer { server: Some(server) })
+        }
+    };
+    match there.path() {
+        path if path.is_empty() || path == here.path() => failure,
+        path => failure.fix(format!("Use the path {path}"), FixAction::SetPath { path: path.to_owned() }),
+    }
+}
+
+fn not_http(plan: &Plan, bytes: &[u8]) -> Failure {
+    let at = plan.address();
+    let tls = plan.endpoint().tls();
+    let new = |code, message: String, cause: &str| {
+        with_bytes(Failure::new(STAGE, code, message).because(cause).permanent(), bytes)
+    };
+    match recognise(bytes) {
+        Some(Peer::Mqtt) => switch_transport_here(
+            new(
+                FailureCode::PeerSpeaksMqtt,
+                format!("{at} speaks MQTT, not WebSocket"),
+                "It answered the HTTP request with an MQTT packet.",
+            ),
+            plan,
+            Scheme::of(false, tls),
+        ),
+        Some(Peer::Tls) if !tls => switch_transport_here(
+            new(
+                FailureCode::PeerSpeaksTls,
+                format!("{at} speaks TLS, and was spoken to without"),
+                "It answered the HTTP request with a TLS record.",
+            ),
+            plan,
+            Scheme::Wss,
+        ),
+        other => {
+            let cause = match other {
+                Some(Peer::Ssh) => "It greeted with an SSH banner: this is a remote login server.",
+                Some(Peer::Smtp) => "It greeted like a mail server (SMTP) or an FTP server.",
+                _ => "What came back to the request is not an HTTP answer.",
+            };
+            let failure = new(
+                FailureCode::PeerIsNotHttp,
+                format!("{at} does not speak HTTP, so no WebSocket either"),
+                cause,
+            );
+            switch_transport(probe(failure, plan), plan, Scheme::of(false, tls))
+        }
+    }
+}
+
+fn closed(plan: &Plan, wire: &Wire, end: &Ended) -> Failure {
+    if let Some(failure) = certificates::client(plan, &wire.tls.read(), STAGE, Sign::Closed) {
+        return with_end(failure, Some(end));
+    }
+    let at = plan.address();
+    let tls = plan.endpoint().tls();
+    let how = how_it_closed(Some(end));
+    let cause = match tls {
+        true => {
+            "No byte of an HTTP answer came. Likeliest this port speaks MQTT inside TLS, without WebSocket; a web \
+             server whose backend is down would look the same."
+        }
+        false => {
+            "No byte of an HTTP answer came. Likeliest this port speaks plain MQTT or wants TLS: both end a \
+             connection that begins with an HTTP request."
+        }
+    };
+    let failure = Failure::new(
+        STAGE,
+        FailureCode::ClosedDuringWebsocket,
+        format!("{at} {how} during the WebSocket handshake"),
+    )
+    .because(cause);
+    let failure = switch_transport(with_end(failure, Some(end)), plan, Scheme::of(false, tls));
+    let failure = if tls { failure } else { switch_transport(failure, plan, Scheme::Wss) };
+    retry(probe(failure, plan))
+}
+
+fn timeout(plan: &Plan, wire: &Wire) -> Failure {
+    let bytes = wire.http.first_bytes();
+    if !bytes.is_empty() && recognise(&bytes).is_some_and(|peer| peer != Peer::Http) {
+        return not_http(plan, &bytes);
+    }
+    let tls = plan.endpoint().tls();
+    let failure = Failure::new(
+        STAGE,
+        FailureCode::WsTimeout,
+        format!("{} did not answer the WebSocket request in time", plan.address()),
+    )
+    .because(
+        "The connection stands, but no HTTP answer came. Likeliest the port speaks plain MQTT and waits for more, \
+         or the broker behind a web server does not answer.",
+    );
+    let failure = switch_transport(with_bytes(failure, &bytes), plan, Scheme::of(false, tls));
+    retry(probe(failure, plan))
+}

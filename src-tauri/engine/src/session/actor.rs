@@ -1,0 +1,470 @@
+//! The task that a session is: it alone polls the library. In: commands, and requests by way of the library's
+//! own bounded channel. Out: phases, traces, messages. It never waits for anything that waits for the library.
+#![allow(clippy::result_large_err, reason = "one an attempt, and the caller wants all of it")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::backoff::{Backoff, random};
+use super::connect::{Connect, read_connack, read_server_reference};
+use super::line::{Ends, Slot};
+use super::link::{self, Broken, Client, Driver, Happening};
+use super::shared::{Online, Patience, Shared};
+use super::{Phase, SessionConfig, SessionEvent};
+use crate::diagnosis::{self, LossReason, MqttProblem};
+use crate::failure::{Failure, FailureCode};
+use crate::message::EventKind;
+use crate::trace::{Connack, Stage, StageDetail, Trace, TraceRecorder};
+use crate::transport::{self, Plan, Wire};
+
+/// How long DISCONNECT waits for what is in flight.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A connection that lasted this long ends a series of retries; a shorter one goes on with it, so that two
+/// clients with one client id do not chase each other at full speed.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How many PINGREQ without an answer are remembered; data that comes in stands for answers.
+const UNANSWERED: usize = 8;
+
+/// What handles ask of the task.
+pub(super) enum Command {
+    RetryNow,
+    StopRetrying,
+    Disconnect(u8),
+}
+
+pub(super) struct Actor {
+    config: SessionConfig,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// Everything that one session's attempts have in common.
+struct Session {
+    plan: Plan,
+    connect: Connect,
+    slot: Slot,
+    client: Client,
+    driver: Driver,
+    timeout: Duration,
+}
+
+/// A connection that CONNACK opened.
+struct Connection {
+    connack: Connack,
+    wire: Wire,
+    ends: Ends,
+}
+
+/// How the work on an attempt, a connection or a wait ended early.
+enum Interrupt {
+    /// The session is to end.
+    End,
+    /// Retrying is to end.
+    StopRetrying,
+    RetryNow,
+}
+
+/// Why polling ended.
+enum Polled {
+    /// As asked, without DISCONNECT.
+    Dropped,
+    /// As asked, with DISCONNECT.
+    Disconnected,
+    Broken(Broken),
+}
+
+/// How a connection ended.
+enum Served {
+    /// As asked; after DISCONNECT there is a stream to close.
+    Ended(Option<Ends>),
+    Lost(Failure),
+}
+
+impl Actor {
+    pub(super) fn new(config: SessionConfig, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) -> Self {
+        Self { config, shared, commands }
+    }
+
+    pub(super) async fn run(mut self) {
+        let last = self.live().await;
+        let shared = &self.shared;
+        shared.set_online(None);
+        shared.subscriptions().disconnected();
+        shared.tell_subscriptions();
+        shared.tell_phase(last);
+        (shared.events)(SessionEvent::Ended);
+        shared.ended.cancel();
+    }
+
+    /// From the first attempt to the last phase.
+    async fn live(&mut self) -> Phase {
+        let shared = self.shared.clone();
+        shared.tell_subscriptions();
+        shared.tell_phase(Phase::Connecting { attempt: 1 });
+        let mut session = match Session::new(&self.config) {
+            Ok(session) => session,
+            Err(failure) => {
+                self.recorder(1).finish_failed(failure.clone());
+                return self.failed(failure).await;
+            }
+        };
+        let timing = self.config.profile.settings.timing.clone();
+        let mut backoff = Backoff::new(&timing);
+        let mut connected_before = false;
+        let mut last_failure = None;
+        loop {
+            let attempt = backoff.retries() + 1;
+            if attempt > 1 {
+                shared.tell_phase(Phase::Connecting { attempt });
+            }
+            let recorder = self.recorder(attempt);
+            let result = tokio::select! {
+                biased;
+                interrupt = self.interrupted(attempt > 1, false) => Err(interrupt),
+                result = session.attempt(&recorder, connected_before) => Ok(result),
+            };
+            let failure = match result {
+                Err(interrupt) => {
+                    recorder.finish_failed(cancelled(&recorder));
+                    match (interrupt, last_failure) {
+                        (Interrupt::StopRetrying, Some(failure)) => return Phase::Failed { failure },
+                        _ => return Phase::Idle,
+                    }
+                }
+                Ok(Err(failure)) => {
+                    shared
+                        .keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default())
+                        .await;
+                    failure
+                }
+                Ok(Ok(connection)) => {
+                    connected_before = true;
+                    let since = Instant::now();
+                    match self.serve(&mut session, connection).await {
+                        Served::Ended(ends) => {
+                            session.close(ends).await;
+                            return Phase::Idle;
+                        }
+                        Served::Lost(failure) => {
+                            if since.elapsed() >= STEADY {
+                                backoff.reset();
+                            }
+                            failure
+                        }
+                    }
+                }
+            };
+            let wanted = timing.reconnect && (connected_before || self.config.keep_trying);
+            let Some(wait) = backoff.next(random()).filter(|_| wanted && failure.retryable) else {
+                return Phase::Failed { failure };
+            };
+            let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+            shared.tell_phase(Phase::Waiting {
+                attempt: backoff.retries() + 1,
+                retry_at: shared.clock.now().saturating_add(micros),
+                failure: failure.clone(),
+            });
+            let interrupt = tokio::select! {
+                biased;
+                interrupt = self.interrupted(true, true) => interrupt,
+                () = tokio::time::sleep(wait) => Interrupt::RetryNow,
+            };
+            match interrupt {
+                Interrupt::RetryNow => last_failure = Some(failure),
+                Interrupt::StopRetrying => return Phase::Failed { failure },
+                Interrupt::End => return Phase::Idle,
+            }
+        }
+    }
+
+    /// Ends with the interrupts that are asked about. Safe to cancel.
+    async fn interrupted(&mut self, stop_retrying: bool, retry_now: bool) -> Interrupt {
+        loop {
+            let command = tokio::select! {
+                () = self.shared.abort.cancelled() => return Interrupt::End,
+                command = self.commands.recv() => command,
+            };
+            match command {
+                None | Some(Command::Disconnect(_)) => return Interrupt::End,
+                Some(Command::StopRetrying) if stop_retrying => return Interrupt::StopRetrying,
+                Some(Command::RetryNow) if retry_now => return Interrupt::RetryNow,
+                Some(Command::StopRetrying | Command::RetryNow) => {}
+            }
+        }
+    }
+
+    /// From CONNACK to the end of the connection.
+    async fn serve(&mut self, session: &mut Session, connection: Connection) -> Served {
+        let Connection { connack, wire, ends } = connection;
+        let shared = self.shared.clone();
+        let keep_alive_s = connack.server_keep_alive_s.unwrap_or(session.connect.keep_alive_s);
+        let mut patience = Patience::beside_keep_alive(keep_alive_s);
+
+        let online = Arc::new(Online { client: session.client.clone(), connack: connack.clone() });
+        shared.set_online(Some(online.clone()));
+        let (missing, unwanted) = shared.subscriptions().connected(connack.session_present);
+        shared.tell_subscriptions();
+        let kind = if connack.session_present { EventKind::SessionResumed } else { EventKind::Connected };
+        let client_id = connack.assigned_client_id.as_ref().unwrap_or(&session.connect.client_id);
+        let text = format!("{} as {client_id}", session.plan.url());
+        shared.keep_event(kind, text, &mut patience).await;
+        shared.tell_phase(Phase::Connected { since: shared.clock.now(), connack });
+        let subscribing = tokio::spawn(catch_up(shared.clone(), online, missing, unwanted));
+
+        let end = self.poll(session, &mut patience).await;
+
+        subscribing.abort();
+        shared.set_online(None);
+        shared.subscriptions().disconnected();
+        let broken = match end {
+            Polled::Broken(broken) => broken,
+            Polled::Dropped | Polled::Disconnected => {
+                let polite = matches!(end, Polled::Disconnected);
+                let text = if polite { "With DISCONNECT" } else { "Without DISCONNECT" };
+                shared.keep_event(EventKind::Disconnected, text.to_owned(), &mut patience).await;
+                return Served::Ended(polite.then_some(ends));
+            }
+        };
+        let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
+        if !session.resumes() {
+            session.driver.forget_session();
+        }
+        shared.tell_subscriptions();
+        shared.keep_event(EventKind::Lost, words(&failure), &mut patience).await;
+        Served::Lost(failure)
+    }
+
+    /// Polls the library until that cannot go on.
+    async fn poll(&mut self, session: &mut Session, patience: &mut Patience) -> Polled {
+        let shared = self.shared.clone();
+        let clock = shared.clock;
+        let now = move || clock.now();
+        let mut pinged = VecDeque::new();
+        let mut disconnecting = false;
+        loop {
+            // Looked at here as well, since the library comes first below: data that pours in starves nobody.
+            if shared.abort.is_cancelled() {
+                return Polled::Dropped;
+            }
+            match self.commands.try_recv() {
+                Err(mpsc::error::TryRecvError::Empty) => {}
+                command if !disconnecting => disconnecting = heed(command.ok(), &shared, &session.client),
+                _ => {}
+            }
+            let happening = {
+                let next = session.driver.next(&now);
+                tokio::pin!(next);
+                loop {
+                    tokio::select! {
+                        biased;
+                        happening = &mut next => break happening,
+                        () = shared.abort.cancelled() => return Polled::Dropped,
+                        command = self.commands.recv(), if !disconnecting => {
+                            disconnecting = heed(command, &shared, &session.client);
+                        }
+                    }
+                }
+            };
+            match happening {
+                Err(Broken::Done) => return Polled::Disconnected,
+                Err(_) if disconnecting => return Polled::Dropped,
+                Err(broken) => return Polled::Broken(broken),
+                Ok(Happening::Message(message)) => shared.keep_message(message, patience).await,
+                Ok(Happening::PingSent) => {
+                    pinged.truncate(UNANSWERED);
+                    pinged.push_back(Instant::now());
+                }
+                Ok(Happening::PingAnswered) => {
+                    if let Some(pinged) = pinged.pop_front() {
+                        let micros = u64::try_from(pinged.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        (shared.events)(SessionEvent::RoundTrip { micros });
+                    }
+                }
+                Ok(Happening::Connack(_) | Happening::Other) => {}
+            }
+        }
+    }
+
+    async fn failed(&self, failure: Failure) -> Phase {
+        self.shared.keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default()).await;
+        Phase::Failed { failure }
+    }
+
+    fn recorder(&self, attempt: u32) -> TraceRecorder {
+        let events = self.shared.events.clone();
+        TraceRecorder::new(self.config.profile.endpoint.url(), attempt, move |trace: &Trace| {
+            events(SessionEvent::Trace(trace.clone()));
+        })
+    }
+}
+
+impl Session {
+    fn new(config: &SessionConfig) -> Result<Self, Failure> {
+        let plan = transport::plan(&config.profile, &config.secrets)?;
+        let connect = Connect::new(config)?;
+        let slot = Slot::default();
+        let (client, driver) = link::open(&connect, slot.clone());
+        let timeout = Duration::from_secs(config.profile.settings.timing.connect_timeout_s.max(1).into());
+        Ok(Self { plan, connect, slot, client, driver, timeout })
+    }
+
+    /// Whether a later connection goes on with the session of an earlier one.
+    fn resumes(&self) -> bool {
+        !self.connect.clean_start || self.connect.session_outlives_connection()
+    }
+
+    /// One attempt, from DNS to CONNACK, within the time bound.
+    async fn attempt(&mut self, recorder: &TraceRecorder, reconnect: bool) -> Result<Connection, Failure> {
+        let result = self.dial_and_connect(recorder, reconnect).await;
+        match &result {
+            Ok(_) => recorder.finish_connected(),
+            Err(failure) => recorder.finish_failed(failure.clone()),
+        }
+        result
+    }
+
+    async fn dial_and_connect(
+        &mut self,
+        recorder: &TraceRecorder,
+        reconnect: bool,
+    ) -> Result<Connection, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let dialled = transport::dial(&self.plan, recorder, deadline).await?;
+        let wire = dialled.wire;
+        let ends = self.slot.fill(dialled.stream);
+
+        let clean_start = self.connect.clean_start && !(reconnect && self.resumes());
+        self.driver.prepare(clean_start, self.connect.keep_alive_s);
+        let mut detail = self.connect.detail(clean_start);
+        recorder.begin(StageDetail::Mqtt(detail.clone()));
+        if self.connect.generated {
+            let text = format!("The client id is empty: {} stands in for it", self.connect.client_id);
+            recorder.log(Stage::Mqtt, text);
+        }
+        let broken = match tokio::time::timeout_at(deadline, self.driver.connack()).await {
+            Ok(Ok(connack)) => {
+                self.driver.connected();
+                ends.keep_alive(connack.server_keep_alive_s.unwrap_or(self.connect.keep_alive_s));
+                detail.connack = Some(connack.clone());
+                recorder.ok(StageDetail::Mqtt(detail));
+                return Ok(Connection { connack, wire, ends });
+            }
+            Ok(Err(broken)) => Some(broken),
+            Err(_) => None,
+        };
+        // The library says little about a CONNACK that it does not like: its bytes say all.
+        let refusal = read_connack(self.connect.version, &wire.first_bytes()).filter(|c| c.code != 0);
+        detail.connack.clone_from(&refusal);
+        recorder.failed(StageDetail::Mqtt(detail));
+        let problem = match (refusal, broken) {
+            (Some(connack), _) => MqttProblem::Refused(connack),
+            (None, None) => MqttProblem::Timeout,
+            (None, Some(Broken::Closed | Broken::Done)) => MqttProblem::Closed,
+            (None, Some(Broken::Io(error))) => MqttProblem::Io(error),
+            (None, Some(Broken::Malformed(text))) => MqttProblem::Malformed(text),
+            (None, Some(other)) => MqttProblem::Malformed(format!("{other:?}")),
+        };
+        Err(diagnosis::before_connack(&self.plan, &wire, problem))
+    }
+
+    /// Takes the stream back from the library, whose work is done, and closes it in order.
+    async fn close(self, ends: Option<Ends>) {
+        drop(self.driver);
+        if let Some(ends) = ends {
+            ends.close().await;
+        }
+    }
+}
+
+/// One attempt, then DISCONNECT. See [`super::test`].
+pub(super) async fn test(config: SessionConfig, observer: Arc<dyn Fn(Trace) + Send + Sync>) -> Trace {
+    let url = config.profile.endpoint.url();
+    let recorder = TraceRecorder::new(url, 1, move |trace: &Trace| observer(trace.clone()));
+    let mut session = match Session::new(&config) {
+        Ok(session) => session,
+        Err(failure) => {
+            recorder.finish_failed(failure);
+            return recorder.snapshot();
+        }
+    };
+    if let Ok(connection) = session.attempt(&recorder, false).await {
+        session.client.disconnect(0, true).await;
+        let _ =
+            tokio::time::timeout(DRAIN, async { while session.driver.next(&|| 0).await.is_ok() {} }).await;
+        session.close(Some(connection.ends)).await;
+    }
+    recorder.snapshot()
+}
+
+/// Brings the broker's session up to date after CONNACK.
+async fn catch_up(shared: Arc<Shared>, online: Arc<Online>, missing: Vec<String>, unwanted: Vec<String>) {
+    for filter in unwanted {
+        if online.client.unsubscribe(&filter).await.is_ok() {
+            shared.subscriptions().gone(&filter);
+        }
+    }
+    join_all(missing.iter().map(|filter| shared.subscribe(&online, filter))).await;
+}
+
+/// Does what a command wants of a connection: `true` when that is its end. `None`: every handle is gone.
+fn heed(command: Option<Command>, shared: &Arc<Shared>, client: &Client) -> bool {
+    let code = match command {
+        Some(Command::RetryNow | Command::StopRetrying) => return false,
+        Some(Command::Disconnect(code)) => code,
+        None => 0,
+    };
+    say_goodbye(shared, client, code);
+    true
+}
+
+/// Asks for DISCONNECT in a task of its own: the request may have to wait until the library takes it.
+fn say_goodbye(shared: &Arc<Shared>, client: &Client, code: u8) {
+    shared.set_online(None);
+    shared.tell_phase(Phase::Disconnecting);
+    let (client, shared) = (client.clone(), shared.clone());
+    tokio::spawn(async move {
+        let insist = async {
+            let asked = Instant::now();
+            let _ = tokio::time::timeout(DRAIN, client.disconnect(code, false)).await;
+            tokio::time::sleep_until(asked + DRAIN).await;
+            client.disconnect(code, true).await;
+            // A peer that takes nothing any more cannot keep us.
+            tokio::time::sleep(DRAIN).await;
+            shared.abort.cancel();
+        };
+        tokio::select! {
+            () = shared.ended.cancelled() => {}
+            () = insist => {}
+        }
+    });
+}
+
+fn loss(broken: Broken, ends: &Ends) -> LossReason {
+    match broken {
+        Broken::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => LossReason::WriteTimeout,
+        Broken::Io(error) => LossReason::Io(error),
+        Broken::Malformed(text) => LossReason::Malformed(text),
+        Broken::KeepAlive => LossReason::KeepAlive,
+        Broken::Disconnected { code, reason_string } => {
+            let server_reference = read_server_reference(&ends.last_words());
+            LossReason::ServerDisconnect { code, reason_string, server_reference }
+        }
+        Broken::Closed | Broken::Refused | Broken::Done => LossReason::Closed,
+    }
+}
+
+/// A failure as a line of the stream.
+fn words(failure: &Failure) -> String {
+    format!("{}. {}", failure.message.trim_end_matches('.'), failure.cause)
+}
+
+fn cancelled(recorder: &TraceRecorder) -> Failure {
+    let stage = recorder.snapshot().stages.last().map_or(Stage::Dns, |report| report.detail.stage());
+    Failure::new(stage, FailureCode::Cancelled, "The attempt was cancelled").because("It was asked for.")
+}

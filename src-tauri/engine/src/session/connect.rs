@@ -1,0 +1,323 @@
+//! What CONNECT will say, read out of a profile before anything is dialled, and what CONNACK said. In: a
+//! profile with its secrets; bytes of a CONNACK. Out: checked values that both protocol versions are built
+//! from. The password leaves only through [`Connect::password`].
+#![allow(clippy::result_large_err, reason = "one a session")]
+
+use bytes::{Buf, Bytes};
+
+use super::SessionConfig;
+use super::publication::Properties;
+use crate::draft::payload_bytes;
+use crate::failure::{Failure, FailureCode};
+use crate::profile::{MqttVersion, Qos, SessionOptions, UserProperty};
+use crate::secret::{Secret, SecretField};
+use crate::topic;
+use crate::trace::{Connack, MqttDetail, Stage};
+use crate::{diagnosis, error};
+
+/// The largest packet taken when the profile does not say: 256 MiB, all that MQTT allows.
+const LARGEST_PACKET: u32 = 268_435_456;
+
+/// CONNECT, whatever the version.
+pub(super) struct Connect {
+    pub(super) version: MqttVersion,
+    pub(super) client_id: String,
+    /// Whether the client id is ours because the profile leaves it empty.
+    pub(super) generated: bool,
+    pub(super) clean_start: bool,
+    pub(super) keep_alive_s: u16,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) will: Option<Will>,
+    pub(super) maximum_packet_size: u32,
+    pub(super) options: SessionOptions,
+}
+
+/// The last will.
+pub(super) struct Will {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) delay_s: Option<u32>,
+    pub(super) properties: Properties,
+}
+
+impl Connect {
+    /// Reads and checks what the profile says.
+    ///
+    /// # Errors
+    /// `invalid_settings`, naming the setting.
+    pub(super) fn new(config: &SessionConfig) -> Result<Self, Failure> {
+        let settings = &config.profile.settings;
+        let options = settings.session.clone();
+        let generated = options.client_id.is_empty();
+        let client_id = if generated { generated_id() } else { options.client_id.clone() };
+        check_text("settings.session.client_id", "client identifier", &client_id)?;
+
+        let login = settings.login.enabled.then_some(&settings.login);
+        let username = login.map(|login| login.username.clone()).filter(|name| !name.is_empty());
+        let password = login.and_then(|_| config.secrets.get(&SecretField::Password)).cloned();
+        if let Some(name) = &username {
+            check_text("settings.login.username", "user name", name)?;
+        }
+        if options.version == MqttVersion::V311 && password.is_some() && username.is_none() {
+            return Err(invalid(
+                "settings.login.username",
+                "MQTT 3.1.1 sends a password only together with a user name",
+                "3.1.1, section 3.1.2.9: without the user name flag the password flag must be 0",
+            ));
+        }
+        if password.as_ref().is_some_and(|password| password.expose().len() > 65_535) {
+            return Err(invalid(
+                "settings.login.password",
+                "The password is longer than 65,535 bytes",
+                "MQTT writes its length in two bytes",
+            ));
+        }
+        if options.receive_maximum == Some(0) {
+            return Err(invalid(
+                "settings.session.receive_maximum",
+                "Receive Maximum cannot be 0",
+                "MQTT 5, section 3.1.2.11.3: the value 0 is a protocol error",
+            ));
+        }
+        if options.maximum_packet_size == Some(0) {
+            return Err(invalid(
+                "settings.session.maximum_packet_size",
+                "Maximum Packet Size cannot be 0",
+                "MQTT 5, section 3.1.2.11.4: the value 0 is a protocol error",
+            ));
+        }
+        for property in &options.user_properties {
+            check_text("settings.session.user_properties", "name of a user property", &property.name)?;
+            check_text("settings.session.user_properties", "value of a user property", &property.value)?;
+        }
+        let will = if settings.will.enabled { Some(Will::new(&settings.will)?) } else { None };
+        Ok(Self {
+            version: options.version,
+            client_id,
+            generated,
+            clean_start: options.clean_start,
+            keep_alive_s: options.keep_alive_s,
+            username,
+            password,
+            will,
+            maximum_packet_size: options.maximum_packet_size.unwrap_or(LARGEST_PACKET),
+            options,
+        })
+    }
+
+    /// The password's bytes, for the wire.
+    pub(super) fn password(&self) -> Option<Bytes> {
+        self.password.as_ref().map(|password| Bytes::copy_from_slice(password.expose()))
+    }
+
+    /// What the trace says about CONNECT.
+    pub(super) fn detail(&self, clean_start: bool) -> MqttDetail {
+        MqttDetail {
+            version: self.version,
+            client_id: self.client_id.clone(),
+            clean_start,
+            keep_alive_s: self.keep_alive_s,
+            username_sent: self.username.is_some(),
+            password_sent: self.password.is_some(),
+            will_sent: self.will.is_some(),
+            connack: None,
+        }
+    }
+
+    /// Whether a session outlives its connection, so that reconnecting should resume it.
+    pub(super) fn session_outlives_connection(&self) -> bool {
+        self.version == MqttVersion::V5 && self.options.session_expiry_s.unwrap_or(0) > 0
+    }
+}
+
+impl Will {
+    fn new(will: &crate::profile::Will) -> Result<Self, Failure> {
+        topic::check_name(&will.topic).map_err(|error| {
+            invalid(
+                "settings.will.topic",
+                &format!("The will's topic is not valid: {error}"),
+                "MQTT 5, section 4.7",
+            )
+        })?;
+        let of_setting = |error: error::Error| {
+            invalid(
+                "settings.will",
+                &format!("The will cannot be sent: {}", error.message),
+                "It is part of CONNECT",
+            )
+        };
+        let payload = payload_bytes(&will.payload).map_err(of_setting)?;
+        if payload.len() > 65_535 {
+            return Err(invalid(
+                "settings.will.payload",
+                &format!("The will's payload has {} bytes; a will holds at most 65,535", payload.len()),
+                "MQTT writes its length in two bytes",
+            ));
+        }
+        Ok(Self {
+            topic: will.topic.clone(),
+            payload,
+            qos: will.qos,
+            retain: will.retain,
+            delay_s: will.delay_s,
+            properties: Properties::new(&will.properties).map_err(of_setting)?,
+        })
+    }
+}
+
+/// Reads a CONNACK from the first bytes that came after CONNECT. `None` when they are not one.
+pub(super) fn read_connack(version: MqttVersion, bytes: &[u8]) -> Option<Connack> {
+    if bytes.first() != Some(&0x20) {
+        return None;
+    }
+    let length_bytes = bytes[1..].iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let mut rest = Bytes::copy_from_slice(&bytes[1 + length_bytes..]);
+    if rest.len() < 2 {
+        return None;
+    }
+    let session_present = rest.get_u8() & 1 == 1;
+    let code = rest.get_u8();
+    let properties = match version {
+        MqttVersion::V311 => None,
+        MqttVersion::V5 => rumqttc::ConnAckProperties::read(&mut rest).ok().flatten(),
+    };
+    Some(match version {
+        MqttVersion::V311 => connack_v311(session_present, code),
+        MqttVersion::V5 => connack_v5(session_present, code, properties.as_ref()),
+    })
+}
+
+/// The Server Reference of a DISCONNECT (MQTT 5, 3.14.2.2.5), which the library leaves out.
+pub(super) fn read_server_reference(bytes: &[u8]) -> Option<String> {
+    match rumqttc::Packet::read(&mut bytes::BytesMut::from(bytes), None) {
+        Ok(rumqttc::Packet::Disconnect(disconnect)) => disconnect.properties?.server_reference,
+        _ => None,
+    }
+}
+
+/// A CONNACK of MQTT 5.
+pub(super) fn connack_v5(
+    session_present: bool,
+    code: u8,
+    properties: Option<&rumqttc::ConnAckProperties>,
+) -> Connack {
+    let plain = Connack {
+        code,
+        reason: diagnosis::reason_name(code).to_owned(),
+        session_present,
+        ..Connack::default()
+    };
+    let Some(said) = properties else { return plain };
+    Connack {
+        session_expiry_s: said.session_expiry_interval,
+        receive_maximum: said.receive_max,
+        maximum_qos: said.max_qos,
+        retain_available: said.retain_available.map(|flag| flag != 0),
+        maximum_packet_size: said.max_packet_size,
+        assigned_client_id: said.assigned_client_identifier.clone(),
+        topic_alias_maximum: said.topic_alias_max,
+        reason_string: said.reason_string.clone(),
+        user_properties: user_properties(&said.user_properties),
+        wildcard_available: said.wildcard_subscription_available.map(|flag| flag != 0),
+        subscription_ids_available: said.subscription_identifiers_available.map(|flag| flag != 0),
+        shared_available: said.shared_subscription_available.map(|flag| flag != 0),
+        server_keep_alive_s: said.server_keep_alive,
+        response_information: said.response_information.clone(),
+        server_reference: said.server_reference.clone(),
+        authentication_method: said.authentication_method.clone(),
+        ..plain
+    }
+}
+
+/// A CONNACK of MQTT 3.1.1, its return code (3.2.2.3) mapped to the reason code of MQTT 5 that means the same.
+pub(super) fn connack_v311(session_present: bool, return_code: u8) -> Connack {
+    let code = match return_code {
+        0 => 0x00,
+        1 => 0x84,
+        2 => 0x85,
+        3 => 0x88,
+        4 => 0x86,
+        5 => 0x87,
+        _ => 0x80,
+    };
+    connack_v5(session_present, code, None)
+}
+
+/// The library's pairs as ours.
+pub(super) fn user_properties(pairs: &[(String, String)]) -> Vec<UserProperty> {
+    pairs.iter().map(|(name, value)| UserProperty { name: name.clone(), value: value.clone() }).collect()
+}
+
+/// Our pairs as the library's.
+pub(super) fn pairs(properties: &[UserProperty]) -> Vec<(String, String)> {
+    properties.iter().map(|property| (property.name.clone(), property.value.clone())).collect()
+}
+
+fn generated_id() -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("helio-{}", &random[..8])
+}
+
+/// MQTT strings (1.5.4): at most 65,535 bytes, no U+0000.
+fn check_text(field: &str, what: &str, text: &str) -> Result<(), Failure> {
+    if text.len() > 65_535 {
+        return Err(invalid(
+            field,
+            &format!("The {what} is longer than 65,535 bytes"),
+            "MQTT writes its length in two bytes",
+        ));
+    }
+    if text.contains('\0') {
+        return Err(invalid(
+            field,
+            &format!("The {what} contains a null character"),
+            "MQTT 5, section 1.5.4, forbids it",
+        ));
+    }
+    Ok(())
+}
+
+fn invalid(field: &str, message: &str, cause: &str) -> Failure {
+    Failure::new(Stage::Mqtt, FailureCode::InvalidSettings, message)
+        .because(cause)
+        .fact("field", field)
+        .permanent()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_with_its_reason_string() {
+        // CONNACK, code 0x87, Reason String "no" and User Property "a" = "b".
+        let bytes = [0x20, 15, 0, 0x87, 12, 0x1f, 0, 2, b'n', b'o', 0x26, 0, 1, b'a', 0, 1, b'b'];
+        let connack = read_connack(MqttVersion::V5, &bytes).expect("a CONNACK");
+        assert_eq!((connack.code, connack.reason_string.as_deref()), (0x87, Some("no")));
+        assert_eq!(connack.user_properties, [UserProperty { name: "a".into(), value: "b".into() }]);
+    }
+
+    #[test]
+    fn return_codes_of_3_1_1_get_the_codes_of_5() {
+        for (returned, code) in [(0, 0), (1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (77, 0x80)] {
+            assert_eq!(read_connack(MqttVersion::V311, &[0x20, 2, 0, returned]).map(|c| c.code), Some(code));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not_a_connack() {
+        for bytes in [
+            &b""[..],
+            b"HTTP/1.1 400",
+            &[0x20],
+            &[0x20, 2],
+            &[0x20, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x20, 2, 0],
+        ] {
+            assert!(read_connack(MqttVersion::V5, bytes).is_none(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One face for the two versions of the library: a [`Client`] that requests go to, and a [`Driver`] that one
+//! task polls. In: our types. Out: our types; nothing of the library passes this file and its two variants.
+
+use std::io;
+
+use super::connect::Connect;
+use super::line::Slot;
+use super::publication::Outbound;
+use super::{v5, v311};
+use crate::message::{Message, UnixMicros};
+use crate::profile::{MqttVersion, Subscription};
+use crate::trace::Connack;
+
+/// How many requests may wait for the library before the next one waits to be taken.
+pub(super) const REQUESTS: usize = 256;
+/// How many QoS 1 and 2 publications may be unacknowledged; the broker's Receive Maximum may be lower.
+pub(super) const INFLIGHT: u16 = 1000;
+/// How many requests the library writes between two flushes.
+pub(super) const WRITE_BATCH: usize = 100;
+/// The requests' side.
+#[derive(Clone)]
+pub(super) enum Client {
+    V5(rumqttc::AsyncClient),
+    V311(rumqttc_v4::AsyncClient),
+}
+
+/// The task's side.
+pub(super) enum Driver {
+    V5(Box<rumqttc::EventLoop>),
+    V311(Box<rumqttc_v4::EventLoop>),
+}
+
+/// What a poll brought.
+pub(super) enum Happening {
+    Connack(Connack),
+    Message(Message),
+    PingSent,
+    PingAnswered,
+    Other,
+}
+
+/// Why polling cannot go on.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// CONNACK refused us; its bytes say more.
+    Refused,
+    /// The peer closed the stream.
+    Closed,
+    /// The stream failed.
+    Io(io::Error),
+    /// The peer broke the protocol.
+    Malformed(String),
+    /// No answer to PINGREQ.
+    KeepAlive,
+    /// DISCONNECT from the server.
+    Disconnected { code: u8, reason_string: Option<String> },
+    /// Our own DISCONNECT is out.
+    Done,
+}
+
+/// How a request ended. `code` is `None` for QoS 0.
+pub(super) struct Answer {
+    pub(super) code: Option<u8>,
+    pub(super) reason_string: Option<String>,
+}
+
+impl Answer {
+    /// An answer that is only a code.
+    pub(super) fn code(code: u8) -> Self {
+        Self { code: Some(code), reason_string: None }
+    }
+}
+
+/// The request was lost with the session, or the session has ended.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+/// Sets both sides up. Nothing is sent before the slot is filled and the driver polled.
+pub(super) fn open(connect: &Connect, slot: Slot) -> (Client, Driver) {
+    match connect.version {
+        MqttVersion::V5 => {
+            let (client, driver) = v5::open(connect, slot);
+            (Client::V5(client), Driver::V5(Box::new(driver)))
+        }
+        MqttVersion::V311 => {
+            let (client, driver) = v311::open(connect, slot);
+            (Client::V311(client), Driver::V311(Box::new(driver)))
+        }
+    }
+}
+
+impl Client {
+    /// Sends PUBLISH and waits for its last acknowledgement (QoS 0: for the flush).
+    pub(super) async fn publish(&self, outbound: Outbound) -> Result<Answer, Lost> {
+        match self {
+            Self::V5(client) => v5::publish(client, outbound).await,
+            Self::V311(client) => v311::publish(client, outbound).await,
+        }
+    }
+
+    /// Sends SUBSCRIBE for one filter and waits for SUBACK.
+    pub(super) async fn subscribe(&self, wanted: &Subscription, id: Option<u32>) -> Result<Answer, Lost> {
+        match self {
+            Self::V5(client) => v5::subscribe(client, wanted, id).await,
+            Self::V311(client) => v311::subscribe(client, wanted).await,
+        }
+    }
+
+    /// Sends UNSUBSCRIBE for one filter and waits for UNSUBACK.
+    pub(super) async fn unsubscribe(&self, filter: &str) -> Result<Answer, Lost> {
+        match self {
+            Self::V5(client) => v5::unsubscribe(client, filter).await,
+            Self::V311(client) => v311::unsubscribe(client, filter).await,
+        }
+    }
+
+    /// Asks for DISCONNECT: after what is in flight is acknowledged, or `now`.
+    pub(super) async fn disconnect(&self, code: u8, now: bool) {
+        match self {
+            Self::V5(client) => v5::disconnect(client, code, now).await,
+            Self::V311(client) => v311::disconnect(client, now).await,
+        }
+    }
+}
+
+impl Driver {
+    /// The next thing that happens. `now` gives receive times. Cancelling is safe once CONNACK has come, and
+    /// before it when the attempt is given up.
+    pub(super) async fn next(&mut self, now: &(dyn Fn() -> UnixMicros + Sync)) -> Result<Happening, Broken> {
+        match self {
+            Self::V5(driver) => v5::next(driver, now).await,
+            Self::V311(driver) => v311::next(driver, now).await,
+        }
+    }
+
+    /// Waits for CONNACK.
+    pub(super) async fn connack(&mut self) -> Result<Connack, Broken> {
+        loop {
+            if let Happening::Connack(connack) = self.next(&|| 0).await? {
+                return Ok(connack);
+            }
+        }
+    }
+
+    /// Sets what the next CONNECT says; the library keeps what an earlier CONNACK changed.
+    pub(super) fn prepare(&mut self, clean_start: bool, keep_alive_s: u16) {
+        match self {
+            Self::V5(driver) => v5::prepare(driver, clean_start, keep_alive_s),
+            Self::V311(driver) => v311::prepare(driver, keep_alive_s),
+        }
+    }
+
+    /// Gives up what is in flight: its session ended with its connection.
+    pub(super) fn forget_session(&mut self) {
+        match self {
+            Self::V5(driver) => driver.reset_session_state(),
+            Self::V311(driver) => driver.reset_session_state(),
+        }
+    }
+
+    /// After the first CONNACK the library's own memory of the session counts, no longer a stored one.
+    pub(super) fn connected(&mut self) {
+        match self {
+            Self::V5(driver) => _ = driver.options.clear_session_store(),
+            Self::V311(driver) => _ = driver.mqtt_options.clear_session_store(),
+        }
+    }
+}
+
+/// Size of the PUBLISH packet in bytes.
+pub(super) fn publish_size(version: MqttVersion, outbound: &Outbound) -> usize {
+    match version {
+        MqttVersion::V5 => v5::publish_size(outbound),
+        MqttVersion::V311 => v311::publish_size(outbound),
+    }
+}

@@ -1,0 +1,152 @@
+//! TCP to the first address that answers. In: addresses in order. Out: a connected socket, and for every
+//! address what came of it. Happy Eyeballs (RFC 8305): the next address is tried when the last one failed or
+//! has been silent for 250 ms; the first to connect wins.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+
+use crate::trace::{Stage, StageDetail, TcpAttempt, TcpDetail, TraceRecorder};
+
+/// RFC 8305, 5: Connection Attempt Delay.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Why no address answered: what each one gave.
+#[derive(Debug, Default)]
+pub(crate) struct TcpProblem {
+    /// Errors, in the order of the addresses; without an address that was still silent.
+    pub(crate) errors: Vec<(SocketAddr, io::ErrorKind, Option<i32>)>,
+    /// The time bound ended it.
+    pub(crate) timed_out: bool,
+}
+
+/// Connects. Every address stays visible in the trace, also when the bound ends the attempt.
+pub(crate) async fn connect(
+    addresses: &[SocketAddr],
+    trace: &TraceRecorder,
+    deadline: tokio::time::Instant,
+) -> Result<TcpStream, TcpProblem> {
+    let mut detail = TcpDetail::default();
+    let mut problem = TcpProblem::default();
+    let raced = race(addresses, trace, &mut detail, &mut problem);
+    let stream = tokio::time::timeout_at(deadline, raced).await;
+    for attempt in detail.attempts.iter_mut().filter(|attempt| attempt.result.is_empty()) {
+        attempt.result = if stream.is_err() { "no answer" } else { "abandoned" }.to_owned();
+        attempt.micros = trace.elapsed_micros().saturating_sub(attempt.start_micros);
+    }
+    let Ok(Some(stream)) = stream else {
+        problem.timed_out = stream.is_err();
+        trace.failed(StageDetail::Tcp(detail));
+        return Err(problem);
+    };
+    // Small packets that wait for each other would be seen as latency of the broker.
+    if let Err(error) = stream.set_nodelay(true) {
+        trace.log(Stage::Tcp, format!("TCP_NODELAY could not be set: {error}"));
+    }
+    detail.local = stream.local_addr().ok().map(|address| address.to_string());
+    detail.remote = stream.peer_addr().ok().map(|address| address.to_string());
+    trace.ok(StageDetail::Tcp(detail));
+    Ok(stream)
+}
+
+async fn race(
+    addresses: &[SocketAddr],
+    trace: &TraceRecorder,
+    detail: &mut TcpDetail,
+    problem: &mut TcpProblem,
+) -> Option<TcpStream> {
+    let mut waiting = addresses.iter().enumerate();
+    let mut running = FuturesUnordered::new();
+    loop {
+        if let Some((index, address)) = waiting.next() {
+            detail.attempts.push(TcpAttempt {
+                address: address.to_string(),
+                result: String::new(),
+                errno: None,
+                start_micros: trace.elapsed_micros(),
+                micros: 0,
+            });
+            trace.update(StageDetail::Tcp(detail.clone()));
+            running.push(async move { (index, TcpStream::connect(address).await) });
+        }
+        let more = waiting.len() > 0;
+        let finished = if more {
+            match tokio::time::timeout(STAGGER, running.next()).await {
+                Ok(finished) => finished,
+                Err(_) => continue,
+            }
+        } else {
+            running.next().await
+        };
+        let Some((index, result)) = finished else { if more { continue } else { return None } };
+        let attempt = &mut detail.attempts[index];
+        attempt.micros = trace.elapsed_micros().saturating_sub(attempt.start_micros);
+        match result {
+            Ok(stream) => {
+                attempt.result = "connected".to_owned();
+                return Some(stream);
+            }
+            Err(error) => {
+                attempt.result = words(&error);
+                attempt.errno = error.raw_os_error();
+                problem.errors.push((addresses[index], error.kind(), error.raw_os_error()));
+                trace.update(StageDetail::Tcp(detail.clone()));
+            }
+        }
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn soon() -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_secs(5)
+    }
+
+    async fn closed_port() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address")
+    }
+
+    #[tokio::test]
+    async fn a_refusal_moves_on_at_once_and_is_recorded() {
+        let refused = closed_port().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let open = listener.local_addr().expect("address");
+        let trace = TraceRecorder::new("mqtt://x:1", 1, |_| {});
+        let stream = connect(&[refused, open], &trace, soon()).await.expect("the second answers");
+        assert!(stream.nodelay().expect("nodelay"));
+        let StageDetail::Tcp(detail) = trace.snapshot().stages[0].detail.clone() else {
+            unreachable!("the tcp stage")
+        };
+        let results: Vec<_> = detail.attempts.iter().map(|a| a.result.as_str()).collect();
+        assert_eq!(results, ["refused", "connected"]);
+        assert!(detail.attempts[0].errno.is_some());
+        assert_eq!(detail.remote, Some(open.to_string()));
+    }
+
+    #[tokio::test]
+    async fn all_refused_is_a_problem_with_every_address() {
+        let ports = [closed_port().await, closed_port().await];
+        let trace = TraceRecorder::new("mqtt://x:1", 1, |_| {});
+        let problem = connect(&ports, &trace, soon()).await.expect_err("nobody listens");
+        assert_eq!(problem.errors.len(), 2);
+        assert!(!problem.timed_out);
+    }
+}
