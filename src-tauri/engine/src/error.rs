@@ -31,6 +31,8 @@ pub enum ErrorCode {
     Storage,
     /// The local broker could not do what was asked.
     Broker,
+    /// A password or another secret was set before and must be typed again; `details.fields` lists which.
+    SecretNeeded,
     /// The person cancelled.
     Cancelled,
     /// A fault in Heliograph itself.

@@ -6,6 +6,7 @@
 //! [`transport`], [`diagnosis`], [`session`], [`history`]; [`engine`] wires them.
 
 pub mod broker;
+mod database;
 pub mod diagnosis;
 pub mod draft;
 pub mod endpoint;

@@ -1,12 +1,513 @@
 //! Saved connections: folders, order, profiles, subscriptions, settings of the window; in SQLite, with
 //! versioned migrations, safe with the window and `helio` open at once.
 
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite_migration::{M, Migrations};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::database;
 use crate::endpoint::Scheme;
-use crate::profile::ProfileId;
+use crate::error::{Error, ErrorCode, Result};
+use crate::message::{Clock, UnixMicros};
+use crate::profile::{Profile, ProfileId};
+
+/// Versions of the file, oldest first. Only ever add to the end.
+const VERSIONS: &[M<'static>] = &[M::up(
+    "CREATE TABLE folder (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        collapsed INTEGER NOT NULL DEFAULT 0,
+        position INTEGER NOT NULL,
+        deleted_at INTEGER
+    ) STRICT;
+    CREATE TABLE profile (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        body TEXT NOT NULL,
+        folder TEXT REFERENCES folder (id) ON DELETE SET NULL,
+        position INTEGER NOT NULL,
+        deleted_at INTEGER,
+        -- Where it was before its folder was deleted.
+        former_folder TEXT REFERENCES folder (id) ON DELETE SET NULL,
+        former_position INTEGER
+    ) STRICT;
+    CREATE TABLE value (key TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT;",
+)];
+
+/// How long what was deleted can be restored.
+const DAY: UnixMicros = 24 * 3_600 * 1_000_000;
+
+/// The saved connections. Every call is quick and blocks; async callers use `spawn_blocking`.
+pub struct Library {
+    path: PathBuf,
+    clock: Clock,
+    purged: Vec<ProfileId>,
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Connection,
+    data_version: i64,
+}
+
+impl Library {
+    /// Opens the file, made if missing; what was deleted more than a day ago is gone then.
+    ///
+    /// # Errors
+    /// `storage`: the file cannot be used; it is left as it is.
+    pub fn open(path: &Path) -> Result<Self> {
+        let clock = Clock::start();
+        Self::open_at(path, clock, clock.now())
+    }
+
+    fn open_at(path: &Path, clock: Clock, now: UnixMicros) -> Result<Self> {
+        let connection = database::open(path, &Migrations::from_slice(VERSIONS))?;
+        let purge = || {
+            let mut gone = connection.prepare("DELETE FROM profile WHERE deleted_at < ?1 RETURNING id")?;
+            let ids = gone.query_map([now - DAY], |row| row.get::<_, String>(0))?;
+            let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+            connection.execute("DELETE FROM folder WHERE deleted_at < ?1", [now - DAY])?;
+            let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+            Ok((ids, version))
+        };
+        let (ids, data_version) = purge().map_err(|e: rusqlite::Error| database::storage(path, &e))?;
+        let purged = ids.iter().filter_map(|id| id.parse().ok().map(ProfileId)).collect();
+        let state = Mutex::new(State { connection, data_version });
+        Ok(Self { path: path.to_owned(), clock, purged, state })
+    }
+
+    /// Profiles that went for good when this was opened: their secrets and history can go as well.
+    pub fn purged(&self) -> &[ProfileId] {
+        &self.purged
+    }
+
+    /// Everything the sidebar lists. A damaged profile is reported and hides no other.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn tree(&self) -> Result<LibraryTree> {
+        self.with(|tx| {
+            let mut tree = LibraryTree::default();
+            let mut folders = tx.prepare_cached(
+                "SELECT id, name, collapsed FROM folder WHERE deleted_at IS NULL ORDER BY position, rowid",
+            )?;
+            let mut rows = folders.query([])?;
+            while let Some(row) = rows.next()? {
+                let Ok(id) = row.get::<_, String>(0)?.parse() else { continue };
+                tree.folders.push(Folder { id: FolderId(id), name: row.get(1)?, collapsed: row.get(2)? });
+            }
+            let mut profiles = tx.prepare_cached(
+                "SELECT p.id, p.name, p.body, p.folder FROM profile p LEFT JOIN folder f ON f.id = p.folder
+                 WHERE p.deleted_at IS NULL
+                 ORDER BY p.folder IS NOT NULL, f.position, f.rowid, p.position, p.rowid",
+            )?;
+            let mut rows = profiles.query([])?;
+            while let Some(row) = rows.next()? {
+                let (id, name, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let folder = row.get::<_, Option<String>>(3)?.and_then(|id| id.parse().ok()).map(FolderId);
+                match read_profile(&id, &name, &body) {
+                    Ok(profile) => tree.profiles.push(entry(&profile, folder)),
+                    Err(message) => tree.damaged.push(DamagedProfile { id, name, message }),
+                }
+            }
+            Ok(Ok(tree))
+        })
+    }
+
+    /// A saved profile.
+    ///
+    /// # Errors
+    /// `not_found`; `storage` with `details.reason` `damaged`: it is kept but cannot be read.
+    pub fn profile(&self, id: ProfileId) -> Result<Profile> {
+        self.with(|tx| {
+            let found = tx
+                .prepare_cached("SELECT name, body FROM profile WHERE id = ?1 AND deleted_at IS NULL")?
+                .query_row([id.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                .optional()?;
+            let Some((name, body)) = found else { return Ok(Err(Error::not_found("The connection"))) };
+            Ok(read_profile(&id.to_string(), &name, &body).map_err(|cause| {
+                Error::new(ErrorCode::Storage, format!("The connection “{name}” is damaged: {cause}"))
+                    .with("reason", "damaged")
+                    .with("id", id.to_string())
+            }))
+        })
+    }
+
+    /// Saves a profile. A new one is put at the end of `folder`; one that exists stays where it is, see
+    /// [`Library::move_profile`]; a deleted one is there again. Values of secret headers are never written.
+    ///
+    /// # Errors
+    /// `not_found`: no such folder; `storage`.
+    pub fn save(&self, profile: &Profile, folder: Option<FolderId>) -> Result<()> {
+        let body = body(profile)?;
+        self.with(|tx| {
+            let id = profile.id.to_string();
+            let known = tx.execute(
+                "UPDATE profile SET name = ?2, body = ?3, deleted_at = NULL WHERE id = ?1",
+                params![id, profile.name, body],
+            )?;
+            if known > 0 {
+                return Ok(Ok(()));
+            }
+            let folder = folder.map(|f| f.0.to_string());
+            if !folder_exists(tx, folder.as_deref())? {
+                return Ok(Err(Error::not_found("The folder")));
+            }
+            insert(tx, &id, &profile.name, &body, folder.as_deref())?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Saves a copy right after the profile, with a new id and name. Secrets are the caller's to copy.
+    ///
+    /// # Errors
+    /// As [`Library::profile`].
+    pub fn duplicate(&self, id: ProfileId) -> Result<Profile> {
+        let mut copy = self.profile(id)?;
+        copy.id = ProfileId::random();
+        self.with(|tx| {
+            copy.name = free_name(tx, &copy.name)?;
+            let Ok(body) = body(&copy) else { return Ok(Err(unreadable())) };
+            let Some((folder, index)) = place(tx, &id.to_string())? else {
+                return Ok(Err(Error::not_found("The connection")));
+            };
+            let new = copy.id.to_string();
+            insert(tx, &new, &copy.name, &body, folder.as_deref())?;
+            put_at(tx, &new, folder.as_deref(), index + 1)?;
+            Ok(Ok(copy))
+        })
+    }
+
+    /// Deletes a profile; for a day it can be restored.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn delete(&self, id: ProfileId) -> Result<()> {
+        let now = self.clock.now();
+        self.change(
+            "The connection",
+            "UPDATE profile SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL",
+            params![id.to_string(), now],
+        )
+    }
+
+    /// Puts a deleted profile back where it was.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn restore(&self, id: ProfileId) -> Result<()> {
+        self.with(|tx| {
+            let id = id.to_string();
+            let restored = tx.execute("UPDATE profile SET deleted_at = NULL WHERE id = ?1", [&id])?;
+            if restored == 0 {
+                return Ok(Err(Error::not_found("The connection")));
+            }
+            let (folder, position) =
+                tx.query_row("SELECT folder, position FROM profile WHERE id = ?1", [&id], |row| {
+                    Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(1)?))
+                })?;
+            put_at(tx, &id, folder.as_deref(), usize::try_from(position).unwrap_or(0))?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Renames a profile; names may repeat.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn rename_profile(&self, id: ProfileId, name: &str) -> Result<()> {
+        let sql = "UPDATE profile SET name = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+        self.change("The connection", sql, params![id.to_string(), name])
+    }
+
+    /// Moves a profile into `folder`, or to the top, so that it stands at `index` there; at the end when
+    /// there are fewer.
+    ///
+    /// # Errors
+    /// `not_found`: the profile or the folder; `storage`.
+    pub fn move_profile(&self, id: ProfileId, folder: Option<FolderId>, index: usize) -> Result<()> {
+        self.with(|tx| {
+            let (id, folder) = (id.to_string(), folder.map(|f| f.0.to_string()));
+            if place(tx, &id)?.is_none() {
+                return Ok(Err(Error::not_found("The connection")));
+            }
+            if !folder_exists(tx, folder.as_deref())? {
+                return Ok(Err(Error::not_found("The folder")));
+            }
+            put_at(tx, &id, folder.as_deref(), index)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Makes a folder after the others.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn create_folder(&self, name: &str) -> Result<FolderId> {
+        let id = FolderId(Uuid::new_v4());
+        self.change(
+            "The folder",
+            "INSERT INTO folder (id, name, position)
+             VALUES (?1, ?2, (SELECT ifnull(max(position), -1) + 1 FROM folder))",
+            params![id.0.to_string(), name],
+        )?;
+        Ok(id)
+    }
+
+    /// Renames a folder.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn rename_folder(&self, id: FolderId, name: &str) -> Result<()> {
+        let sql = "UPDATE folder SET name = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+        self.change("The folder", sql, params![id.0.to_string(), name])
+    }
+
+    /// Remembers whether the sidebar shows a folder closed.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn collapse_folder(&self, id: FolderId, collapsed: bool) -> Result<()> {
+        let sql = "UPDATE folder SET collapsed = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+        self.change("The folder", sql, params![id.0.to_string(), collapsed])
+    }
+
+    /// Deletes a folder; its profiles move to the end of the top. For a day it can be restored.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn delete_folder(&self, id: FolderId) -> Result<()> {
+        let now = self.clock.now();
+        self.with(|tx| {
+            let id = id.0.to_string();
+            let sql = "UPDATE folder SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+            if tx.execute(sql, params![id, now])? == 0 {
+                return Ok(Err(Error::not_found("The folder")));
+            }
+            tx.execute(
+                "UPDATE profile SET folder = NULL, former_folder = ?1, former_position = position,
+                 position = position + 1 + (SELECT ifnull(max(position), -1) FROM profile WHERE folder IS NULL)
+                 WHERE folder = ?1",
+                [&id],
+            )?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Puts a deleted folder back, with those of its profiles that nobody moved elsewhere meanwhile.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn restore_folder(&self, id: FolderId) -> Result<()> {
+        self.with(|tx| {
+            let id = id.0.to_string();
+            if tx.execute("UPDATE folder SET deleted_at = NULL WHERE id = ?1", [&id])? == 0 {
+                return Ok(Err(Error::not_found("The folder")));
+            }
+            tx.execute(
+                "UPDATE profile SET folder = former_folder, position = former_position,
+                 former_folder = NULL, former_position = NULL WHERE former_folder = ?1",
+                [&id],
+            )?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Moves a folder so that it stands at `index` among the folders.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn move_folder(&self, id: FolderId, index: usize) -> Result<()> {
+        self.with(|tx| {
+            let id = id.0.to_string();
+            let mut ids = strings(
+                tx,
+                "SELECT id FROM folder WHERE deleted_at IS NULL AND ?1 IS NULL ORDER BY position, rowid",
+                None,
+            )?;
+            let Some(from) = ids.iter().position(|other| *other == id) else {
+                return Ok(Err(Error::not_found("The folder")));
+            };
+            let moved = ids.remove(from);
+            ids.insert(index.min(ids.len()), moved);
+            for (position, id) in (0_i64..).zip(&ids) {
+                tx.execute("UPDATE folder SET position = ?2 WHERE id = ?1", params![id, position])?;
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    /// A setting of the window, or a draft.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn value(&self, key: &str) -> Result<Option<Value>> {
+        self.with(|tx| {
+            let found: Option<String> = tx
+                .prepare_cached("SELECT json FROM value WHERE key = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            Ok(Ok(found.and_then(|json| serde_json::from_str(&json).ok())))
+        })
+    }
+
+    /// Keeps a setting of the window, or a draft; never a secret. `null` removes it.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn set_value(&self, key: &str, value: Value) -> Result<()> {
+        self.with(|tx| {
+            match &value {
+                Value::Null => tx.execute("DELETE FROM value WHERE key = ?1", [key])?,
+                value => tx.execute(
+                    "INSERT INTO value (key, json) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET json = ?2",
+                    [key, &value.to_string()],
+                )?,
+            };
+            Ok(Ok(()))
+        })
+    }
+
+    /// Whether another process wrote since the last time this was asked.
+    pub fn changed(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state.connection.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0));
+        match now {
+            Ok(now) => std::mem::replace(&mut state.data_version, now) != now,
+            Err(_) => false,
+        }
+    }
+
+    fn change(&self, what: &str, sql: &str, values: impl rusqlite::Params) -> Result<()> {
+        self.with(|tx| match tx.execute(sql, values)? {
+            0 => Ok(Err(Error::not_found(what))),
+            _ => Ok(Ok(())),
+        })
+    }
+
+    /// Does all of `work` or, when it fails, nothing.
+    fn with<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>) -> Result<T> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = || {
+            let tx = Transaction::new_unchecked(&state.connection, TransactionBehavior::Immediate)?;
+            let result = work(&tx)?;
+            if result.is_ok() {
+                tx.commit()?;
+            }
+            Ok(result)
+        };
+        attempt().map_err(|e| database::storage(&self.path, &e))?
+    }
+}
+
+/// The profile as it is written: without what belongs to the secrets.
+fn body(profile: &Profile) -> Result<String> {
+    let mut profile = profile.clone();
+    for header in profile.settings.websocket.headers.iter_mut().filter(|h| h.secret) {
+        header.value.clear();
+    }
+    serde_json::to_string(&profile).map_err(|_| unreadable())
+}
+
+fn unreadable() -> Error {
+    Error::new(ErrorCode::Internal, "The connection cannot be written")
+}
+
+/// The columns have the last word on id and name.
+fn read_profile(id: &str, name: &str, body: &str) -> std::result::Result<Profile, String> {
+    let mut profile: Profile = serde_json::from_str(body).map_err(|e| e.to_string())?;
+    profile.id = ProfileId(id.parse().map_err(|_| "its id is not a UUID".to_owned())?);
+    name.clone_into(&mut profile.name);
+    Ok(profile)
+}
+
+fn entry(profile: &Profile, folder: Option<FolderId>) -> ProfileEntry {
+    ProfileEntry {
+        id: profile.id,
+        name: profile.name.clone(),
+        folder,
+        scheme: profile.endpoint.scheme(),
+        url: profile.endpoint.url(),
+        login: profile.settings.login.enabled,
+        client_certificate: profile.settings.client_certificate.enabled,
+    }
+}
+
+fn folder_exists(tx: &Transaction<'_>, folder: Option<&str>) -> rusqlite::Result<bool> {
+    let Some(id) = folder else { return Ok(true) };
+    tx.prepare_cached("SELECT 1 FROM folder WHERE id = ?1 AND deleted_at IS NULL")?.exists([id])
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    id: &str,
+    name: &str,
+    body: &str,
+    folder: Option<&str>,
+) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO profile (id, name, body, folder, position)
+         VALUES (?1, ?2, ?3, ?4, (SELECT ifnull(max(position), -1) + 1 FROM profile WHERE folder IS ?4))",
+        params![id, name, body, folder],
+    )
+    .map(drop)
+}
+
+fn strings(tx: &Transaction<'_>, sql: &str, value: Option<&str>) -> rusqlite::Result<Vec<String>> {
+    tx.prepare_cached(sql)?.query_map([value], |row| row.get(0))?.collect()
+}
+
+const IN_FOLDER: &str =
+    "SELECT id FROM profile WHERE folder IS ?1 AND deleted_at IS NULL ORDER BY position, rowid";
+
+/// A profile's folder and its index there.
+fn place(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<(Option<String>, usize)>> {
+    let folder: Option<Option<String>> = tx
+        .prepare_cached("SELECT folder FROM profile WHERE id = ?1 AND deleted_at IS NULL")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(folder) = folder else { return Ok(None) };
+    let index = strings(tx, IN_FOLDER, folder.as_deref())?.iter().position(|other| other == id);
+    Ok(Some((folder, index.unwrap_or(0))))
+}
+
+/// Puts a profile at an index of a folder and numbers that folder anew.
+fn put_at(tx: &Transaction<'_>, id: &str, folder: Option<&str>, index: usize) -> rusqlite::Result<()> {
+    let mut ids = strings(tx, IN_FOLDER, folder)?;
+    ids.retain(|other| other != id);
+    ids.insert(index.min(ids.len()), id.to_owned());
+    for (position, id) in (0_i64..).zip(&ids) {
+        tx.execute("UPDATE profile SET position = ?2 WHERE id = ?1", params![id, position])?;
+    }
+    tx.execute(
+        "UPDATE profile SET folder = ?2, former_folder = NULL, former_position = NULL WHERE id = ?1",
+        params![id, folder],
+    )
+    .map(drop)
+}
+
+/// `Name copy`, or `Name copy 2` and so on when that is taken.
+fn free_name(tx: &Transaction<'_>, name: &str) -> rusqlite::Result<String> {
+    let is_copy = |rest: &str| rest.is_empty() || rest.trim_start().parse::<u32>().is_ok();
+    let base = match name.rsplit_once(" copy") {
+        Some((base, rest)) if is_copy(rest) => base,
+        _ => name,
+    };
+    let taken = strings(tx, "SELECT name FROM profile WHERE deleted_at IS NULL AND ?1 IS NULL", None)?;
+    let mut candidate = format!("{base} copy");
+    let mut number = 2;
+    while taken.contains(&candidate) {
+        candidate = format!("{base} copy {number}");
+        number += 1;
+    }
+    Ok(candidate)
+}
 
 /// Names a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
@@ -22,6 +523,20 @@ pub struct LibraryTree {
     pub folders: Vec<Folder>,
     /// Profiles in order; those without a folder come first.
     pub profiles: Vec<ProfileEntry>,
+    /// Profiles that are kept but cannot be read.
+    pub damaged: Vec<DamagedProfile>,
+}
+
+/// A profile that is kept but cannot be read; the others are not affected.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct DamagedProfile {
+    /// Its id, as it stands in the file.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// A folder of connections.
@@ -54,4 +569,135 @@ pub struct ProfileEntry {
     pub login: bool,
     /// Whether a client certificate is used.
     pub client_certificate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Header, Settings};
+
+    fn profile(name: &str) -> Profile {
+        let endpoint = serde_json::from_str(r#"{"host":"broker.example","tls":true,"websocket":true}"#);
+        Profile {
+            id: ProfileId::random(),
+            name: name.into(),
+            endpoint: endpoint.expect("an endpoint"),
+            settings: Settings::default(),
+        }
+    }
+
+    fn names(library: &Library) -> Vec<String> {
+        library.tree().expect("a tree").profiles.into_iter().map(|p| p.name).collect()
+    }
+
+    fn fresh() -> (tempfile::TempDir, PathBuf, Library) {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("heliograph.db");
+        let library = Library::open(&path).expect("opened");
+        (folder, path, library)
+    }
+
+    #[test]
+    fn profiles_keep_their_order_through_copies_moves_and_undo() {
+        let (_folder, _, library) = fresh();
+        let all = ["a", "b", "c"].map(profile);
+        for p in &all {
+            library.save(p, None).expect("saved");
+        }
+        let copy = library.duplicate(all[0].id).expect("copied");
+        library.duplicate(copy.id).expect("copied");
+        assert_eq!(names(&library), ["a", "a copy", "a copy 2", "b", "c"]);
+        assert_eq!(library.profile(all[1].id).expect("there"), all[1]);
+        library.move_profile(all[2].id, None, 0).expect("moved");
+        library.delete(copy.id).expect("deleted");
+        assert_eq!(names(&library), ["c", "a", "a copy 2", "b"]);
+        assert_eq!(library.profile(copy.id).expect_err("gone").code, ErrorCode::NotFound);
+        library.restore(copy.id).expect("restored");
+        assert_eq!(names(&library), ["c", "a", "a copy", "a copy 2", "b"]);
+
+        let folder = library.create_folder("f").expect("made");
+        let other = library.create_folder("g").expect("made");
+        library.move_profile(all[1].id, Some(folder), 9).expect("moved");
+        library.move_profile(all[0].id, Some(folder), 0).expect("moved");
+        assert_eq!(names(&library), ["c", "a copy", "a copy 2", "a", "b"]);
+        library.delete_folder(folder).expect("deleted");
+        let tree = library.tree().expect("a tree");
+        assert!(tree.profiles.iter().all(|p| p.folder.is_none()));
+        assert_eq!(tree.folders.len(), 1);
+        library.restore_folder(folder).expect("restored");
+        library.move_folder(other, 0).expect("moved");
+        library.rename_folder(folder, "F").expect("renamed");
+        library.collapse_folder(folder, true).expect("collapsed");
+        let tree = library.tree().expect("a tree");
+        assert_eq!(tree.folders[1], Folder { id: folder, name: "F".into(), collapsed: true });
+        assert_eq!(tree.profiles[4].folder, Some(folder));
+        assert_eq!(names(&library), ["c", "a copy", "a copy 2", "a", "b"]);
+        library.rename_profile(all[0].id, "z").expect("renamed");
+        assert_eq!(library.profile(all[0].id).expect("there").name, "z");
+    }
+
+    #[test]
+    fn what_was_deleted_goes_for_good_after_a_day() {
+        let (_folder, path, library) = fresh();
+        let p = profile("p");
+        library.save(&p, None).expect("saved");
+        library.delete(p.id).expect("deleted");
+        drop(library);
+        let clock = Clock::start();
+        let soon = Library::open_at(&path, clock, clock.now() + DAY / 2).expect("opened");
+        assert!(soon.purged().is_empty());
+        let later = Library::open_at(&path, clock, clock.now() + DAY + 1).expect("opened");
+        assert_eq!(later.purged(), [p.id]);
+        assert_eq!(later.restore(p.id).expect_err("gone").code, ErrorCode::NotFound);
+    }
+
+    #[test]
+    fn a_damaged_profile_hides_no_other() {
+        let (_folder, path, library) = fresh();
+        let (good, bad) = (profile("good"), profile("bad"));
+        library.save(&bad, None).expect("saved");
+        library.save(&good, None).expect("saved");
+        let other = Connection::open(path).expect("opened beside");
+        assert!(!library.changed());
+        let sql = "UPDATE profile SET body = '{' WHERE name = 'bad'";
+        other.execute(sql, []).expect("damaged");
+        assert!(library.changed() && !library.changed());
+        let tree = library.tree().expect("a tree");
+        assert_eq!((tree.profiles.len(), tree.damaged.len()), (1, 1));
+        assert_eq!(library.profile(bad.id).expect_err("damaged").details["reason"], "damaged");
+        let sql = "UPDATE profile SET body = json_remove(?1, '$.settings.timing') WHERE name = 'bad'";
+        other.execute(sql, [body(&bad).expect("a body")]).expect("of an older version");
+        assert_eq!(library.profile(bad.id).expect("there"), bad);
+    }
+
+    #[test]
+    fn no_secret_reaches_the_files() {
+        let (folder, _, library) = fresh();
+        let mut p = profile("p");
+        p.settings.websocket.headers.push(Header {
+            name: "Authorization".into(),
+            value: "canary-5e21".into(),
+            secret: true,
+        });
+        library.save(&p, None).expect("saved");
+        library.duplicate(p.id).expect("copied");
+        library.set_value("window", serde_json::json!({"width": 7})).expect("kept");
+        assert_eq!(library.value("window").expect("read"), Some(serde_json::json!({"width": 7})));
+        library.set_value("window", Value::Null).expect("removed");
+        assert_eq!(library.value("window").expect("read"), None);
+        for file in std::fs::read_dir(folder.path()).expect("listed") {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("read");
+            assert!(!bytes.windows(11).any(|w| w == b"canary-5e21"));
+        }
+    }
+
+    #[test]
+    fn every_version_of_the_file_becomes_the_newest() {
+        let migrations = Migrations::from_slice(VERSIONS);
+        for version in 0..=VERSIONS.len() {
+            let mut connection = Connection::open_in_memory().expect("memory");
+            migrations.to_version(&mut connection, version).expect("earlier");
+            migrations.to_latest(&mut connection).expect("newest");
+        }
+    }
 }

@@ -461,6 +461,7 @@ impl TraceRecorder {
     pub fn finish_failed(&self, failure: Failure) {
         self.change(|trace, micros| {
             end_running(trace, Outcome::Failed, micros);
+            put_late_alert(trace, &failure);
             for detail in expected(&trace.url) {
                 if detail.stage() > failure.seen_during && outcome(trace, detail.stage()).is_none() {
                     put(trace, detail, Outcome::Skipped, micros);
@@ -513,6 +514,16 @@ fn end_running(trace: &mut Trace, outcome: Outcome, now: u64) {
     for report in trace.stages.iter_mut().filter(|s| s.outcome == Outcome::Running) {
         report.outcome = outcome;
         report.micros = now.saturating_sub(report.start_micros);
+    }
+}
+
+/// An alert that came after its handshake belongs to TLS all the same.
+fn put_late_alert(trace: &mut Trace, failure: &Failure) {
+    let alert = failure.evidence.get("alert").and_then(serde_json::Value::as_str);
+    for report in &mut trace.stages {
+        if let (StageDetail::Tls(detail), Some(alert)) = (&mut report.detail, alert) {
+            detail.alert = Some(alert.to_owned());
+        }
     }
 }
 

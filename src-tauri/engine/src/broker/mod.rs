@@ -1,11 +1,19 @@
 //! The local broker: MQTT 3.1.1 and 5 on mqtt, mqtts, ws and wss listeners on loopback, with its own CA,
 //! server and client certificates, made on first start and kept.
 
+mod certificates;
+pub mod devices;
+mod server;
+mod stream;
+
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+pub use certificates::{certificates, existing_certificates};
+pub use server::LocalBroker;
+
 /// How to run the local broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
 #[ts(export)]
 pub struct BrokerOptions {
@@ -15,12 +23,6 @@ pub struct BrokerOptions {
     pub require_client_certificate: bool,
     /// User name; anybody may connect when empty. The password is a secret and not here.
     pub username: String,
-}
-
-impl Default for BrokerOptions {
-    fn default() -> Self {
-        Self { ports: BrokerPorts::default(), require_client_certificate: false, username: String::new() }
-    }
 }
 
 /// A port for each listener.

@@ -68,8 +68,13 @@ pub fn before_connack(plan: &Plan, wire: &Wire, problem: MqttProblem) -> Failure
     if let Some(failure) = recognise(&bytes).and_then(|peer| foreign(plan, peer)) {
         return with_bytes(failure, &bytes);
     }
+    // CONNACK, AUTH and DISCONNECT are all that a broker may begin with (MQTT 5, 3.1.4 and 4.12).
+    let foreign = bytes.first().is_some_and(|first| !matches!(first, 0x20 | 0xf0 | 0xe0));
     let failure = match problem {
         MqttProblem::Malformed(what) => malformed(plan, &bytes, &what),
+        MqttProblem::Closed | MqttProblem::Io(_) | MqttProblem::Timeout if foreign => {
+            malformed(plan, &bytes, "the first byte begins no packet that may answer CONNECT")
+        }
         MqttProblem::Timeout => connack_timeout(plan, &bytes),
         MqttProblem::Io(error) => closed(plan, wire, &Ended::of(&error)),
         MqttProblem::Closed | MqttProblem::Refused(_) => closed(plan, wire, &Ended::Closed),
@@ -286,8 +291,7 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
 
 fn malformed(plan: &Plan, bytes: &[u8], what: &str) -> Failure {
     let at = plan.address();
-    // CONNACK and AUTH are all that may answer CONNECT (MQTT 5, 3.1.4).
-    let is_mqtt = matches!(bytes.first(), Some(0x20 | 0xf0));
+    let is_mqtt = matches!(bytes.first(), Some(0x20 | 0xf0 | 0xe0));
     let failure = match is_mqtt || bytes.is_empty() {
         true => Failure::new(
             STAGE,
@@ -593,5 +597,75 @@ fn disconnected(plan: &Plan, code: u8, words: Option<&str>, server: Option<&str>
         C::UseAnotherServer | C::ServerMoved => other_server(failure, server),
         C::SessionTakenOver | C::NotAuthorized => failure.permanent(),
         _ => retry(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::profile::{Profile, ProfileId, Settings};
+    use crate::secret::Secrets;
+
+    fn planned(url: &str) -> Plan {
+        let endpoint = Endpoint::parse_url(url, Scheme::Mqtt).expect("url").endpoint;
+        let settings = Settings::default();
+        let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
+        crate::transport::plan(&profile, &Secrets::default()).expect("plan")
+    }
+
+    #[test]
+    fn what_answers_connect_is_known_by_its_first_bytes() {
+        use FailureCode as C;
+        let table: [(&str, &[u8], C); 7] = [
+            ("mqtt", b"HTTP/1.1 400 Bad Request\r\n", C::PeerSpeaksHttp),
+            ("mqtt", b"\x15\x03\x01\x00\x02\x02\x46", C::PeerSpeaksTls),
+            ("mqtt", b"SSH-2.0-OpenSSH_9.2\r\n", C::PeerSpeaksSsh),
+            ("mqtt", b"220 mail ESMTP\r\n", C::PeerIsNotMqtt),
+            ("mqtts", b"* OK IMAP4rev1\r\n", C::PeerIsNotMqtt),
+            ("wss", b"\x20\x09", C::ClosedBeforeConnack),
+            ("ws", b"", C::ClosedBeforeConnack),
+        ];
+        for (scheme, bytes, code) in table {
+            let wire = Wire::default();
+            wire.mqtt.received(bytes);
+            let failure =
+                before_connack(&planned(&format!("{scheme}://broker.test")), &wire, MqttProblem::Closed);
+            assert_eq!(failure.code, code, "{}", bytes.escape_ascii());
+            assert!(failure.message.contains("broker.test:"), "{}", failure.message);
+            assert!(!failure.cause.is_empty() && !failure.fixes.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_usual_port_changes_with_the_transport() {
+        let wire = Wire::default();
+        let failure = before_connack(&planned("mqtt://broker.test"), &wire, MqttProblem::Closed);
+        let first = serde_json::to_value(&failure.fixes[0]).expect("json");
+        let wanted = serde_json::json!({
+            "label": "Switch to mqtts, port 8883",
+            "kind": "set_transport",
+            "change": { "transport": "mqtts", "port": 8883 },
+        });
+        assert_eq!(first, wanted);
+    }
+
+    #[test]
+    fn refusals_have_the_names_of_the_contract() {
+        use FailureCode as C;
+        let table = [
+            (0x84, C::UnsupportedProtocolVersion, false),
+            (0x86, C::BadCredentials, false),
+            (0x87, C::NotAuthorized, false),
+            (0x89, C::ServerBusy, true),
+            (0x9c, C::UseAnotherServer, false),
+        ];
+        for (code, name, retryable) in table {
+            let connack =
+                Connack { code, server_reference: Some("b.test:1883".into()), ..Connack::default() };
+            let failure =
+                before_connack(&planned("mqtt://a.test"), &Wire::default(), MqttProblem::Refused(connack));
+            assert_eq!((failure.code, failure.retryable), (name, retryable));
+        }
     }
 }

@@ -112,11 +112,7 @@ fn closed(plan: &Plan, wire: &Wire, problem: &io::Error) -> Failure {
         ),
     };
     let failure = with_end(failure, Some(&end));
-    if silent {
-        retry(probe(switch_transport(failure, plan, without_tls(plan)), plan))
-    } else {
-        probe(retry(failure), plan)
-    }
+    if silent { retry(probe(switch_to_plain(failure, plan), plan)) } else { probe(retry(failure), plan) }
 }
 
 fn timeout(plan: &Plan, bytes: &[u8]) -> Failure {
@@ -136,14 +132,17 @@ fn timeout(plan: &Plan, bytes: &[u8]) -> Failure {
     };
     let failure = with_bytes(failure, bytes);
     if bytes.is_empty() {
-        retry(probe(switch_transport(failure, plan, without_tls(plan)), plan))
+        retry(probe(switch_to_plain(failure, plan), plan))
     } else {
         probe(retry(failure), plan)
     }
 }
 
-fn without_tls(plan: &Plan) -> Scheme {
-    Scheme::of(plan.endpoint().websocket(), false)
+/// The plain transports that would end a TLS handshake so, likelier first.
+fn switch_to_plain(failure: Failure, plan: &Plan) -> Failure {
+    let websocket = plan.endpoint().websocket();
+    let failure = switch_transport(failure, plan, Scheme::of(websocket, false));
+    if websocket { switch_transport(failure, plan, Scheme::Mqtt) } else { failure }
 }
 
 /// Another protocol answered the TLS handshake.
@@ -209,7 +208,7 @@ fn not_tls(plan: &Plan) -> Failure {
         "What came back to the TLS handshake is not a TLS record, and no protocol that Heliograph knows.",
     )
     .permanent();
-    switch_transport(probe(failure, plan), plan, without_tls(plan))
+    switch_to_plain(probe(failure, plan), plan)
 }
 
 fn version(plan: &Plan) -> Failure {

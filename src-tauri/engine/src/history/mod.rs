@@ -1,11 +1,409 @@
 //! What is kept: every message and every event of a connection, in SQLite, written in batches by one
-//! thread; readers pull what is on screen. In: messages. Out: rows, payload bytes, counts.
+//! thread; readers pull what is on screen. In: messages. Out: rows, payload bytes, counts. Never waits for
+//! the disk on behalf of a session, and never drops anything without a count and a row that says so.
+//!
+//! [`queue`] takes items from the sessions, [`writer`] puts them into the file, [`store`] is that file,
+//! [`view`] answers what a table on screen asks for.
 
+mod queue;
+mod store;
+mod view;
+mod writer;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
-use crate::message::{Direction, EventKind, MessageProperties, UnixMicros};
-use crate::profile::Qos;
+use self::queue::{Bounds, Entry, Queue};
+use self::view::View;
+use self::writer::Writer;
+use crate::database;
+use crate::error::{Error, ErrorCode, Result};
+use crate::message::{Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
+use crate::profile::{ProfileId, Qos};
+
+/// The most bytes kept of each profile, unless set otherwise.
+pub const DEFAULT_RETENTION: u64 = 2_000_000_000;
+
+/// Rows that one page holds at most.
+pub const PAGE_ROWS: u32 = 1_000;
+
+const VIEWS: usize = 64;
+const READERS: usize = 4;
+/// How long a page may search for new matches before it answers with what it has.
+const SEARCH_IN_PAGE: Duration = Duration::from_millis(10);
+/// How long a search in the background keeps a reader before others get their turn.
+const SEARCH_AT_ONCE: Duration = Duration::from_millis(30);
+/// Bytes copied at a time when a payload is saved to a file.
+const COPY: u64 = 1 << 20;
+
+/// All messages and events kept, of all profiles. Clones share it.
+#[derive(Clone)]
+pub struct History(Arc<Inner>);
+
+/// Whether what arrives can be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StorageHealth {
+    /// It can.
+    #[default]
+    Ok,
+    /// It cannot; it is kept in memory as far as there is room, and tried again.
+    Failing {
+        /// Why, in one sentence.
+        message: String,
+    },
+}
+
+struct Inner {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    readers: Readers,
+    views: Mutex<HashMap<ViewId, Arc<View>>>,
+    next_view: AtomicU32,
+    writer: Mutex<Option<JoinHandle<Result<()>>>>,
+}
+
+/// What the writer tells everybody.
+#[derive(Default)]
+struct Shared {
+    changes: watch::Sender<u64>,
+    health: watch::Sender<StorageHealth>,
+    stored: Mutex<HashMap<ProfileId, u64>>,
+    /// The most pages that the file may have, to make a full disk; 0 leaves it alone.
+    #[cfg(test)]
+    page_limit: std::sync::atomic::AtomicU32,
+}
+
+impl History {
+    /// Opens the file, made if missing, and starts the thread that writes to it.
+    ///
+    /// # Errors
+    /// `storage`: the file cannot be used; it is left as it is.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_bounded(path, Bounds::default())
+    }
+
+    fn open_bounded(path: &Path, bounds: Bounds) -> Result<Self> {
+        let connection = database::open(path, &store::migrations())?;
+        let shared = Arc::new(Shared::default());
+        for (profile, extent) in store::extents(&connection).map_err(|e| database::storage(path, &e))? {
+            shared.set_stored(profile, extent.rows());
+        }
+        let queue = Arc::new(Queue::new(bounds));
+        let writer = Writer::new(
+            path.to_owned(),
+            connection,
+            Arc::clone(&queue),
+            Arc::clone(&shared),
+            DEFAULT_RETENTION,
+        );
+        let thread = std::thread::Builder::new()
+            .name("history".into())
+            .spawn(move || writer.run())
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("A thread cannot be started: {e}")))?;
+        let readers =
+            Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS) };
+        Ok(Self(Arc::new(Inner {
+            queue,
+            shared,
+            readers,
+            views: Mutex::default(),
+            next_view: AtomicU32::new(1),
+            writer: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// Where a session puts what it received and sent; bounded in items and bytes for each profile.
+    pub fn sink(&self, profile: ProfileId) -> Arc<dyn MessageSink> {
+        Arc::new(self.0.queue.sink(profile))
+    }
+
+    /// Ticks after each commit, and when a search got further.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.changes.subscribe()
+    }
+
+    /// Whether what arrives can be written.
+    pub fn health(&self) -> watch::Receiver<StorageHealth> {
+        self.0.shared.health.subscribe()
+    }
+
+    /// Rows kept of a profile.
+    pub fn stored(&self, profile: ProfileId) -> u64 {
+        lock(&self.0.shared.stored).get(&profile).copied().unwrap_or(0)
+    }
+
+    /// Items of a profile that were given up since the history was opened.
+    pub fn dropped(&self, profile: ProfileId) -> u64 {
+        self.0.queue.dropped(profile)
+    }
+
+    /// Sets the most bytes to keep of each profile: beyond, the oldest rows go. The newest row always stays.
+    pub fn set_retention(&self, max_bytes: u64) {
+        // A closed history keeps what it has.
+        self.0.queue.push(Entry::Retention(max_bytes));
+    }
+
+    /// Opens a view on a profile's rows. It is live: pages show what was stored meanwhile.
+    ///
+    /// # Errors
+    /// `invalid_input` on `text` or `topics`; `limit_exceeded` with 64 views open; `storage`.
+    pub async fn open_view(&self, profile: ProfileId, filter: RowFilter) -> Result<(ViewId, ViewCount)> {
+        let view = Arc::new(View::new(profile, &filter)?);
+        let count = self.page_of(&view, 0, 0).await?.count;
+        let id = self.0.next_view.fetch_add(1, Ordering::Relaxed);
+        let mut views = lock(&self.0.views);
+        if views.len() >= VIEWS {
+            view.close();
+            let message = format!("No more than {VIEWS} views can be open at once");
+            return Err(Error::new(ErrorCode::LimitExceeded, message));
+        }
+        views.insert(id, view);
+        Ok((id, count))
+    }
+
+    /// Closes a view; its search ends.
+    pub fn close_view(&self, view: ViewId) {
+        if let Some(view) = lock(&self.0.views).remove(&view) {
+            view.close();
+        }
+    }
+
+    /// Rows of a view from index `start` on, at most [`PAGE_ROWS`] of them, in order of arrival.
+    ///
+    /// # Errors
+    /// `not_found`: no such view; `storage`.
+    pub async fn page(&self, view: ViewId, start: u64, limit: u32) -> Result<Page> {
+        let view = self.view(view)?;
+        self.page_of(&view, start, limit).await
+    }
+
+    /// Where a row stands in a view, if it is in it.
+    ///
+    /// # Errors
+    /// `not_found`: no such view; `storage`.
+    pub async fn index_of(&self, view: ViewId, seq: Seq) -> Result<Option<u64>> {
+        let view = self.view(view)?;
+        self.read(move |connection| view.index_of(connection, seq)).await
+    }
+
+    /// A whole row but for its payload.
+    ///
+    /// # Errors
+    /// `not_found`: the row is not kept any more; `storage`.
+    pub async fn detail(&self, profile: ProfileId, seq: Seq) -> Result<MessageDetail> {
+        let detail = self.read(move |connection| {
+            let connection = connection.unchecked_transaction()?;
+            let extent = store::extent(&connection, profile)?;
+            if !extent.contains(seq) {
+                return Ok(None);
+            }
+            let Some((row, properties, back)) = store::row_at(&connection, store::key(extent.number, seq))?
+            else {
+                return Ok(None);
+            };
+            let previous_seq = back.map(|back| seq - back).filter(|previous| extent.contains(*previous));
+            let previous = match previous_seq {
+                Some(previous) => store::time_at(&connection, store::key(extent.number, previous))?,
+                None => None,
+            };
+            let since_previous_micros = previous.map(|previous| row.time - previous);
+            Ok(Some(MessageDetail { row, properties, since_previous_micros, previous_seq }))
+        });
+        detail.await?.ok_or_else(|| Error::not_found("The message"))
+    }
+
+    /// Up to `limit` bytes of a payload from `offset` on; fewer at its end.
+    ///
+    /// # Errors
+    /// `not_found`: the row is not kept any more; `storage`.
+    pub async fn payload(&self, profile: ProfileId, seq: Seq, offset: u64, limit: u64) -> Result<Vec<u8>> {
+        let bytes = self.read(move |connection| {
+            let connection = connection.unchecked_transaction()?;
+            let extent = store::extent(&connection, profile)?;
+            if !extent.contains(seq) {
+                return Ok(None);
+            }
+            store::payload_part(&connection, store::key(extent.number, seq), offset, limit).map(Some)
+        });
+        bytes.await?.ok_or_else(|| Error::not_found("The message"))
+    }
+
+    /// Writes a payload to a file, a part at a time, and returns its size in bytes.
+    ///
+    /// # Errors
+    /// `not_found`: the row is not kept any more; `file`: the file cannot be written; `storage`.
+    pub async fn save_payload(&self, profile: ProfileId, seq: Seq, path: &Path) -> Result<u64> {
+        let target = path.to_owned();
+        let saved = self.read(move |connection| {
+            let connection = connection.unchecked_transaction()?;
+            let extent = store::extent(&connection, profile)?;
+            if !extent.contains(seq) {
+                return Ok(None);
+            }
+            let key = store::key(extent.number, seq);
+            let mut file = match std::fs::File::create(&target) {
+                Ok(file) => file,
+                Err(error) => return Ok(Some(Err(error))),
+            };
+            let mut size = 0;
+            loop {
+                let part = store::payload_part(&connection, key, size, COPY)?;
+                if let Err(error) = file.write_all(&part) {
+                    return Ok(Some(Err(error)));
+                }
+                size += part.len() as u64;
+                if (part.len() as u64) < COPY {
+                    return Ok(Some(Ok(size)));
+                }
+            }
+        });
+        saved.await?.ok_or_else(|| Error::not_found("The message"))?.map_err(|e| {
+            Error::new(ErrorCode::File, format!("{} cannot be written: {e}", path.display()))
+                .with("path", path.display().to_string())
+        })
+    }
+
+    /// Lets go of everything kept of a profile, and returns how many rows that were. What arrives while
+    /// this waits its turn comes after.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn clear(&self, profile: ProfileId) -> Result<u64> {
+        self.ask(|answer| Entry::Clear(profile, answer)).await
+    }
+
+    /// Waits until everything that was accepted before stands in the file.
+    ///
+    /// # Errors
+    /// `storage`: it cannot be written now; it is kept and tried again.
+    pub async fn flush(&self) -> Result<()> {
+        self.ask(Entry::Flush).await
+    }
+
+    /// Writes what is left and ends. What a sink is given afterwards counts as dropped.
+    ///
+    /// # Errors
+    /// `storage`: what is left could not be written.
+    pub async fn close(&self) -> Result<()> {
+        self.0.queue.close();
+        for (_, view) in lock(&self.0.views).drain() {
+            view.close();
+        }
+        let Some(thread) = lock(&self.0.writer).take() else { return Ok(()) };
+        let ended = tokio::task::spawn_blocking(move || thread.join());
+        let broken = || Error::new(ErrorCode::Internal, "The thread that writes the history broke down");
+        ended.await.map_err(|_| broken())?.map_err(|_| broken())?
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T>>) -> Entry) -> Result<T> {
+        let closed = || Error::new(ErrorCode::Cancelled, "The history is closed");
+        let (answer, answered) = oneshot::channel();
+        self.0.queue.push(question(answer));
+        answered.await.map_err(|_| closed())?
+    }
+
+    fn view(&self, id: ViewId) -> Result<Arc<View>> {
+        lock(&self.0.views).get(&id).cloned().ok_or_else(|| Error::not_found("The view"))
+    }
+
+    async fn page_of(&self, view: &Arc<View>, start: u64, limit: u32) -> Result<Page> {
+        let limit = limit.min(PAGE_ROWS);
+        let reader = Arc::clone(view);
+        let page = self
+            .read(move |connection| {
+                reader.search(connection, SEARCH_IN_PAGE)?;
+                reader.page(connection, start, limit)
+            })
+            .await?;
+        if page.count.searched < page.count.stored && !page.count.limited && view.begin_search() {
+            tokio::spawn(self.clone().search(Arc::clone(view)));
+        }
+        Ok(page)
+    }
+
+    /// Searches a view to its end, in short turns.
+    async fn search(self, view: Arc<View>) {
+        loop {
+            let searcher = Arc::clone(&view);
+            let more = self.read(move |connection| searcher.search(connection, SEARCH_AT_ONCE)).await;
+            if !matches!(more, Ok(true)) {
+                view.end_search();
+                self.0.shared.changed();
+                return;
+            }
+            self.0.shared.changed();
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let broken = |e: &dyn std::fmt::Display| Error::new(ErrorCode::Internal, e.to_string());
+        let _permit = self.0.readers.permits.acquire().await.map_err(|e| broken(&e))?;
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.readers.with(work)).await.map_err(|e| broken(&e))?
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Connections for reading, opened when needed and used again.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Readers {
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let idle = lock(&self.idle).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => database::open_reader(&self.path)?,
+        };
+        let result = work(&connection).map_err(|e| database::storage(&self.path, &e));
+        lock(&self.idle).push(connection);
+        result
+    }
+}
+
+impl Shared {
+    fn set_stored(&self, profile: ProfileId, rows: u64) {
+        lock(&self.stored).insert(profile, rows);
+    }
+
+    fn set_health(&self, health: StorageHealth) {
+        self.health.send_if_modified(|now| {
+            let moved = *now != health;
+            *now = health;
+            moved
+        });
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|ticks| *ticks += 1);
+    }
+}
+
+/// A value guarded by a mutex is whole even if a thread that held it broke down.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Dense number of a row within its profile: 1, 2, 3, … in order of arrival.
 pub type Seq = i64;
@@ -88,6 +486,8 @@ pub struct ViewCount {
     pub stored: u64,
     /// Rows looked at; below `stored` while the view is still searching.
     pub searched: u64,
+    /// Whether the search ended early, at the most rows that a filtered view holds (8,000,000).
+    pub limited: bool,
 }
 
 /// Rows of a view from an index on, with the counts at that moment.
@@ -115,3 +515,6 @@ pub struct MessageDetail {
     /// Row of that previous message.
     pub previous_seq: Option<Seq>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,8 +138,9 @@ impl Actor {
                     }
                 }
                 Ok(Err(failure)) => {
-                    let text = format!("{} {}", failure.message, failure.cause);
-                    shared.keep_event(EventKind::ConnectFailed, text, &mut Patience::default()).await;
+                    shared
+                        .keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default())
+                        .await;
                     failure
                 }
                 Ok(Ok(connection)) => {
@@ -235,8 +236,7 @@ impl Actor {
             session.driver.forget_session();
         }
         shared.tell_subscriptions();
-        let text = format!("{} {}", failure.message, failure.cause);
-        shared.keep_event(EventKind::Lost, text, &mut patience).await;
+        shared.keep_event(EventKind::Lost, words(&failure), &mut patience).await;
         Served::Lost(failure)
     }
 
@@ -252,8 +252,10 @@ impl Actor {
             if shared.abort.is_cancelled() {
                 return Polled::Dropped;
             }
-            if let Some(command) = self.commands.try_recv().ok().filter(|_| !disconnecting) {
-                disconnecting |= heed(Some(command), &shared, &session.client);
+            match self.commands.try_recv() {
+                Err(mpsc::error::TryRecvError::Empty) => {}
+                command if !disconnecting => disconnecting = heed(command.ok(), &shared, &session.client),
+                _ => {}
             }
             let happening = {
                 let next = session.driver.next(&now);
@@ -264,7 +266,7 @@ impl Actor {
                         happening = &mut next => break happening,
                         () = shared.abort.cancelled() => return Polled::Dropped,
                         command = self.commands.recv(), if !disconnecting => {
-                            disconnecting |= heed(command, &shared, &session.client);
+                            disconnecting = heed(command, &shared, &session.client);
                         }
                     }
                 }
@@ -290,8 +292,7 @@ impl Actor {
     }
 
     async fn failed(&self, failure: Failure) -> Phase {
-        let text = format!("{} {}", failure.message, failure.cause);
-        self.shared.keep_event(EventKind::ConnectFailed, text, &mut Patience::default()).await;
+        self.shared.keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default()).await;
         Phase::Failed { failure }
     }
 
@@ -458,7 +459,12 @@ fn loss(broken: Broken, ends: &Ends) -> LossReason {
     }
 }
 
+/// A failure as a line of the stream.
+fn words(failure: &Failure) -> String {
+    format!("{}. {}", failure.message.trim_end_matches('.'), failure.cause)
+}
+
 fn cancelled(recorder: &TraceRecorder) -> Failure {
     let stage = recorder.snapshot().stages.last().map_or(Stage::Dns, |report| report.detail.stage());
-    Failure::new(stage, FailureCode::Cancelled, "The attempt was cancelled.").because("It was asked for.")
+    Failure::new(stage, FailureCode::Cancelled, "The attempt was cancelled").because("It was asked for.")
 }

@@ -124,8 +124,8 @@ impl SessionHandle {
     /// # Errors
     /// `invalid_input`; `not_connected` when the session has ended; `refused` with the reason code;
     /// `connection_lost`: the answer never came.
-    pub async fn unsubscribe(&self, filter: &str) -> Result<()> {
-        let shared = &self.shared;
+    pub async fn unsubscribe(&self, filter: impl AsRef<str>) -> Result<()> {
+        let (shared, filter) = (&self.shared, filter.as_ref());
         if shared.ended.is_cancelled() {
             return Err(not_connected());
         }

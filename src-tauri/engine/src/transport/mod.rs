@@ -386,3 +386,6 @@ async fn start_websocket(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

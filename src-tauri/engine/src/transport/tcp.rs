@@ -132,7 +132,9 @@ mod tests {
         let trace = TraceRecorder::new("mqtt://x:1", 1, |_| {});
         let stream = connect(&[refused, open], &trace, soon()).await.expect("the second answers");
         assert!(stream.nodelay().expect("nodelay"));
-        let StageDetail::Tcp(detail) = trace.snapshot().stages[0].detail.clone() else { panic!("tcp") };
+        let StageDetail::Tcp(detail) = trace.snapshot().stages[0].detail.clone() else {
+            unreachable!("the tcp stage")
+        };
         let results: Vec<_> = detail.attempts.iter().map(|a| a.result.as_str()).collect();
         assert_eq!(results, ["refused", "connected"]);
         assert!(detail.attempts[0].errno.is_some());

@@ -292,14 +292,13 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_write_without_progress_times_out() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let mut stream = Tapped::outermost(Box::new(ours), Tap::default(), WRITE_TIMEOUT);
-        let began = tokio::time::Instant::now();
+        let bound = Duration::from_millis(50);
+        let mut stream = Tapped::outermost(Box::new(ours), Tap::default(), bound);
         let error = stream.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed().as_secs(), 20);
     }
 
     #[tokio::test]

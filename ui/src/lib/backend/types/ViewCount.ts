@@ -15,4 +15,8 @@ stored: number,
 /**
  * Rows looked at; below `stored` while the view is still searching.
  */
-searched: number, };
+searched: number, 
+/**
+ * Whether the search ended early, at the most rows that a filtered view holds (8,000,000).
+ */
+limited: boolean, };

@@ -1,17 +1,15 @@
-//! The root: wires profiles, secrets, sessions, history and the local broker, and hands out one value,
-//! [`Engine`], which is all that the window and the command line hold.
+//! What the root tells and is asked, as the window sees it. Data only.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::broker::BrokerStatus;
+use crate::endpoint::EndpointParts;
+use crate::history::{ViewCount, ViewId};
 use crate::identity::CertificateInfo;
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
 use crate::session::{Phase, SubscriptionStatus};
 use crate::trace::Trace;
-
-/// The engine.
-pub struct Engine {}
 
 /// A connection as the window shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -47,6 +45,8 @@ pub struct Counters {
     pub sent_per_s: f64,
     /// Latest round trip of PINGREQ and PINGRESP, or of a QoS 1 publication, in microseconds.
     pub rtt_micros: Option<u64>,
+    /// Bytes of payload received.
+    pub received_bytes: u64,
 }
 
 /// What the engine tells, unasked. Nothing is told per message.
@@ -201,4 +201,42 @@ pub struct FileError {
     pub code: crate::failure::FailureCode,
     /// One sentence.
     pub message: String,
+}
+
+/// A URL taken apart for the form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct ParsedEndpoint {
+    /// The endpoint's parts.
+    pub endpoint: EndpointParts,
+    /// The exact URL, without user name and password.
+    pub url: String,
+    /// The user name that stood in the text.
+    pub username: Option<String>,
+    /// The password that stood in the text, so that the form can send it back as a secret.
+    pub password: Option<String>,
+}
+
+/// A view that was just opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct OpenView {
+    /// Its id.
+    pub view: ViewId,
+    /// Its counts at that moment.
+    pub count: ViewCount,
+}
+
+/// Facts about this installation, for the settings page and reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct AppInfo {
+    /// Version of Heliograph.
+    pub version: String,
+    /// `linux`, `macos` or `windows`.
+    pub platform: String,
+    /// Where profiles and messages are kept.
+    pub data_dir: String,
+    /// Bytes that the stored messages take.
+    pub history_bytes: u64,
 }

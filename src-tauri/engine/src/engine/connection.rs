@@ -1,0 +1,417 @@
+//! One connection as the window sees it: its session while there is one, its phase, counters, subscriptions
+//! and latest traces. Outlives sessions; nothing here touches the wire.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::outbox::Outbox;
+use super::{ConnectionStatus, Counters, PulseEntry, lock};
+use crate::error::{Error, ErrorCode, Result};
+use crate::message::{Direction, Item, MessageSink};
+use crate::profile::{Profile, ProfileId, Subscription};
+use crate::session::{
+    self, Phase, Publication, PublishOutcome, SessionConfig, SessionEvent, SessionHandle, SubscriptionState,
+    SubscriptionStatus,
+};
+use crate::topic;
+use crate::trace::Trace;
+
+/// How many attempts are kept for looking back.
+const MAX_TRACES: usize = 50;
+/// How many topics are remembered with the subscriptions they match.
+const MAX_MATCHED_TOPICS: usize = 20_000;
+
+/// One connection.
+pub(super) struct Connection {
+    pub id: ProfileId,
+    outbox: Arc<Outbox>,
+    sink: Arc<dyn MessageSink>,
+    state: Mutex<State>,
+    counts: Arc<Counts>,
+}
+
+struct State {
+    /// The profile as it was when the session started, or was last saved while there is none.
+    profile: Profile,
+    phase: Phase,
+    session: Option<SessionHandle>,
+    subscriptions: Vec<(Subscription, SubscriptionState)>,
+    traces: VecDeque<Trace>,
+    rtt_micros: Option<u64>,
+    rates: Rates,
+}
+
+/// Counted where messages pass, without a lock but for the per-subscription counts.
+#[derive(Default)]
+struct Counts {
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    matched: Mutex<Matched>,
+}
+
+/// Messages received for each topic filter.
+#[derive(Default)]
+struct Matched {
+    filters: Vec<String>,
+    counts: Vec<u64>,
+    /// Which filters a topic matches, so that a topic is matched once and not once a message.
+    topics: HashMap<String, Vec<usize>>,
+}
+
+impl Matched {
+    fn follow(&mut self, filters: Vec<String>) {
+        if filters == self.filters {
+            return;
+        }
+        let old: HashMap<_, _> = self.filters.drain(..).zip(self.counts.drain(..)).collect();
+        self.counts = filters.iter().map(|f| old.get(f).copied().unwrap_or(0)).collect();
+        self.filters = filters;
+        self.topics.clear();
+    }
+
+    fn count(&mut self, name: &str) {
+        if !self.topics.contains_key(name) {
+            if self.topics.len() >= MAX_MATCHED_TOPICS {
+                self.topics.clear();
+            }
+            let matching = self.filters.iter().enumerate().filter(|(_, filter)| topic::matches(filter, name));
+            self.topics.insert(name.to_owned(), matching.map(|(index, _)| index).collect());
+        }
+        for &index in self.topics.get(name).into_iter().flatten() {
+            self.counts[index] += 1;
+        }
+    }
+}
+
+/// Rates over about the last second.
+#[derive(Default)]
+struct Rates {
+    samples: VecDeque<(Instant, u64, u64)>,
+    received_per_s: f64,
+    sent_per_s: f64,
+}
+
+impl Connection {
+    pub fn new(profile: Profile, sink: Arc<dyn MessageSink>, outbox: Arc<Outbox>) -> Arc<Self> {
+        let subscriptions = profile.settings.subscriptions.clone();
+        let subscriptions = subscriptions.into_iter().map(|s| (s, SubscriptionState::Inactive)).collect();
+        let connection = Self {
+            id: profile.id,
+            outbox,
+            sink,
+            counts: Arc::default(),
+            state: Mutex::new(State {
+                profile,
+                phase: Phase::Idle,
+                session: None,
+                subscriptions,
+                traces: VecDeque::new(),
+                rtt_micros: None,
+                rates: Rates::default(),
+            }),
+        };
+        connection.follow_filters();
+        Arc::new(connection)
+    }
+
+    pub fn connect(self: &Arc<Self>, config: SessionConfig) -> Result<()> {
+        let mut state = lock(&self.state);
+        if state.session.is_some() {
+            return Err(Error::new(ErrorCode::AlreadyConnected, "This connection is already in use"));
+        }
+        state.profile = config.profile.clone();
+        let saved = config.profile.settings.subscriptions.iter().cloned();
+        state.subscriptions = saved.map(|s| (s, SubscriptionState::Inactive)).collect();
+        let sink = CountingSink { inner: self.sink.clone(), counts: self.counts.clone() };
+        let this = Arc::downgrade(self);
+        let events = Arc::new(move |event| {
+            if let Some(connection) = this.upgrade() {
+                connection.take(event);
+            }
+        });
+        state.phase = Phase::Connecting { attempt: 1 };
+        state.session = Some(session::spawn(config, Arc::new(sink), events));
+        drop(state);
+        self.follow_filters();
+        self.outbox.connection(self.id);
+        Ok(())
+    }
+
+    pub async fn disconnect(&self) {
+        let session = lock(&self.state).session.clone();
+        if let Some(session) = session {
+            session.disconnect(0).await;
+        }
+    }
+
+    pub fn retry_now(&self) {
+        if let Some(session) = &lock(&self.state).session {
+            session.retry_now();
+        }
+    }
+
+    pub fn stop_retrying(&self) {
+        if let Some(session) = &lock(&self.state).session {
+            session.stop_retrying();
+        }
+    }
+
+    pub fn traces(&self) -> Vec<Trace> {
+        lock(&self.state).traces.iter().cloned().collect()
+    }
+
+    pub async fn publish(&self, publication: Publication) -> Result<PublishOutcome> {
+        self.connected()?.publish(publication).await
+    }
+
+    pub async fn save_subscription(&self, subscription: Subscription) -> Result<SubscriptionState> {
+        let before = self.put_subscription(&subscription);
+        let Ok(session) = self.connected() else { return Ok(SubscriptionState::Inactive) };
+        let sent = before.as_ref().is_some_and(|known| known.enabled);
+        let state = match (sent, subscription.enabled) {
+            (true, true) if before.as_ref().is_some_and(|known| same_on_the_wire(known, &subscription)) => {
+                // Only the label or the colour changed.
+                return Ok(self.subscription_state(&subscription.filter));
+            }
+            (_, true) => session.subscribe(subscription.clone()).await?,
+            (true, false) => {
+                session.unsubscribe(subscription.filter.clone()).await?;
+                SubscriptionState::Inactive
+            }
+            (false, false) => SubscriptionState::Inactive,
+        };
+        self.put_state(&subscription.filter, state.clone());
+        Ok(state)
+    }
+
+    pub async fn delete_subscription(&self, filter: &str) -> Result<()> {
+        let removed = {
+            let mut state = lock(&self.state);
+            let index = state.subscriptions.iter().position(|(known, _)| known.filter == filter);
+            index.map(|index| state.subscriptions.remove(index).0)
+        };
+        self.follow_filters();
+        self.outbox.connection(self.id);
+        match (removed, self.connected()) {
+            (Some(subscription), Ok(session)) if subscription.enabled => {
+                session.unsubscribe(subscription.filter).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn status(&self, stored: u64, saved: Option<&Profile>) -> ConnectionStatus {
+        let counters = self.counters(stored);
+        let matched = self.matched();
+        let state = lock(&self.state);
+        let subscriptions = state.subscriptions.iter().map(|(subscription, answer)| SubscriptionStatus {
+            subscription: subscription.clone(),
+            state: answer.clone(),
+            received: matched.get(&subscription.filter).copied().unwrap_or(0),
+        });
+        ConnectionStatus {
+            id: self.id,
+            phase: state.phase.clone(),
+            counters,
+            subscriptions: subscriptions.collect(),
+            stale: state.session.is_some() && saved.is_some_and(|saved| differs(saved, &state.profile)),
+        }
+    }
+
+    pub fn pulse(&self, stored: u64) -> PulseEntry {
+        let counters = self.counters(stored);
+        let matched = self.matched();
+        let state = lock(&self.state);
+        let counts = state.subscriptions.iter().map(|(s, _)| matched.get(&s.filter).copied().unwrap_or(0));
+        PulseEntry { id: self.id, counters, subscription_counts: counts.collect() }
+    }
+
+    /// Measures the rates; says whether they moved.
+    pub fn measure(&self) -> bool {
+        let (received, sent) =
+            (self.counts.received.load(Ordering::Relaxed), self.counts.sent.load(Ordering::Relaxed));
+        let now = Instant::now();
+        let rates = &mut lock(&self.state).rates;
+        while rates.samples.len() > 4 {
+            rates.samples.pop_front();
+        }
+        rates.samples.push_back((now, received, sent));
+        let Some(&(first, first_received, first_sent)) = rates.samples.front() else { return false };
+        let seconds = now.duration_since(first).as_secs_f64();
+        if seconds <= 0.0 {
+            return false;
+        }
+        let before = (rates.received_per_s, rates.sent_per_s);
+        rates.received_per_s = (received - first_received) as f64 / seconds;
+        rates.sent_per_s = (sent - first_sent) as f64 / seconds;
+        before != (rates.received_per_s, rates.sent_per_s)
+    }
+
+    fn take(&self, event: SessionEvent) {
+        let mut state = lock(&self.state);
+        match event {
+            SessionEvent::Phase(phase) => state.phase = phase,
+            SessionEvent::Trace(trace) => {
+                match state.traces.front_mut() {
+                    Some(newest)
+                        if newest.started_at == trace.started_at && newest.attempt == trace.attempt =>
+                    {
+                        *newest = trace.clone();
+                    }
+                    _ => state.traces.push_front(trace.clone()),
+                }
+                state.traces.truncate(MAX_TRACES);
+                drop(state);
+                self.outbox.trace(self.id, false, trace);
+                return;
+            }
+            SessionEvent::Subscriptions(answers) => {
+                for (subscription, answer) in answers {
+                    let known =
+                        state.subscriptions.iter_mut().find(|(known, _)| known.filter == subscription.filter);
+                    if let Some((_, state)) = known {
+                        *state = answer;
+                    }
+                }
+            }
+            SessionEvent::RoundTrip { micros } => {
+                state.rtt_micros = Some(micros);
+                drop(state);
+                self.outbox.pulse(vec![self.id]);
+                return;
+            }
+            SessionEvent::Ended => {
+                state.session = None;
+                state.rtt_micros = None;
+                if !matches!(state.phase, Phase::Failed { .. }) {
+                    state.phase = Phase::Idle;
+                }
+                for (_, answer) in &mut state.subscriptions {
+                    *answer = SubscriptionState::Inactive;
+                }
+            }
+        }
+        drop(state);
+        self.outbox.connection(self.id);
+    }
+
+    fn connected(&self) -> Result<SessionHandle> {
+        let state = lock(&self.state);
+        match (&state.phase, &state.session) {
+            (Phase::Connected { .. }, Some(session)) => Ok(session.clone()),
+            _ => Err(Error::new(ErrorCode::NotConnected, "Not connected")),
+        }
+    }
+
+    fn counters(&self, stored: u64) -> Counters {
+        let state = lock(&self.state);
+        let counts = &self.counts;
+        Counters {
+            received: counts.received.load(Ordering::Relaxed),
+            sent: counts.sent.load(Ordering::Relaxed),
+            dropped: counts.dropped.load(Ordering::Relaxed),
+            stored,
+            received_per_s: state.rates.received_per_s,
+            sent_per_s: state.rates.sent_per_s,
+            rtt_micros: state.rtt_micros,
+            received_bytes: counts.received_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn matched(&self) -> HashMap<String, u64> {
+        let matched = lock(&self.counts.matched);
+        matched.filters.iter().cloned().zip(matched.counts.iter().copied()).collect()
+    }
+
+    fn follow_filters(&self) {
+        let filters = lock(&self.state).subscriptions.iter().map(|(s, _)| s.filter.clone()).collect();
+        lock(&self.counts.matched).follow(filters);
+    }
+
+    /// Adds or replaces; returns what was there.
+    fn put_subscription(&self, subscription: &Subscription) -> Option<Subscription> {
+        let before = {
+            let mut state = lock(&self.state);
+            let known = state.subscriptions.iter_mut().find(|(known, _)| known.filter == subscription.filter);
+            match known {
+                Some((known, _)) => Some(std::mem::replace(known, subscription.clone())),
+                None => {
+                    state.subscriptions.push((subscription.clone(), SubscriptionState::Inactive));
+                    None
+                }
+            }
+        };
+        self.follow_filters();
+        self.outbox.connection(self.id);
+        before
+    }
+
+    fn put_state(&self, filter: &str, answer: SubscriptionState) {
+        let mut state = lock(&self.state);
+        if let Some((_, state)) = state.subscriptions.iter_mut().find(|(known, _)| known.filter == filter) {
+            *state = answer;
+        }
+        drop(state);
+        self.outbox.connection(self.id);
+    }
+
+    fn subscription_state(&self, filter: &str) -> SubscriptionState {
+        let state = lock(&self.state);
+        let known = state.subscriptions.iter().find(|(known, _)| known.filter == filter);
+        known.map_or(SubscriptionState::Inactive, |(_, answer)| answer.clone())
+    }
+}
+
+/// Whether two versions of a subscription ask the broker for the same.
+fn same_on_the_wire(a: &Subscription, b: &Subscription) -> bool {
+    let wire = |s: &Subscription| Subscription { label: String::new(), color: 0, ..s.clone() };
+    wire(a) == wire(b)
+}
+
+/// Whether a reconnect would do something else than the connection that stands. Subscriptions are sent as
+/// they change and a name is only a name.
+fn differs(saved: &Profile, used: &Profile) -> bool {
+    let mut used = used.clone();
+    used.name.clone_from(&saved.name);
+    used.settings.subscriptions.clone_from(&saved.settings.subscriptions);
+    *saved != used
+}
+
+/// Counts what the history takes.
+struct CountingSink {
+    inner: Arc<dyn MessageSink>,
+    counts: Arc<Counts>,
+}
+
+impl MessageSink for CountingSink {
+    fn try_accept(&self, item: Item) -> std::result::Result<(), Item> {
+        let Item::Message(message) = &item else { return self.inner.try_accept(item) };
+        let (direction, bytes) = (message.direction, message.payload.len() as u64);
+        let topic = (direction == Direction::In).then(|| message.topic.clone());
+        self.inner.try_accept(item)?;
+        if let Some(topic) = topic {
+            self.counts.received.fetch_add(1, Ordering::Relaxed);
+            self.counts.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+            lock(&self.counts.matched).count(&topic);
+        } else {
+            self.counts.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.inner.room()
+    }
+
+    fn dropped(&self, item: Item) {
+        if matches!(item, Item::Message(_)) {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.dropped(item);
+    }
+}

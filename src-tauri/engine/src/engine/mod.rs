@@ -1,0 +1,819 @@
+//! The root: wires profiles, secrets, sessions, history and the local broker, and hands out one value,
+//! [`Engine`], which is all that the window holds. In: one call a command. Out: answers, and
+//! [`Engine::events`], which tells what changed since it was last asked, coalesced and bounded.
+
+mod connection;
+mod demo;
+mod outbox;
+mod types;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::devices::Devices;
+use crate::broker::{self, BrokerOptions, BrokerStatus, LocalBroker};
+use crate::draft;
+use crate::endpoint::{Endpoint, EndpointParts, Scheme};
+use crate::error::{Error, ErrorCode, Result};
+use crate::history::{History, MessageDetail, Page, RowFilter, Seq, StorageHealth, ViewId};
+use crate::identity;
+use crate::library::{Folder, FolderId, Library, LibraryTree};
+use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, Subscription};
+use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
+use crate::session::{self, Publication, PublishOutcome, SessionConfig, SubscriptionState};
+use crate::topic;
+use crate::trace::Trace;
+
+use connection::Connection;
+use outbox::Outbox;
+pub use types::*;
+
+/// Everything behind the window. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data_dir: PathBuf,
+    library: Library,
+    history: History,
+    outbox: Arc<Outbox>,
+    secrets: Mutex<HashMap<ProfileId, Secrets>>,
+    connections: Mutex<HashMap<ProfileId, Arc<Connection>>>,
+    tests: Mutex<HashMap<ProfileId, CancellationToken>>,
+    broker: tokio::sync::Mutex<BrokerState>,
+    devices: tokio::sync::Mutex<Option<Devices>>,
+    shutdown: CancellationToken,
+}
+
+#[derive(Default)]
+struct BrokerState {
+    running: Option<LocalBroker>,
+    error: Option<String>,
+}
+
+/// Keys of [`Library::value`] that the engine itself uses; the window's own have other names.
+const BROKER_OPTIONS: &str = "engine.broker.options";
+const BROKER_WANTED: &str = "engine.broker.wanted";
+const SECRETS_EXPECTED: &str = "engine.secrets.expected";
+
+impl Engine {
+    /// Opens the databases in `data_dir` (created when missing) and starts the tasks that watch them.
+    /// Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `storage`: a database cannot be opened, is damaged, or comes from a newer version.
+    pub fn open(data_dir: &Path) -> Result<Self> {
+        let library = Library::open(&data_dir.join("heliograph.db"))?;
+        let history = History::open(&data_dir.join("messages.db"))?;
+        let inner = Arc::new(Inner {
+            data_dir: data_dir.to_owned(),
+            library,
+            history,
+            outbox: Arc::default(),
+            secrets: Mutex::default(),
+            connections: Mutex::default(),
+            tests: Mutex::default(),
+            broker: tokio::sync::Mutex::default(),
+            devices: tokio::sync::Mutex::default(),
+            shutdown: CancellationToken::new(),
+        });
+        let engine = Self { inner };
+        engine.follow_history();
+        engine.follow_rates();
+        engine.follow_other_processes();
+        Ok(engine)
+    }
+
+    /// What changed since the last call; waits until something did. Bounded whatever the message rate: for
+    /// each connection at most one entry of a kind. Meant for one caller, which paces itself.
+    pub async fn events(&self) -> Vec<EngineEvent> {
+        let dirty = self.inner.outbox.wait().await;
+        let mut events = Vec::new();
+        if dirty.library {
+            events.push(EngineEvent::LibraryChanged);
+        }
+        let connections = lock(&self.inner.connections).clone();
+        for id in &dirty.connections {
+            if let Some(connection) = connections.get(id) {
+                events.push(EngineEvent::Connection(self.status_of(connection)));
+            }
+        }
+        let pulses: Vec<_> = (dirty.pulses.difference(&dirty.connections))
+            .filter_map(|id| connections.get(id))
+            .map(|connection| connection.pulse(self.inner.history.stored(connection.id)))
+            .collect();
+        if !pulses.is_empty() {
+            events.push(EngineEvent::Pulse { connections: pulses });
+        }
+        for ((id, test), trace) in dirty.traces {
+            events.push(EngineEvent::Trace { id, test, trace });
+        }
+        if dirty.broker {
+            events.push(EngineEvent::Broker(self.broker_status().await));
+        }
+        events.extend(dirty.notices.into_iter().map(|(code, text)| EngineEvent::Notice { code, text }));
+        events
+    }
+
+    /// Disconnects everything cleanly, stops the local broker and writes what is still in memory.
+    pub async fn close(&self) {
+        self.inner.shutdown.cancel();
+        let connections: Vec<_> = lock(&self.inner.connections).values().cloned().collect();
+        let goodbyes = connections.iter().map(|connection| connection.disconnect());
+        let bound = Duration::from_secs(2);
+        let _ = tokio::time::timeout(bound, futures_util::future::join_all(goodbyes)).await;
+        if let Some(devices) = self.inner.devices.lock().await.take() {
+            devices.stop().await;
+        }
+        if let Some(broker) = self.inner.broker.lock().await.running.take() {
+            broker.stop().await;
+        }
+        self.inner.history.close().await;
+    }
+
+    fn status_of(&self, connection: &Connection) -> ConnectionStatus {
+        let saved = self.inner.library.profile(connection.id).ok();
+        connection.status(self.inner.history.stored(connection.id), saved.as_ref())
+    }
+
+    fn follow_history(&self) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let mut commits = inner.history.changes();
+            let mut failing = false;
+            loop {
+                tokio::select! {
+                    () = inner.shutdown.cancelled() => return,
+                    changed = commits.changed() => if changed.is_err() { return },
+                }
+                let ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
+                inner.outbox.pulse(ids);
+                match inner.history.health() {
+                    StorageHealth::Failing { message } if !failing => {
+                        failing = true;
+                        inner.outbox.notice(NoticeCode::StorageFailing, message);
+                    }
+                    StorageHealth::Ok if failing => {
+                        failing = false;
+                        let text = "Messages are kept again".to_owned();
+                        inner.outbox.notice(NoticeCode::StorageRecovered, text);
+                    }
+                    _ => {}
+                }
+            }
+        });
+    }
+
+    /// Rates are measured four times a second; a connection whose rates moved is told about.
+    fn follow_rates(&self) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            loop {
+                tokio::select! {
+                    () = inner.shutdown.cancelled() => return,
+                    _ = tick.tick() => {}
+                }
+                let connections: Vec<_> = lock(&inner.connections).values().cloned().collect();
+                let moved = connections.iter().filter(|connection| connection.measure()).map(|c| c.id);
+                inner.outbox.pulse(moved.collect::<Vec<_>>());
+            }
+        });
+    }
+
+    /// `helio` may change the same profiles.
+    fn follow_other_processes(&self) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                tokio::select! {
+                    () = inner.shutdown.cancelled() => return,
+                    _ = tick.tick() => if inner.library.changed() { inner.outbox.library() },
+                }
+            }
+        });
+    }
+}
+
+/// Saved connections.
+impl Engine {
+    /// Everything the sidebar lists.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn library_tree(&self) -> Result<LibraryTree> {
+        self.inner.library.tree()
+    }
+
+    /// A saved connection.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn profile(&self, id: ProfileId) -> Result<Profile> {
+        self.inner.library.profile(id)
+    }
+
+    /// A draft with the defaults, a random id and a random client identifier.
+    pub fn new_draft(&self) -> ProfileDraft {
+        let id = ProfileId::random();
+        let digits = id.0.simple().to_string();
+        let client_id = format!("heliograph-{}", &digits[..8]);
+        let session = SessionOptions { client_id, ..SessionOptions::default() };
+        ProfileDraft {
+            id,
+            name: String::new(),
+            endpoint: EndpointParts::default(),
+            settings: Settings { session, ..Settings::default() },
+        }
+    }
+
+    /// What there is to say about a draft. Reads the files it names; dials nothing.
+    pub async fn check_draft(&self, draft: ProfileDraft) -> Result<DraftReport> {
+        blocking(move || Ok(draft::check(&draft))).await
+    }
+
+    /// Takes a URL apart for the form.
+    ///
+    /// # Errors
+    /// `invalid_input` with the part in `details.field`.
+    pub fn parse_endpoint(&self, text: &str, fallback: Scheme) -> Result<ParsedEndpoint> {
+        let parsed = Endpoint::parse_url(text, fallback).map_err(|e| Error::invalid(e.field, e.message))?;
+        let password = parsed.password.and_then(|secret| secret.expose_text().ok().map(str::to_owned));
+        let url = parsed.endpoint.url();
+        Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })
+    }
+
+    /// Saves a draft and its secrets (those in memory, for this run).
+    ///
+    /// # Errors
+    /// `invalid_input` when the endpoint cannot be dialled, `storage`.
+    pub fn save_profile(
+        &self,
+        draft: ProfileDraft,
+        folder: Option<FolderId>,
+        secrets: &[SecretEdit],
+    ) -> Result<Profile> {
+        let profile = draft::build(draft)?;
+        self.set_secrets(profile.id, secrets)?;
+        self.inner.library.save(&profile, folder)?;
+        self.library_changed(profile.id);
+        Ok(profile)
+    }
+
+    /// Renames a connection.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn rename_profile(&self, id: ProfileId, name: &str) -> Result<()> {
+        self.inner.library.rename_profile(id, name)?;
+        self.library_changed(id);
+        Ok(())
+    }
+
+    /// Copies a connection with its secrets, next to itself.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn duplicate_profile(&self, id: ProfileId) -> Result<Profile> {
+        let copy = self.inner.library.duplicate(id)?;
+        let secrets = lock(&self.inner.secrets).get(&id).cloned();
+        if let Some(secrets) = secrets {
+            self.expect_secrets(copy.id, &secrets)?;
+            lock(&self.inner.secrets).insert(copy.id, secrets);
+        }
+        self.library_changed(copy.id);
+        Ok(copy)
+    }
+
+    /// Disconnects and deletes a connection; [`Self::restore_profile`] undoes it.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn delete_profile(&self, id: ProfileId) -> Result<()> {
+        let connection = lock(&self.inner.connections).get(&id).cloned();
+        if let Some(connection) = connection {
+            connection.disconnect().await;
+        }
+        self.inner.library.delete(id)?;
+        self.library_changed(id);
+        Ok(())
+    }
+
+    /// Undoes [`Self::delete_profile`].
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn restore_profile(&self, id: ProfileId) -> Result<()> {
+        self.inner.library.restore(id)?;
+        self.library_changed(id);
+        Ok(())
+    }
+
+    /// Puts a connection into a folder (or the top) at an index.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn move_profile(&self, id: ProfileId, folder: Option<FolderId>, index: usize) -> Result<()> {
+        self.inner.library.move_profile(id, folder, index)?;
+        self.library_changed(id);
+        Ok(())
+    }
+
+    /// Makes a folder at the end.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn create_folder(&self, name: &str) -> Result<Folder> {
+        let folder = self.inner.library.create_folder(name)?;
+        self.inner.outbox.library();
+        Ok(folder)
+    }
+
+    /// Renames a folder.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn rename_folder(&self, id: FolderId, name: &str) -> Result<()> {
+        self.inner.library.rename_folder(id, name)?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    /// Deletes a folder; its connections move to the top. [`Self::restore_folder`] undoes it.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn delete_folder(&self, id: FolderId) -> Result<()> {
+        self.inner.library.delete_folder(id)?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    /// Undoes [`Self::delete_folder`].
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn restore_folder(&self, id: FolderId) -> Result<()> {
+        self.inner.library.restore_folder(id)?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    /// Remembers whether the sidebar shows a folder closed.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn collapse_folder(&self, id: FolderId, collapsed: bool) -> Result<()> {
+        self.inner.library.collapse_folder(id, collapsed)?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    /// Moves a folder to an index.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn move_folder(&self, id: FolderId, index: usize) -> Result<()> {
+        self.inner.library.move_folder(id, index)?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    /// Sets or clears secrets of a connection, in memory for this run.
+    ///
+    /// # Errors
+    /// `invalid_input` when one is not of its encoding (nothing is changed then), `storage`.
+    pub fn set_secrets(&self, id: ProfileId, edits: &[SecretEdit]) -> Result<()> {
+        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
+        secrets.apply(edits)?;
+        self.expect_secrets(id, &secrets)?;
+        lock(&self.inner.secrets).insert(id, secrets);
+        Ok(())
+    }
+
+    /// Which secrets of a connection are set. Never their values.
+    pub fn secrets_set(&self, id: ProfileId) -> Vec<SecretField> {
+        lock(&self.inner.secrets).get(&id).map(Secrets::set_fields).unwrap_or_default()
+    }
+
+    /// What is in a certificate or key file.
+    ///
+    /// # Errors
+    /// `internal` only: what is wrong with the file is in the report.
+    pub async fn inspect_file(&self, path: String) -> Result<FileReport> {
+        blocking(move || Ok(identity::report_file(&path))).await
+    }
+
+    fn library_changed(&self, id: ProfileId) {
+        self.inner.outbox.library();
+        self.inner.outbox.connection(id);
+    }
+
+    /// Remembers which secrets were set, by name, so that a later run asks for them instead of failing.
+    fn expect_secrets(&self, id: ProfileId, secrets: &Secrets) -> Result<()> {
+        let mut expected = self.inner.library.value(SECRETS_EXPECTED)?.unwrap_or_else(|| json!({}));
+        if let Value::Object(map) = &mut expected {
+            let fields = serde_json::to_value(secrets.set_fields()).unwrap_or(Value::Null);
+            if map.get(&id.to_string()) == Some(&fields) {
+                return Ok(());
+            }
+            map.insert(id.to_string(), fields);
+        }
+        self.inner.library.set_value(SECRETS_EXPECTED, &expected)
+    }
+
+    /// The secrets that a connection needs.
+    ///
+    /// # Errors
+    /// `secret_needed`: some were set in an earlier run and are gone with it.
+    fn secrets_for(&self, profile: &Profile) -> Result<Secrets> {
+        let secrets = lock(&self.inner.secrets).get(&profile.id).cloned().unwrap_or_default();
+        let expected = self.inner.library.value(SECRETS_EXPECTED)?.unwrap_or(Value::Null);
+        let fields = expected.get(profile.id.to_string()).cloned().unwrap_or(Value::Null);
+        let fields: Vec<SecretField> = serde_json::from_value(fields).unwrap_or_default();
+        let missing: Vec<_> = (fields.into_iter())
+            .filter(|field| secrets.get(field).is_none() && is_used(field, &profile.settings))
+            .collect();
+        if missing.is_empty() {
+            return Ok(secrets);
+        }
+        let message = format!("{} needs a secret that was kept for the last session only", profile.name);
+        let fields = serde_json::to_value(missing).unwrap_or(Value::Null);
+        Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields))
+    }
+}
+
+fn is_used(field: &SecretField, settings: &Settings) -> bool {
+    match field {
+        SecretField::Password => settings.login.enabled,
+        SecretField::KeyPassphrase => settings.client_certificate.enabled,
+        SecretField::ProxyPassword => settings.proxy.kind != crate::profile::ProxyKind::None,
+        SecretField::WebsocketHeader(name) => {
+            settings.websocket.headers.iter().any(|h| h.secret && h.name.eq_ignore_ascii_case(name))
+        }
+    }
+}
+
+/// Connections.
+impl Engine {
+    /// Every connection that was used since the engine started.
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        let connections: Vec<_> = lock(&self.inner.connections).values().cloned().collect();
+        connections.iter().map(|connection| self.status_of(connection)).collect()
+    }
+
+    /// The connection of a profile, made known (idle) when it is new: its stored rows and subscriptions are
+    /// there before it ever connects.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn open_connection(&self, id: ProfileId) -> Result<ConnectionStatus> {
+        let connection = self.connection(id)?;
+        Ok(self.status_of(&connection))
+    }
+
+    /// Starts connecting; what follows is told by events.
+    ///
+    /// # Errors
+    /// `already_connected`, `secret_needed`, `not_found`, `storage`.
+    pub fn connect(&self, id: ProfileId) -> Result<()> {
+        let profile = self.inner.library.profile(id)?;
+        let secrets = self.secrets_for(&profile)?;
+        let connection = self.connection(id)?;
+        connection.connect(SessionConfig { profile, secrets, keep_trying: false })
+    }
+
+    /// Disconnects cleanly, or gives up connecting.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn disconnect(&self, id: ProfileId) -> Result<()> {
+        self.connection(id)?.disconnect().await;
+        Ok(())
+    }
+
+    /// Ends the wait before a retry.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn retry_now(&self, id: ProfileId) -> Result<()> {
+        self.connection(id)?.retry_now();
+        Ok(())
+    }
+
+    /// Gives up retrying.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn stop_retrying(&self, id: ProfileId) -> Result<()> {
+        self.connection(id)?.stop_retrying();
+        Ok(())
+    }
+
+    /// One attempt with a draft as it stands, then DISCONNECT. Secrets that are not edited are those of the
+    /// saved connection.
+    ///
+    /// # Errors
+    /// `invalid_input`, `cancelled`.
+    pub async fn test_connection(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<Trace> {
+        let profile = draft::build(draft)?;
+        let id = profile.id;
+        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
+        secrets.apply(edits)?;
+        let cancel = CancellationToken::new();
+        if let Some(earlier) = lock(&self.inner.tests).insert(id, cancel.clone()) {
+            earlier.cancel();
+        }
+        let outbox = self.inner.outbox.clone();
+        let observer = Arc::new(move |trace: Trace| outbox.trace(id, true, trace));
+        let config = SessionConfig { profile, secrets, keep_trying: false };
+        tokio::select! {
+            trace = session::test(config, observer) => {
+                lock(&self.inner.tests).remove(&id);
+                Ok(trace)
+            }
+            () = cancel.cancelled() => Err(Error::new(ErrorCode::Cancelled, "The test was cancelled")),
+        }
+    }
+
+    /// Ends a test that is under way.
+    pub fn cancel_test(&self, id: ProfileId) {
+        if let Some(cancel) = lock(&self.inner.tests).remove(&id) {
+            cancel.cancel();
+        }
+    }
+
+    /// The latest attempts of a connection, newest first.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn traces(&self, id: ProfileId) -> Result<Vec<Trace>> {
+        Ok(self.connection(id)?.traces())
+    }
+
+    /// Adds or replaces a subscription of the saved connection, and sends the difference when connected.
+    ///
+    /// # Errors
+    /// `invalid_input` for the filter, `refused`, `connection_lost`, `storage`.
+    pub async fn save_subscription(
+        &self,
+        id: ProfileId,
+        subscription: Subscription,
+    ) -> Result<SubscriptionState> {
+        topic::check_filter(&subscription.filter)
+            .map_err(|e| Error::invalid("filter", format!("The topic filter is not valid: {e}")))?;
+        let mut profile = self.inner.library.profile(id)?;
+        let list = &mut profile.settings.subscriptions;
+        match list.iter_mut().find(|known| known.filter == subscription.filter) {
+            Some(known) => *known = subscription.clone(),
+            None => list.push(subscription.clone()),
+        }
+        self.inner.library.save(&profile, None)?;
+        self.connection(id)?.save_subscription(subscription).await
+    }
+
+    /// Removes a subscription of the saved connection, and unsubscribes when connected.
+    ///
+    /// # Errors
+    /// `refused`, `connection_lost`, `storage`.
+    pub async fn delete_subscription(&self, id: ProfileId, filter: &str) -> Result<()> {
+        let mut profile = self.inner.library.profile(id)?;
+        profile.settings.subscriptions.retain(|known| known.filter != filter);
+        self.inner.library.save(&profile, None)?;
+        self.connection(id)?.delete_subscription(filter).await
+    }
+
+    /// Publishes and waits for the outcome.
+    ///
+    /// # Errors
+    /// `invalid_input`, `not_connected`, `limit_exceeded`, `refused`, `connection_lost`, `file`.
+    pub async fn publish(&self, id: ProfileId, request: PublishRequest) -> Result<PublishOutcome> {
+        topic::check_name(&request.topic)
+            .map_err(|e| Error::invalid("topic", format!("The topic is not valid: {e}")))?;
+        let PublishRequest { topic, payload, qos, retain, properties } = request;
+        let payload: Bytes = blocking(move || draft::payload_bytes(&payload)).await?;
+        let publication = Publication { topic, payload, qos, retain, properties };
+        self.connection(id)?.publish(publication).await
+    }
+
+    fn connection(&self, id: ProfileId) -> Result<Arc<Connection>> {
+        if let Some(connection) = lock(&self.inner.connections).get(&id) {
+            return Ok(connection.clone());
+        }
+        let profile = self.inner.library.profile(id)?;
+        let sink = self.inner.history.sink(id);
+        let mut connections = lock(&self.inner.connections);
+        let make = || Connection::new(profile, sink, self.inner.outbox.clone());
+        let connection = connections.entry(id).or_insert_with(make).clone();
+        self.inner.outbox.connection(id);
+        Ok(connection)
+    }
+}
+
+/// Messages.
+impl Engine {
+    /// Opens a view on the rows of a connection.
+    ///
+    /// # Errors
+    /// `invalid_input` for the filter, `storage`.
+    pub async fn open_view(&self, id: ProfileId, filter: RowFilter) -> Result<OpenView> {
+        let (view, count) = self.inner.history.open_view(id, filter).await?;
+        Ok(OpenView { view, count })
+    }
+
+    /// Closes a view.
+    pub fn close_view(&self, view: ViewId) {
+        self.inner.history.close_view(view);
+    }
+
+    /// Rows of a view.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn page(&self, view: ViewId, start: u64, limit: u32) -> Result<Page> {
+        self.inner.history.page(view, start, limit).await
+    }
+
+    /// Where a row stands in a view.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn index_of(&self, view: ViewId, seq: Seq) -> Result<Option<u64>> {
+        self.inner.history.index_of(view, seq).await
+    }
+
+    /// A message but for its payload.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn message_detail(&self, id: ProfileId, seq: Seq) -> Result<MessageDetail> {
+        self.inner.history.detail(id, seq).await
+    }
+
+    /// A part of a payload.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn message_payload(&self, id: ProfileId, seq: Seq, offset: u64, limit: u64) -> Result<Vec<u8>> {
+        self.inner.history.payload(id, seq, offset, limit).await
+    }
+
+    /// Writes a whole payload to a file and says how many bytes.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`, `file`.
+    pub async fn save_message_payload(&self, id: ProfileId, seq: Seq, path: &Path) -> Result<u64> {
+        self.inner.history.save_payload(id, seq, path).await
+    }
+
+    /// Deletes all rows of a connection and says how many.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn clear_history(&self, id: ProfileId) -> Result<u64> {
+        let count = self.inner.history.clear(id).await?;
+        self.inner.outbox.connection(id);
+        Ok(count)
+    }
+}
+
+/// The local broker.
+impl Engine {
+    /// What the local broker is doing.
+    pub async fn broker_status(&self) -> BrokerStatus {
+        let state = self.inner.broker.lock().await;
+        self.broker_status_of(&state)
+    }
+
+    /// Starts the local broker, or starts it again with other options.
+    ///
+    /// # Errors
+    /// `broker`: a port is in use, or its certificates cannot be written.
+    pub async fn start_broker(
+        &self,
+        options: BrokerOptions,
+        password: Option<Secret>,
+    ) -> Result<BrokerStatus> {
+        let mut state = self.inner.broker.lock().await;
+        if let Some(earlier) = state.running.take() {
+            earlier.stop().await;
+        }
+        self.inner
+            .library
+            .set_value(BROKER_OPTIONS, &serde_json::to_value(&options).unwrap_or(Value::Null))?;
+        let started = LocalBroker::start(&self.broker_dir(), &options, password).await;
+        self.inner.outbox.broker();
+        match started {
+            Ok(broker) => {
+                state.running = Some(broker);
+                state.error = None;
+                self.inner.library.set_value(BROKER_WANTED, &Value::Bool(true))?;
+                Ok(self.broker_status_of(&state))
+            }
+            Err(error) => {
+                state.error = Some(error.message.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the local broker when it ran as the window was last closed. A broker that demands a password
+    /// stays off, since the password is gone with that run.
+    pub async fn resume_broker(&self) -> Result<()> {
+        let wanted = self.inner.library.value(BROKER_WANTED)? == Some(Value::Bool(true));
+        let options = self.broker_options();
+        if wanted && options.username.is_empty() {
+            self.start_broker(options, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the local broker and frees its ports.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn stop_broker(&self) -> Result<BrokerStatus> {
+        let mut state = self.inner.broker.lock().await;
+        if let Some(broker) = state.running.take() {
+            broker.stop().await;
+        }
+        state.error = None;
+        self.inner.library.set_value(BROKER_WANTED, &Value::Bool(false))?;
+        self.inner.outbox.broker();
+        Ok(self.broker_status_of(&state))
+    }
+
+    fn broker_dir(&self) -> PathBuf {
+        self.inner.data_dir.join("broker")
+    }
+
+    fn broker_options(&self) -> BrokerOptions {
+        let saved = self.inner.library.value(BROKER_OPTIONS).ok().flatten();
+        saved.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    }
+
+    fn broker_status_of(&self, state: &BrokerState) -> BrokerStatus {
+        BrokerStatus {
+            running: state.running.is_some(),
+            urls: state.running.as_ref().map(LocalBroker::urls).unwrap_or_default(),
+            error: state.error.clone(),
+            files: state.running.as_ref().and_then(|_| broker::certificates(&self.broker_dir()).ok()),
+            options: self.broker_options(),
+        }
+    }
+}
+
+/// The window.
+impl Engine {
+    /// Facts about this installation.
+    pub fn app_info(&self) -> AppInfo {
+        AppInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: std::env::consts::OS.to_owned(),
+            data_dir: self.inner.data_dir.display().to_string(),
+            history_bytes: self.inner.history.bytes(),
+        }
+    }
+
+    /// A value the window keeps: drafts, sizes, settings. Never a secret.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn value(&self, key: &str) -> Result<Option<Value>> {
+        self.inner.library.value(&window_key(key))
+    }
+
+    /// Keeps a value for the window.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn set_value(&self, key: &str, value: &Value) -> Result<()> {
+        self.inner.library.set_value(&window_key(key), value)
+    }
+}
+
+/// The window's keys cannot touch the engine's own.
+fn window_key(key: &str) -> String {
+    format!("window.{key}")
+}
+
+/// Runs what waits for a disk away from the tasks that serve sockets.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "A background task failed")))
+}
+
+/// A poisoned lock guards values that are replaced whole, so they are still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

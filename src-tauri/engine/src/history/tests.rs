@@ -1,0 +1,478 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::message::{Item, Message};
+use crate::profile::UserProperty;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("folder") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("messages.db")
+    }
+
+    fn open(&self) -> History {
+        History::open(&self.path()).expect("opened")
+    }
+
+    fn open_bounded(&self, items: usize, bytes: usize) -> History {
+        History::open_bounded(&self.path(), Bounds { items, bytes }).expect("opened")
+    }
+}
+
+fn message(time: UnixMicros, topic: &str, payload: impl Into<Bytes>) -> Message {
+    Message {
+        time,
+        direction: Direction::In,
+        topic: topic.to_owned(),
+        payload: payload.into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        dup: false,
+        properties: MessageProperties::default(),
+    }
+}
+
+fn item(time: UnixMicros, topic: &str, payload: impl Into<Bytes>) -> Item {
+    Item::Message(message(time, topic, payload))
+}
+
+fn event(time: UnixMicros, kind: EventKind, text: &str) -> Item {
+    Item::Event { time, kind, text: text.to_owned() }
+}
+
+async fn put(sink: &dyn MessageSink, mut item: Item) {
+    while let Err(back) = sink.try_accept(item) {
+        item = back;
+        sink.room().await;
+    }
+}
+
+/// Waits, without sleeping, until `condition` holds after some commit.
+async fn until<F: Future<Output = bool>>(history: &History, mut condition: impl FnMut() -> F) {
+    let mut changes = history.changes();
+    let wait = async {
+        while !condition().await {
+            changes.changed().await.expect("the history lives");
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("in time");
+}
+
+async fn searched(history: &History, view: ViewId) -> ViewCount {
+    until(history, || async {
+        let count = history.page(view, 0, 0).await.expect("a page").count;
+        count.searched == count.stored
+    })
+    .await;
+    history.page(view, 0, 0).await.expect("a page").count
+}
+
+/// Previews of messages and texts of events in a view.
+async fn shown(history: &History, view: ViewId) -> Vec<String> {
+    let page = history.page(view, 0, PAGE_ROWS).await.expect("a page");
+    let text = |row: &Row| match &row.content {
+        RowContent::Message { preview, .. } => preview.clone(),
+        RowContent::Event { text, .. } => text.clone(),
+    };
+    page.rows.iter().map(text).collect()
+}
+
+async fn everything(history: &History, profile: ProfileId) -> ViewId {
+    history.open_view(profile, RowFilter::default()).await.expect("a view").0
+}
+
+fn text(text: &str) -> RowFilter {
+    RowFilter { text: text.to_owned(), ..RowFilter::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_or_out_of_order_with_four_sinks() {
+    const EACH: u32 = 50_000;
+    let place = Place::new();
+    let history = place.open_bounded(10_000, 1 << 20);
+    let profiles = [(); 4].map(|()| ProfileId::random());
+    let senders = profiles.map(|profile| {
+        let sink = history.sink(profile);
+        tokio::spawn(async move {
+            for n in 0..EACH {
+                put(&*sink, item(i64::from(n), &format!("t/{}", n % 100), n.to_be_bytes().to_vec())).await;
+            }
+        })
+    });
+    for sender in senders {
+        sender.await.expect("sent");
+    }
+    history.flush().await.expect("flushed");
+    for profile in profiles {
+        assert_eq!(history.stored(profile), u64::from(EACH));
+        assert_eq!(history.dropped(profile), 0);
+        let view = everything(&history, profile).await;
+        let mut next = 0;
+        while next < i64::from(EACH) {
+            let page = history.page(view, next.unsigned_abs(), PAGE_ROWS).await.expect("a page");
+            assert_eq!(page.count.rows, u64::from(EACH));
+            for row in page.rows {
+                assert_eq!((row.seq, row.time), (next + 1, next));
+                next += 1;
+            }
+        }
+        for n in [0, 99, 100, EACH - 1] {
+            let bytes = history.payload(profile, i64::from(n) + 1, 0, 100).await.expect("a payload");
+            assert_eq!(bytes, n.to_be_bytes());
+        }
+        let last = history.detail(profile, i64::from(EACH)).await.expect("a message");
+        assert_eq!(last.previous_seq, Some(i64::from(EACH) - 100));
+        assert_eq!(last.since_previous_micros, Some(100));
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let mut full = message(20, "a/b", vec![0, 255, 1]);
+    full.direction = Direction::Out;
+    full.qos = Qos::ExactlyOnce;
+    full.retain = true;
+    full.dup = true;
+    full.properties = MessageProperties {
+        payload_format_utf8: Some(false),
+        message_expiry_s: Some(7),
+        content_type: Some("image/x".into()),
+        correlation_data_hex: Some("00ff".into()),
+        subscription_ids: vec![1, 2],
+        user_properties: vec![
+            UserProperty { name: "k".into(), value: "1".into() },
+            UserProperty { name: "k".into(), value: "2".into() },
+        ],
+        ..MessageProperties::default()
+    };
+    {
+        let history = place.open();
+        let sink = history.sink(profile);
+        put(&*sink, event(10, EventKind::Connected, "to a broker")).await;
+        put(&*sink, Item::Message(full.clone())).await;
+        put(&*sink, item(30, "a/b", "")).await;
+        history.close().await.expect("closed");
+        assert!(sink.try_accept(item(31, "a/b", "late")).is_ok());
+        assert_eq!(history.dropped(profile), 1, "what comes after the end is counted");
+    }
+    let history = place.open();
+    assert_eq!(history.stored(profile), 3);
+    put(&*history.sink(profile), item(40, "a/b", "x")).await;
+    history.flush().await.expect("flushed");
+    let page = history.page(everything(&history, profile).await, 0, 10).await.expect("a page");
+    assert_eq!(page.rows.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(
+        page.rows[0].content,
+        RowContent::Event { event: EventKind::Connected, text: "to a broker".into() }
+    );
+    assert_eq!(
+        page.rows[1].content,
+        RowContent::Message {
+            direction: Direction::Out,
+            topic: "a/b".into(),
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            dup: true,
+            size: 3,
+            preview: "00 ff 01".into(),
+            preview_hex: true,
+            content_type: Some("image/x".into()),
+        }
+    );
+    assert_eq!(history.detail(profile, 2).await.expect("a message").properties, full.properties);
+    let last = history.detail(profile, 4).await.expect("a message");
+    assert_eq!((last.previous_seq, last.since_previous_micros), (Some(3), Some(10)), "in the same direction");
+    let missing = history.detail(profile, 5).await.expect_err("no such row");
+    assert_eq!(missing.code, ErrorCode::NotFound);
+    assert!(history.payload(ProfileId::random(), 1, 0, 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_big_payload_is_kept_whole_and_read_in_parts() {
+    let place = Place::new();
+    let history = place.open_bounded(10, 1_000);
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    let big = Bytes::from((0..32_u32 << 20).map(|n| (n >> 8 ^ n) as u8).collect::<Vec<_>>());
+    assert!(sink.try_accept(item(1, "big", big.clone())).is_ok(), "one is always admitted");
+    put(&*sink, item(2, "small", "after")).await;
+    history.flush().await.expect("flushed");
+    let page = history.page(everything(&history, profile).await, 0, 10).await.expect("a page");
+    assert!(matches!(&page.rows[0].content, RowContent::Message { size: 33_554_432, .. }));
+    let part = history.payload(profile, 1, 20_000_000, 70_000).await.expect("a part");
+    assert_eq!(part, big[20_000_000..20_070_000]);
+    assert_eq!(history.payload(profile, 1, big.len() as u64 - 1, 10).await.expect("the end").len(), 1);
+    assert!(history.payload(profile, 1, 1 << 60, 10).await.expect("beyond").is_empty());
+    let file = place.folder.path().join("payload.bin");
+    assert_eq!(history.save_payload(profile, 1, &file).await.expect("saved"), big.len() as u64);
+    assert!(std::fs::read(&file).expect("read") == big, "the file is the payload");
+    let error = history.save_payload(profile, 1, place.folder.path()).await.expect_err("a folder");
+    assert_eq!(error.code, ErrorCode::File);
+}
+
+#[tokio::test]
+async fn filters_find_what_they_should() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    put(&*sink, event(1, EventKind::Lost, "The ÄRGER began")).await;
+    put(&*sink, item(2, "home/kitchen", "Temperature 21")).await;
+    put(&*sink, item(3, "home/Ärger", "-")).await;
+    put(&*sink, item(4, "work/desk", "größer ärger")).await;
+    let mut sent = message(5, "work/lamp", b"\xff\xfeTEMPERATURE\xff".to_vec());
+    sent.direction = Direction::Out;
+    put(&*sink, Item::Message(sent)).await;
+    history.flush().await.expect("flushed");
+
+    let topics = |topics: &[&str]| RowFilter {
+        topics: topics.iter().map(|t| (*t).to_owned()).collect(),
+        ..RowFilter::default()
+    };
+    for (filter, want) in [
+        (text("temperature"), vec![2, 5]),
+        (RowFilter { case_sensitive: true, ..text("Temperature") }, vec![2]),
+        (text("ärger"), vec![1, 3, 4]),
+        (text("HOME/"), vec![2, 3]),
+        (text("a.b"), vec![]),
+        (RowFilter { regex: true, ..text(r"\d\d$|^-$") }, vec![2, 3]),
+        (topics(&["home/#"]), vec![2, 3]),
+        (topics(&["+/desk", "work/lamp"]), vec![4, 5]),
+        (RowFilter { topics: vec!["work/#".into()], ..text("ärger") }, vec![4]),
+        (RowFilter { direction: Some(Direction::Out), ..RowFilter::default() }, vec![5]),
+        (RowFilter { direction: Some(Direction::In), ..text("ärger") }, vec![3, 4]),
+    ] {
+        let (view, _) = history.open_view(profile, filter.clone()).await.expect("a view");
+        let count = searched(&history, view).await;
+        assert_eq!((count.rows, count.stored, count.limited), (want.len() as u64, 5, false));
+        let rows = history.page(view, 0, 10).await.expect("a page").rows;
+        assert_eq!(rows.iter().map(|r| r.seq).collect::<Vec<_>>(), want, "{filter:?}");
+        for seq in 1..=6 {
+            let index = history.index_of(view, seq).await.expect("looked up");
+            assert_eq!(index, want.iter().position(|w| *w == seq).map(|i| i as u64));
+        }
+        history.close_view(view);
+        assert_eq!(history.page(view, 0, 1).await.expect_err("closed").code, ErrorCode::NotFound);
+    }
+
+    for (filter, field) in [
+        (RowFilter { regex: true, ..text("(") }, "text"),
+        (RowFilter { regex: true, ..text(r"(\w{900}){900}") }, "text"),
+        (topics(&["a/#/b"]), "topics"),
+    ] {
+        let error = history.open_view(profile, filter).await.expect_err("refused");
+        assert_eq!((error.code, error.details["field"].as_str()), (ErrorCode::InvalidInput, Some(field)));
+    }
+}
+
+#[tokio::test]
+async fn views_go_on_with_what_arrives() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let (odd, count) = history.open_view(profile, text("odd")).await.expect("a view of nothing yet");
+    assert_eq!(count, ViewCount::default());
+    let all = everything(&history, profile).await;
+    let sink = history.sink(profile);
+    for n in 1..=20_000 {
+        put(&*sink, item(n, "n", if n % 2 == 1 { "odd" } else { "even" })).await;
+    }
+    history.flush().await.expect("flushed");
+    assert_eq!(searched(&history, odd).await.rows, 10_000);
+    assert_eq!(history.page(all, 19_998, 100).await.expect("a page").rows.len(), 2);
+    assert!(history.page(all, 20_000, 100).await.expect("a page").rows.is_empty());
+    put(&*sink, item(0, "n", "odd again")).await;
+    history.flush().await.expect("flushed");
+    let page = history.page(odd, 9_999, 10).await.expect("a page");
+    assert_eq!(page.rows.iter().map(|r| r.seq).collect::<Vec<_>>(), [19_999, 20_001]);
+    assert_eq!(history.index_of(odd, 20_001).await.expect("looked up"), Some(10_000));
+    assert_eq!(history.index_of(all, 20_001).await.expect("looked up"), Some(20_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clearing_while_messages_arrive_keeps_what_comes_after() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let other = ProfileId::random();
+    put(&*history.sink(other), item(1, "t", "stays")).await;
+    let view = everything(&history, profile).await;
+    let found = history.open_view(profile, text("x")).await.expect("a view").0;
+    let sink = history.sink(profile);
+    let sender = tokio::spawn(async move {
+        for n in 0..30_000 {
+            put(&*sink, item(n, &format!("t/{n}"), "x")).await;
+        }
+    });
+    let mut cleared = 0;
+    for _ in 0..5 {
+        until(&history, || async { history.stored(profile) > 1_000 || sender.is_finished() }).await;
+        cleared += history.clear(profile).await.expect("cleared");
+    }
+    sender.await.expect("sent");
+    history.flush().await.expect("flushed");
+    assert_eq!(cleared + history.stored(profile), 30_000, "every row was cleared or is there");
+    cleared += history.clear(profile).await.expect("cleared");
+    assert_eq!(cleared, 30_000);
+    put(&*history.sink(profile), item(7, "t", "x first")).await;
+    history.flush().await.expect("flushed");
+    assert_eq!(shown(&history, view).await, ["x first"]);
+    assert_eq!(searched(&history, found).await.rows, 1);
+    assert_eq!(shown(&history, found).await, ["x first"]);
+    let row = history.page(view, 0, 1).await.expect("a page").rows.remove(0);
+    assert_eq!(row.seq, 30_001, "numbers are never used twice");
+    let detail = history.detail(profile, row.seq).await.expect("a message");
+    assert_eq!(detail.previous_seq, None);
+    assert!(history.detail(profile, 1).await.is_err());
+    assert_eq!(history.stored(other), 1);
+    history.close().await.expect("closed");
+    let again = place.open();
+    assert_eq!((again.stored(profile), again.stored(other)), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_write_the_same_profile_do_not_disturb_each_other() {
+    let place = Place::new();
+    let histories = [place.open(), place.open()];
+    let profile = ProfileId::random();
+    let senders = histories.clone().map(|history| {
+        tokio::spawn(async move {
+            let sink = history.sink(profile);
+            for n in 0..2_000 {
+                put(&*sink, item(n, "both", "x")).await;
+                if n % 200 == 0 {
+                    history.flush().await.expect("flushed");
+                }
+            }
+            history.flush().await.expect("flushed");
+        })
+    });
+    for sender in senders {
+        sender.await.expect("sent");
+    }
+    for history in histories {
+        let view = everything(&history, profile).await;
+        let mut seqs = Vec::new();
+        for start in (0..4_000).step_by(1_000) {
+            seqs.extend(history.page(view, start, 1_000).await.expect("a page").rows.iter().map(|r| r.seq));
+        }
+        assert_eq!(seqs, (1..=4_000).collect::<Vec<_>>());
+        let detail = history.detail(profile, 4_000).await.expect("a message");
+        assert_eq!(detail.previous_seq, Some(3_999));
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_counted_and_shown_where_it_was_missing() {
+    let place = Place::new();
+    let history = place.open_bounded(3, 1 << 20);
+    let profile = ProfileId::random();
+    // Another program holds the file, so nothing can be written for now.
+    let blocker = Connection::open(place.path()).expect("opened beside");
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("held");
+    let sink = history.sink(profile);
+    for n in 1..=3 {
+        assert!(sink.try_accept(item(n, "t", format!("kept {n}"))).is_ok());
+    }
+    for n in 4..=6 {
+        let back = sink.try_accept(item(n, "t", format!("lost {n}"))).expect_err("full");
+        sink.dropped(back);
+    }
+    assert_eq!(history.dropped(profile), 3);
+    blocker.execute_batch("ROLLBACK").expect("let go");
+    tokio::time::timeout(PATIENCE, sink.room()).await.expect("room in time");
+    put(&*sink, item(7, "t", "kept 7")).await;
+    until(&history, || async { history.stored(profile) == 5 }).await;
+    let view = everything(&history, profile).await;
+    let rows = shown(&history, view).await;
+    assert_eq!(rows[..3], ["kept 1", "kept 2", "kept 3"]);
+    assert!(rows[3].starts_with("3 messages could not be kept"), "{rows:?}");
+    assert_eq!(rows[4], "kept 7");
+    assert_eq!(history.page(view, 3, 1).await.expect("a page").rows[0].time, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_loses_nothing_and_is_told() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    put(&*sink, item(0, "t", "before")).await;
+    history.flush().await.expect("flushed");
+    let mut health = history.health();
+    assert_eq!(*health.borrow(), StorageHealth::Ok);
+
+    history.0.shared.page_limit.store(20, Ordering::Relaxed);
+    for n in 1..=5_000 {
+        put(&*sink, item(n, "t", vec![b'x'; 100])).await;
+    }
+    let failing = health.wait_for(|h| matches!(h, StorageHealth::Failing { .. }));
+    let told = tokio::time::timeout(PATIENCE, failing).await.expect("in time").expect("told").clone();
+    assert!(matches!(told, StorageHealth::Failing { message } if message.contains("no room")));
+    let error = history.flush().await.expect_err("it cannot be promised");
+    assert_eq!((error.code, error.details["reason"].as_str()), (ErrorCode::Storage, Some("full")));
+    assert!(history.stored(profile) < 5_001);
+
+    history.0.shared.page_limit.store(1_000_000, Ordering::Relaxed);
+    let ok = health.wait_for(|h| *h == StorageHealth::Ok);
+    tokio::time::timeout(PATIENCE, ok).await.expect("in time").expect("told");
+    until(&history, || async { history.stored(profile) == 5_001 }).await;
+    let page = history.page(everything(&history, profile).await, 4_999, 10).await.expect("a page");
+    assert_eq!(
+        page.rows.iter().map(|r| (r.seq, r.time)).collect::<Vec<_>>(),
+        [(5_000, 4_999), (5_001, 5_000)]
+    );
+}
+
+#[tokio::test]
+async fn the_oldest_go_when_there_is_too_much() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    let view = everything(&history, profile).await;
+    let (found, _) = history.open_view(profile, text("x")).await.expect("a view");
+    history.set_retention(1_000_000);
+    for n in 1..=20_000 {
+        put(&*sink, item(n, &format!("t/{}", n % 10), vec![b'x'; 160])).await;
+    }
+    history.flush().await.expect("flushed");
+    assert_eq!(history.stored(profile), 5_000, "200 bytes each");
+    let first = history.page(view, 0, 1).await.expect("a page").rows.remove(0);
+    assert_eq!((first.seq, first.time), (15_001, 15_001));
+    assert_eq!(searched(&history, found).await.rows, 5_000);
+    assert_eq!(history.index_of(found, 15_001).await.expect("looked up"), Some(0));
+    assert_eq!(history.detail(profile, 15_005).await.expect("a message").previous_seq, None);
+    assert_eq!(history.detail(profile, 15_012).await.expect("a message").previous_seq, Some(15_002));
+    let pages = || -> i64 {
+        let file = Connection::open(place.path()).expect("opened beside");
+        file.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).expect("counted")
+    };
+    put(&*sink, item(20_001, "t/0", vec![b'x'; 3_000_000])).await;
+    history.flush().await.expect("flushed");
+    assert_eq!(history.stored(profile), 1, "the newest stays, however big");
+    assert!(pages() < 5_000, "rows that are gone leave the file as well");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_history_is_refused_and_left_alone() {
+    let place = Place::new();
+    std::fs::write(place.path(), b"not a database, but somebody's work").expect("written");
+    let error = History::open(&place.path()).err().expect("refused");
+    assert_eq!((error.code, error.details["reason"].as_str()), (ErrorCode::Storage, Some("not_a_database")));
+    assert!(error.message.contains("move it away"));
+    assert_eq!(std::fs::read(place.path()).expect("read"), b"not a database, but somebody's work");
+}

@@ -1,0 +1,351 @@
+//! The window's commands: deserialise, call, hand back. One line each; what they mean stands in the engine.
+
+use std::path::PathBuf;
+
+use heliograph_engine::broker::{BrokerOptions, BrokerStatus};
+use heliograph_engine::endpoint::Scheme;
+use heliograph_engine::engine::{
+    AppInfo, ConnectionStatus, DraftReport, Engine, FileReport, OpenView, ParsedEndpoint, PublishRequest,
+};
+use heliograph_engine::error::{Error, ErrorCode, Result};
+use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
+use heliograph_engine::library::{Folder, FolderId, LibraryTree};
+use heliograph_engine::profile::{Profile, ProfileDraft, ProfileId, Subscription};
+use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
+use heliograph_engine::session::{PublishOutcome, SubscriptionState};
+use heliograph_engine::trace::Trace;
+use serde_json::Value;
+use tauri::ipc::{Invoke, Response};
+use tauri::{State, Wry};
+
+/// Every command that the window may call; `permissions/engine.toml` lists the same names.
+pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
+    tauri::generate_handler![
+        library_tree,
+        profile,
+        new_draft,
+        check_draft,
+        parse_endpoint,
+        save_profile,
+        rename_profile,
+        duplicate_profile,
+        delete_profile,
+        restore_profile,
+        move_profile,
+        create_folder,
+        rename_folder,
+        delete_folder,
+        restore_folder,
+        collapse_folder,
+        move_folder,
+        secrets_set,
+        set_secrets,
+        inspect_file,
+        connections,
+        open_connection,
+        connect,
+        disconnect,
+        retry_now,
+        stop_retrying,
+        test_connection,
+        cancel_test,
+        traces,
+        save_subscription,
+        delete_subscription,
+        publish,
+        open_view,
+        close_view,
+        page,
+        index_of,
+        message_detail,
+        save_message_payload,
+        clear_history,
+        broker_status,
+        start_broker,
+        stop_broker,
+        app_info,
+        value,
+        set_value,
+        message_payload,
+        write_text_file,
+    ]
+}
+
+#[tauri::command]
+async fn library_tree(engine: State<'_, Engine>) -> Result<LibraryTree> {
+    engine.library_tree()
+}
+
+#[tauri::command]
+async fn profile(engine: State<'_, Engine>, id: ProfileId) -> Result<Profile> {
+    engine.profile(id)
+}
+
+#[tauri::command]
+async fn new_draft(engine: State<'_, Engine>) -> Result<ProfileDraft> {
+    Ok(engine.new_draft())
+}
+
+#[tauri::command]
+async fn check_draft(engine: State<'_, Engine>, draft: ProfileDraft) -> Result<DraftReport> {
+    engine.check_draft(draft).await
+}
+
+#[tauri::command]
+async fn parse_endpoint(engine: State<'_, Engine>, text: String, fallback: Scheme) -> Result<ParsedEndpoint> {
+    engine.parse_endpoint(&text, fallback)
+}
+
+#[tauri::command]
+async fn save_profile(
+    engine: State<'_, Engine>,
+    draft: ProfileDraft,
+    folder: Option<FolderId>,
+    secrets: Vec<SecretEdit>,
+) -> Result<Profile> {
+    engine.save_profile(draft, folder, &secrets)
+}
+
+#[tauri::command]
+async fn rename_profile(engine: State<'_, Engine>, id: ProfileId, name: String) -> Result<()> {
+    engine.rename_profile(id, &name)
+}
+
+#[tauri::command]
+async fn duplicate_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<Profile> {
+    engine.duplicate_profile(id)
+}
+
+#[tauri::command]
+async fn delete_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.delete_profile(id).await
+}
+
+#[tauri::command]
+async fn restore_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.restore_profile(id)
+}
+
+#[tauri::command]
+async fn move_profile(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    folder: Option<FolderId>,
+    index: usize,
+) -> Result<()> {
+    engine.move_profile(id, folder, index)
+}
+
+#[tauri::command]
+async fn create_folder(engine: State<'_, Engine>, name: String) -> Result<Folder> {
+    engine.create_folder(&name)
+}
+
+#[tauri::command]
+async fn rename_folder(engine: State<'_, Engine>, id: FolderId, name: String) -> Result<()> {
+    engine.rename_folder(id, &name)
+}
+
+#[tauri::command]
+async fn delete_folder(engine: State<'_, Engine>, id: FolderId) -> Result<()> {
+    engine.delete_folder(id)
+}
+
+#[tauri::command]
+async fn restore_folder(engine: State<'_, Engine>, id: FolderId) -> Result<()> {
+    engine.restore_folder(id)
+}
+
+#[tauri::command]
+async fn collapse_folder(engine: State<'_, Engine>, id: FolderId, collapsed: bool) -> Result<()> {
+    engine.collapse_folder(id, collapsed)
+}
+
+#[tauri::command]
+async fn move_folder(engine: State<'_, Engine>, id: FolderId, index: usize) -> Result<()> {
+    engine.move_folder(id, index)
+}
+
+#[tauri::command]
+async fn secrets_set(engine: State<'_, Engine>, id: ProfileId) -> Result<Vec<SecretField>> {
+    Ok(engine.secrets_set(id))
+}
+
+#[tauri::command]
+async fn set_secrets(engine: State<'_, Engine>, id: ProfileId, secrets: Vec<SecretEdit>) -> Result<()> {
+    engine.set_secrets(id, &secrets)
+}
+
+#[tauri::command]
+async fn inspect_file(engine: State<'_, Engine>, path: String) -> Result<FileReport> {
+    engine.inspect_file(path).await
+}
+
+#[tauri::command]
+async fn connections(engine: State<'_, Engine>) -> Result<Vec<ConnectionStatus>> {
+    Ok(engine.connections())
+}
+
+#[tauri::command]
+async fn open_connection(engine: State<'_, Engine>, id: ProfileId) -> Result<ConnectionStatus> {
+    engine.open_connection(id)
+}
+
+#[tauri::command]
+async fn connect(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.connect(id)
+}
+
+#[tauri::command]
+async fn disconnect(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.disconnect(id).await
+}
+
+#[tauri::command]
+async fn retry_now(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.retry_now(id)
+}
+
+#[tauri::command]
+async fn stop_retrying(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.stop_retrying(id)
+}
+
+#[tauri::command]
+async fn test_connection(
+    engine: State<'_, Engine>,
+    draft: ProfileDraft,
+    secrets: Vec<SecretEdit>,
+) -> Result<Trace> {
+    engine.test_connection(draft, &secrets).await
+}
+
+#[tauri::command]
+async fn cancel_test(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.cancel_test(id);
+    Ok(())
+}
+
+#[tauri::command]
+async fn traces(engine: State<'_, Engine>, id: ProfileId) -> Result<Vec<Trace>> {
+    engine.traces(id)
+}
+
+#[tauri::command]
+async fn save_subscription(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    subscription: Subscription,
+) -> Result<SubscriptionState> {
+    engine.save_subscription(id, subscription).await
+}
+
+#[tauri::command]
+async fn delete_subscription(engine: State<'_, Engine>, id: ProfileId, filter: String) -> Result<()> {
+    engine.delete_subscription(id, &filter).await
+}
+
+#[tauri::command]
+async fn publish(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    request: PublishRequest,
+) -> Result<PublishOutcome> {
+    engine.publish(id, request).await
+}
+
+#[tauri::command]
+async fn open_view(engine: State<'_, Engine>, id: ProfileId, filter: RowFilter) -> Result<OpenView> {
+    engine.open_view(id, filter).await
+}
+
+#[tauri::command]
+async fn close_view(engine: State<'_, Engine>, view: ViewId) -> Result<()> {
+    engine.close_view(view);
+    Ok(())
+}
+
+#[tauri::command]
+async fn page(engine: State<'_, Engine>, view: ViewId, start: u64, limit: u32) -> Result<Page> {
+    engine.page(view, start, limit).await
+}
+
+#[tauri::command]
+async fn index_of(engine: State<'_, Engine>, view: ViewId, seq: Seq) -> Result<Option<u64>> {
+    engine.index_of(view, seq).await
+}
+
+#[tauri::command]
+async fn message_detail(engine: State<'_, Engine>, id: ProfileId, seq: Seq) -> Result<MessageDetail> {
+    engine.message_detail(id, seq).await
+}
+
+#[tauri::command]
+async fn save_message_payload(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    seq: Seq,
+    path: PathBuf,
+) -> Result<u64> {
+    engine.save_message_payload(id, seq, &path).await
+}
+
+#[tauri::command]
+async fn clear_history(engine: State<'_, Engine>, id: ProfileId) -> Result<u64> {
+    engine.clear_history(id).await
+}
+
+#[tauri::command]
+async fn broker_status(engine: State<'_, Engine>) -> Result<BrokerStatus> {
+    Ok(engine.broker_status().await)
+}
+
+#[tauri::command]
+async fn start_broker(
+    engine: State<'_, Engine>,
+    options: BrokerOptions,
+    password: Option<String>,
+) -> Result<BrokerStatus> {
+    engine.start_broker(options, password.map(Secret::new)).await
+}
+
+#[tauri::command]
+async fn stop_broker(engine: State<'_, Engine>) -> Result<BrokerStatus> {
+    engine.stop_broker().await
+}
+
+#[tauri::command]
+async fn app_info(engine: State<'_, Engine>) -> Result<AppInfo> {
+    Ok(engine.app_info())
+}
+
+#[tauri::command]
+async fn value(engine: State<'_, Engine>, key: String) -> Result<Option<Value>> {
+    engine.value(&key)
+}
+
+#[tauri::command]
+async fn set_value(engine: State<'_, Engine>, key: String, value: Value) -> Result<()> {
+    engine.set_value(&key, &value)
+}
+
+/// Raw bytes: a payload never travels as JSON.
+#[tauri::command]
+async fn message_payload(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    seq: Seq,
+    offset: u64,
+    limit: u64,
+) -> Result<Response> {
+    Ok(Response::new(engine.message_payload(id, seq, offset, limit).await?))
+}
+
+/// Writes a report or an export to the file that the person chose in the dialog.
+#[tauri::command]
+async fn write_text_file(path: PathBuf, text: String) -> Result<()> {
+    tokio::fs::write(&path, text).await.map_err(|error| {
+        let path = path.display().to_string();
+        Error::new(ErrorCode::File, format!("{path} cannot be written: {error}")).with("path", path)
+    })
+}

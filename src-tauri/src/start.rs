@@ -1,0 +1,114 @@
+//! Starts the process: one instance, the engine, the window, and a clean end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use heliograph_engine::Engine;
+use heliograph_engine::paths::default_data_dir;
+use tauri::{AppHandle, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder};
+
+use crate::{commands, events};
+
+/// What the command line of the window asks for.
+#[derive(Default)]
+struct Options {
+    demo: bool,
+    data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--demo" => options.demo = true,
+                "--data-dir" => {
+                    let dir = args.next().ok_or("--data-dir wants a folder")?;
+                    options.data_dir = Some(PathBuf::from(dir));
+                }
+                "--version" => return Err(format!("heliograph {}", env!("CARGO_PKG_VERSION"))),
+                "--help" => return Err(USAGE.into()),
+                other => return Err(format!("{other} is not an option of heliograph\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--version] [--help]
+
+  --demo             start the local broker and simulated devices, and connect to them
+  --data-dir FOLDER  keep connections and messages there";
+
+/// Runs the window until it is closed.
+pub fn run() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("HELIOGRAPH_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let options = match Options::from_args(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    match build(options) {
+        Ok(app) => {
+            app.run(|app, event| {
+                if let RunEvent::Exit = event {
+                    let engine = app.state::<Engine>().inner().clone();
+                    tauri::async_runtime::block_on(async move { engine.close().await });
+                }
+            });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("Heliograph cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(options: Options) -> tauri::Result<tauri::App> {
+    let single = tauri_plugin_single_instance::init(|app, _args, _dir| show(app));
+    let own_data = options.data_dir.is_some();
+    let mut builder = tauri::Builder::default();
+    if !own_data {
+        // Two windows on the same data are one too many; a folder of its own is a different matter.
+        builder = builder.plugin(single);
+    }
+    builder
+        .plugin(tauri_plugin_dialog::init())
+        .plugin(tauri_plugin_window_state::Builder::default().build())
+        .setup(move |app| {
+            let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
+            let handle = app.handle().clone();
+            let engine = tauri::async_runtime::block_on(async { Engine::open(&data_dir) })?;
+            app.manage(engine.clone());
+            tauri::async_runtime::spawn(events::forward(engine.clone(), handle));
+            let demo = options.demo;
+            tauri::async_runtime::spawn(async move {
+                let begun =
+                    if demo { engine.start_demo().await.map(|_| ()) } else { engine.resume_broker().await };
+                if let Err(error) = begun {
+                    tracing::error!(%error, "the local broker did not start");
+                }
+            });
+            WebviewWindowBuilder::new(app, "main", WebviewUrl::default())
+                .title("Heliograph")
+                .inner_size(1440.0, 900.0)
+                .min_inner_size(900.0, 600.0)
+                .build()?;
+            Ok(())
+        })
+        .invoke_handler(commands::handler())
+        .build(tauri::generate_context!())
+}
+
+fn show(app: &AppHandle) {
+    if let Some(window) = app.get_webview_window("main") {
+        let _ = window.unminimize();
+        let _ = window.set_focus();
+    }
+}

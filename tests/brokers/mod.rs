@@ -1,0 +1,22 @@
+//! Real servers for tests: mosquitto, nginx and RabbitMQ as child processes on free loopback ports, in
+//! temporary directories, with certificates made for them. A server is ready when `start` returns and gone
+//! when its value is dropped. Needs the Debian packages mosquitto, nginx and rabbitmq-server.
+
+#![allow(dead_code, unused_imports, clippy::panic, reason = "each test uses a part")]
+
+mod mosquitto;
+mod nginx;
+mod pki;
+mod process;
+mod rabbit;
+
+pub use mosquitto::{Mosquitto, MosquittoOptions, Turning};
+pub use nginx::{Nginx, NginxOptions, VerifyClient};
+pub use pki::{Identity, Pki};
+pub use process::{Process, free_port};
+pub use rabbit::{Rabbit, RabbitOptions};
+
+/// The user that servers with a login know.
+pub const USER: &str = "planta";
+/// Its password: not ASCII, and with characters that configuration files like to treat in their own way.
+pub const PASSWORD: &str = "s3cret \"§' grün";

@@ -1,0 +1,133 @@
+//! Certificates for tests, good and bad.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
+};
+
+/// PEM files of a certificate and its key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// A CA with what it signed, and a foreign CA with a client.
+#[derive(Debug, Clone)]
+pub struct Pki {
+    /// The CA that servers and clients trust.
+    pub ca: PathBuf,
+    /// For localhost, 127.0.0.1 and ::1.
+    pub server: Identity,
+    /// `CN=planta-client`.
+    pub client: Identity,
+    /// A CA that nobody trusts.
+    pub foreign_ca: PathBuf,
+    /// A client that it signed.
+    pub foreign_client: Identity,
+    /// A server that it signed.
+    pub foreign_server: Identity,
+    /// A server whose time ended in 2021.
+    pub expired_server: Identity,
+    /// A client whose time ended in 2021.
+    pub expired_client: Identity,
+    /// A server with another name, `other.example`.
+    pub other_name_server: Identity,
+    /// A server certificate used by a client: the wrong purpose.
+    pub server_as_client: Identity,
+}
+
+impl Pki {
+    /// Makes everything in `dir`.
+    pub fn make(dir: &Path) -> Self {
+        let ca = Authority::make("Test CA");
+        let foreign = Authority::make("Foreign CA");
+        let ca_file = write(dir, "ca.pem", &ca.pem);
+        let foreign_ca = write(dir, "foreign-ca.pem", &foreign.pem);
+        let server = ca.sign(dir, "server", server_params(loopback_names()));
+        Self {
+            ca: ca_file,
+            client: ca.sign(dir, "client", client_params("planta-client")),
+            foreign_ca,
+            foreign_client: foreign.sign(dir, "foreign-client", client_params("foreign-client")),
+            foreign_server: foreign.sign(dir, "foreign-server", server_params(loopback_names())),
+            expired_server: ca.sign(dir, "expired-server", expired(server_params(loopback_names()))),
+            expired_client: ca.sign(dir, "expired-client", expired(client_params("expired-client"))),
+            other_name_server: ca.sign(
+                dir,
+                "other-name-server",
+                server_params(vec![SanType::DnsName("other.example".try_into().expect("a name"))]),
+            ),
+            server_as_client: server.clone(),
+            server,
+        }
+    }
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn make(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("key");
+        let cert = params.self_signed(&key).expect("CA");
+        Self { pem: cert.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    fn sign(&self, dir: &Path, name: &str, params: CertificateParams) -> Identity {
+        let key = KeyPair::generate().expect("key");
+        let cert = params.signed_by(&key, &self.issuer).expect("certificate");
+        Identity {
+            cert: write(dir, &format!("{name}.pem"), &cert.pem()),
+            key: write(dir, &format!("{name}.key"), &key.serialize_pem()),
+        }
+    }
+}
+
+fn loopback_names() -> Vec<SanType> {
+    vec![
+        SanType::DnsName("localhost".try_into().expect("a name")),
+        SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
+        SanType::IpAddress(Ipv6Addr::LOCALHOST.into()),
+    ]
+}
+
+fn server_params(names: Vec<SanType>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "test server");
+    params.subject_alt_names = names;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn client_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2021, 1, 1);
+    params
+}
+
+fn write(dir: &Path, name: &str, content: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, content).expect("PEM file");
+    path
+}

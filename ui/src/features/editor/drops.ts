@@ -1,0 +1,49 @@
+/** Files dropped onto the editor, sorted by what is in them. In: paths. Out: changes of the draft, and words. */
+import { backend } from "$lib/backend";
+import type { FileReport } from "$lib/backend/types/FileReport";
+import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
+import { fileName } from "$features/certificates";
+import { m } from "$messages";
+
+export type DroppedAs = "certificate" | "key" | "certificate_and_key" | "authority" | "nothing";
+
+/** A key makes an identity; certificates without one are a CA's when the first of them says so. */
+export function droppedAs({ certificates, key_type, key_encrypted }: FileReport): DroppedAs {
+  const hasKey = key_type !== null || key_encrypted;
+  const [first] = certificates;
+  if (first && hasKey) return "certificate_and_key";
+  if (hasKey) return "key";
+  if (!first) return "nothing";
+  return first.is_ca ? "authority" : "certificate";
+}
+
+/** Puts a file where it belongs and says where that was. Never touches the endpoint. */
+export function placeFile(draft: ProfileDraft, report: FileReport): string {
+  const { client_certificate: identity, trust } = draft.settings;
+  const file = fileName(report.path);
+  switch (droppedAs(report)) {
+    case "certificate_and_key":
+      identity.enabled = true;
+      identity.cert_file = report.path;
+      identity.key_file = "";
+      return m.auth_dropped_cert({ file });
+    case "certificate":
+      identity.enabled = true;
+      identity.cert_file = report.path;
+      return m.auth_dropped_cert({ file });
+    case "key":
+      identity.enabled = true;
+      identity.key_file = report.path;
+      return m.auth_dropped_key({ file });
+    case "authority":
+      if (!trust.ca_files.includes(report.path)) trust.ca_files.push(report.path);
+      if (trust.mode !== "ca_only") trust.mode = "system_and_ca";
+      return m.auth_dropped_ca({ file });
+    case "nothing":
+      return report.error?.message ?? m.auth_dropped_none({ file });
+  }
+}
+
+export async function inspectFiles(paths: string[]): Promise<FileReport[]> {
+  return Promise.all(paths.map((path) => backend.inspectFile(path)));
+}

@@ -1,0 +1,114 @@
+/**
+ * One message in the inspector. In: which one. Out: its facts and as much of its payload as was asked for.
+ * Loads 1 MiB first and more on demand; a payload is never shown whole unless it is small.
+ */
+import { asEngineError, backend } from "$lib/backend";
+import type { MessageDetail } from "$lib/backend/types/MessageDetail";
+import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { decodeText, hexPairs, readable, type DecodedText } from "$lib/payload/bytes";
+import { looksLikeJson, prettyJson, type JsonResult } from "$lib/payload/json";
+
+/** Bytes loaded at once. */
+export const PORTION = 1024 * 1024;
+/** The largest payload that goes into the clipboard. */
+export const COPY_LIMIT = 16 * PORTION;
+
+export type PayloadMode = "json" | "text" | "hex";
+
+export class Inspected {
+  detail = $state.raw<MessageDetail | null>(null);
+  bytes = $state.raw<Uint8Array>(new Uint8Array());
+  loading = $state(false);
+  problem = $state<string | null>(null);
+  #turn = 0;
+
+  readonly size = $derived(this.detail?.row.kind === "message" ? this.detail.row.size : 0);
+  readonly complete = $derived(this.bytes.length >= this.size);
+  readonly text: DecodedText = $derived(decodeText(this.bytes, this.complete));
+  /** The payload as pretty JSON, when it is text; a payload that is not all there may end anywhere. */
+  readonly json: JsonResult | null = $derived.by(() => {
+    if (!this.text.ok) return null;
+    const json = prettyJson(this.text.text);
+    const cut = !json.ok && !this.complete && json.problem.kind === "ends";
+    return cut ? { ok: true, text: json.text } : json;
+  });
+  /** How the payload is best shown. */
+  readonly best: PayloadMode = $derived.by(() => {
+    if (!this.text.ok || !readable(this.text.text)) return "hex";
+    const row = this.detail?.row;
+    const saysJson = row?.kind === "message" && /\bjson\b/i.test(row.content_type ?? "");
+    if (saysJson) return "json";
+    return looksLikeJson(this.text.text) && this.json?.ok ? "json" : "text";
+  });
+
+  async load(id: ProfileId, seq: number): Promise<void> {
+    const turn = ++this.#turn;
+    this.loading = true;
+    try {
+      const detail = await backend.messageDetail(id, seq);
+      const size = detail.row.kind === "message" ? detail.row.size : 0;
+      const bytes = size > 0 ? await backend.messagePayload(id, seq, 0, PORTION) : new Uint8Array();
+      if (turn !== this.#turn) return;
+      this.detail = detail;
+      this.bytes = bytes;
+      this.problem = null;
+    } catch (thrown) {
+      if (turn !== this.#turn) return;
+      this.detail = null;
+      this.problem = asEngineError(thrown).message;
+    }
+    this.loading = false;
+  }
+
+  async more(id: ProfileId): Promise<void> {
+    const turn = this.#turn;
+    const seq = this.detail?.row.seq;
+    if (seq === undefined || this.loading) return;
+    this.loading = true;
+    try {
+      const next = await backend.messagePayload(id, seq, this.bytes.length, PORTION);
+      if (turn === this.#turn) this.bytes = joined(this.bytes, next);
+    } catch (thrown) {
+      if (turn === this.#turn) this.problem = asEngineError(thrown).message;
+    }
+    this.loading = false;
+  }
+
+  clear(): void {
+    this.#turn++;
+    this.detail = null;
+    this.bytes = new Uint8Array();
+    this.problem = null;
+    this.loading = false;
+  }
+}
+
+/** A whole payload; null when it is larger than the limit. */
+export async function wholePayload(
+  id: ProfileId,
+  seq: number,
+  size: number,
+  limit = COPY_LIMIT,
+): Promise<Uint8Array | null> {
+  if (size > limit) return null;
+  let bytes = new Uint8Array();
+  while (bytes.length < size) {
+    const next = await backend.messagePayload(id, seq, bytes.length, PORTION);
+    if (next.length === 0) break;
+    bytes = joined(bytes, next);
+  }
+  return bytes;
+}
+
+/** What goes into the clipboard: text when it is text, else hex pairs. */
+export function clipboardText(bytes: Uint8Array): string {
+  const text = decodeText(bytes, true);
+  return text.ok ? text.text : hexPairs(bytes);
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

@@ -1,0 +1,372 @@
+/**
+ * The stream of one connection: which rows there are, which of them are loaded, whether the list follows the
+ * newest one, and what is selected. In: a filter, the rows on screen, "something changed". Out: reactive
+ * values to paint. Never holds more than the rows around what is on screen, and never moves while paused.
+ */
+import { asEngineError, backend } from "$lib/backend";
+import type { Page } from "$lib/backend/types/Page";
+import type { ProfileId } from "$lib/backend/types/ProfileId";
+import type { Row } from "$lib/backend/types/Row";
+import type { RowFilter } from "$lib/backend/types/RowFilter";
+import type { ViewCount } from "$lib/backend/types/ViewCount";
+
+/** Rows that are loaded and forgotten together. */
+const CHUNK = 128;
+/** Rows asked for in one call. */
+const LIMIT = 256;
+/** How many of them lie above the first row that is missing, for scrolling up. */
+const LEAD = 64;
+/** Chunks kept on each side of what is on screen. */
+const KEPT = 8;
+/** At most about 12 repaints a second for what arrives. */
+const REPAINT_MS = 84;
+/** How long typing rests before it filters. */
+const DEBOUNCE_MS = 120;
+
+/** Where the list is to be scrolled to: a row, or the newest. */
+export type Jump = { index: number; center: boolean } | "end";
+
+export class Stream {
+  /** Rows that the list has: what is loaded while live, what matches while paused. */
+  rows = $state(0);
+  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0 });
+  /** Whether the list follows the newest row. */
+  live = $state(true);
+  /** When it was paused, in Unix milliseconds. */
+  pausedAt = $state<number | null>(null);
+  /** The selected row; it may be hidden by the filter. */
+  selectedRow = $state.raw<Row | null>(null);
+  /** Where the selected row stands in the list, when it is not hidden. */
+  selectedIndex = $state<number | null>(null);
+  /** Why the wanted filter is not applied. */
+  filterProblem = $state<string | null>(null);
+  /** Why rows cannot be shown. */
+  problem = $state<string | null>(null);
+  /** Whether the first rows are there. */
+  ready = $state(false);
+  /** Whether the filter is still being applied to what is stored. */
+  searching = $state(false);
+  /** Scrolls the list; set by whoever shows it. */
+  onjump: (jump: Jump) => void = () => {};
+  /** So many rows before those on screen are gone: the list counts anew without moving. */
+  onshift: (by: number) => void = () => {};
+
+  readonly id: ProfileId;
+  #painted = $state(0);
+  #pausedRows = $state(0);
+  #view: number | null = null;
+  #turn = 0;
+  #wanted: RowFilter | null = null;
+  #debounce: ReturnType<typeof setTimeout> | undefined;
+  #chunks = new Map<number, Row[]>();
+  /** Whether what is loaded belongs to the view before. */
+  #stale = false;
+  #first = 0;
+  #last = 0;
+  #pulling: Promise<void> | null = null;
+  #again = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(id: ProfileId) {
+    this.id = id;
+  }
+
+  /** Rows that arrived while paused. */
+  get fresh(): number {
+    return this.live ? 0 : Math.max(0, this.count.rows - this.#pausedRows);
+  }
+
+  /** Number of the selected row. */
+  get selected(): number | null {
+    return this.selectedRow?.seq ?? null;
+  }
+
+  /** A row by its place in the list, when it is loaded. */
+  row(index: number): Row | undefined {
+    void this.#painted;
+    return this.#loaded(index);
+  }
+
+  /** Shows what a filter lets through; typing rests first. */
+  filter(filter: RowFilter): void {
+    const before = this.#wanted;
+    if (before && JSON.stringify(before) === JSON.stringify(filter)) return;
+    this.#wanted = filter;
+    clearTimeout(this.#debounce);
+    if (!before || before.text === filter.text) void this.#open();
+    else this.#debounce = setTimeout(() => void this.#open(), DEBOUNCE_MS);
+  }
+
+  /** Something was stored: look again, soon. */
+  touch(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.#pull();
+    }, REPAINT_MS);
+  }
+
+  /** The rows on screen: first, and one past the last. */
+  show(first: number, last: number): void {
+    this.#first = first;
+    this.#last = last;
+    if (!this.live && this.#missing() !== null) void this.#pull();
+  }
+
+  pause(): void {
+    if (!this.live) return;
+    this.live = false;
+    this.pausedAt = Date.now();
+    this.#pausedRows = this.rows;
+  }
+
+  /** Follows the newest row again. */
+  resume(): void {
+    this.live = true;
+    this.pausedAt = null;
+    void this.#pull();
+    this.onjump("end");
+  }
+
+  toggle(): void {
+    if (this.live) this.pause();
+    else this.resume();
+  }
+
+  /** Selects the row at a place in the list, and pauses. A pointer is on it already: nothing is to move then. */
+  async select(index: number, reveal = true): Promise<void> {
+    if (this.rows === 0) return;
+    this.pause();
+    const at = Math.min(Math.max(0, index), this.rows - 1);
+    this.selectedIndex = at;
+    if (reveal) this.onjump({ index: at, center: false });
+    let row = this.#loaded(at);
+    if (!row) {
+      await this.#fetch(at);
+      row = this.#loaded(at);
+    }
+    if (row && this.selectedIndex === at) this.selectedRow = row;
+  }
+
+  /** Moves the selection; without one, the newest row on screen is selected. */
+  async move(by: number): Promise<void> {
+    if (this.selectedIndex !== null) return this.select(this.selectedIndex + by);
+    return this.select(Math.min(this.#last, this.rows) - 1);
+  }
+
+  deselect(): void {
+    this.selectedRow = null;
+    this.selectedIndex = null;
+  }
+
+  /** Starts over, after the stored rows were deleted. */
+  async reopen(): Promise<void> {
+    this.deselect();
+    await this.#open();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#turn++;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#debounce);
+    if (this.#view !== null) backend.closeView(this.#view).catch(() => {});
+    this.#view = null;
+  }
+
+  async #open(): Promise<void> {
+    const filter = this.#wanted;
+    if (!filter || this.#closed) return;
+    const turn = ++this.#turn;
+    let opened;
+    try {
+      opened = await backend.openView(this.id, filter);
+    } catch (thrown) {
+      if (turn !== this.#turn) return;
+      const error = asEngineError(thrown);
+      if (error.code === "invalid_input") this.filterProblem = error.message;
+      else this.problem = error.message;
+      return;
+    }
+    if (turn !== this.#turn) {
+      backend.closeView(opened.view).catch(() => {});
+      return;
+    }
+    if (this.#view !== null) backend.closeView(this.#view).catch(() => {});
+    this.#view = opened.view;
+    this.filterProblem = null;
+    this.problem = null;
+    this.#stale = true;
+    this.searching = opened.count.searched < opened.count.stored;
+    this.#take(opened.count);
+    this.#pausedRows = opened.count.rows;
+    const index = this.selected === null ? null : await this.#indexOf(this.selected);
+    if (turn !== this.#turn) return;
+    this.selectedIndex = index;
+    if (!this.live) {
+      const target = index ?? Math.max(0, opened.count.rows - 1);
+      this.#first = Math.max(0, target - 64);
+      this.#last = Math.min(opened.count.rows, target + 64);
+    }
+    await this.#pull();
+    if (turn !== this.#turn) return;
+    this.ready = true;
+    if (this.live) return;
+    this.onjump(index === null ? "end" : { index, center: true });
+  }
+
+  async #indexOf(seq: number): Promise<number | null> {
+    if (this.#view === null) return null;
+    return backend.indexOf(this.#view, seq).catch(() => null);
+  }
+
+  /** Asks for what is on screen; a call while one runs makes that one look once more. */
+  #pull(): Promise<void> {
+    if (this.#pulling) {
+      this.#again = true;
+      return this.#pulling;
+    }
+    this.#pulling = this.#pullAll().finally(() => {
+      this.#pulling = null;
+      if (this.searching && !this.#closed) this.touch();
+    });
+    return this.#pulling;
+  }
+
+  async #pullAll(): Promise<void> {
+    do {
+      this.#again = false;
+      if (this.live) await this.#pullTail();
+      else await this.#fetch(this.#missing());
+    } while (this.#again && !this.#closed);
+  }
+
+  async #pullTail(): Promise<void> {
+    const want = Math.min(LIMIT, Math.max(64, this.#last - this.#first + 16));
+    let page = await this.#page(Math.max(0, this.count.rows - want), 2 * want);
+    // More may have arrived than one page holds, or been deleted: then only the newest are worth a look.
+    if (page && page.count.rows !== page.start + page.rows.length) {
+      page = await this.#page(Math.max(0, page.count.rows - want), 2 * want);
+    }
+    if (!page || !this.live) return;
+    this.rows = page.start + page.rows.length;
+    this.#painted++;
+  }
+
+  /** Loads a row and those around it; without one, asks only how many there are now. */
+  async #fetch(index: number | null): Promise<void> {
+    const page =
+      index === null ? await this.#page(this.#first, 1) : await this.#page(Math.max(0, index - LEAD), LIMIT);
+    if (!page) return;
+    if (!this.live) this.rows = page.count.rows;
+    this.#painted++;
+    const missing = this.#missing();
+    if (missing !== null && missing !== index) this.#again = true;
+  }
+
+  /** Loads rows from an index on; null when the view changed meanwhile. */
+  async #page(start: number, limit: number): Promise<Page | null> {
+    const view = this.#view;
+    if (view === null) return null;
+    try {
+      const page = await backend.page(view, start, limit);
+      if (view !== this.#view) return null;
+      if (this.#stale) this.#chunks.clear();
+      else if (this.#moved(page)) {
+        const gone = await this.#gone();
+        if (view !== this.#view) return null;
+        this.#shift(gone);
+      }
+      this.#stale = false;
+      this.problem = null;
+      this.#take(page.count);
+      this.#keep(page);
+      return page;
+    } catch (thrown) {
+      if (view === this.#view) this.problem = asEngineError(thrown).message;
+      return null;
+    }
+  }
+
+  /** Whether rows stand elsewhere than before: the oldest ones are deleted when the store is full. */
+  #moved(page: Page): boolean {
+    if (page.count.rows < this.count.rows) return true;
+    return page.rows.some((row, at) => {
+      const known = this.#loaded(page.start + at);
+      return known !== undefined && known.seq !== row.seq;
+    });
+  }
+
+  /** How many rows are gone before those on screen; null when none on screen is left. */
+  async #gone(): Promise<number | null> {
+    for (let index = this.#first; index < this.#last; index++) {
+      const row = this.#loaded(index);
+      const now = row && (await this.#indexOf(row.seq));
+      if (typeof now === "number") return index - now;
+    }
+    return null;
+  }
+
+  /** Counts places anew after rows before them are gone; what is on screen stays where it is. */
+  #shift(by: number | null): void {
+    if (by === null) {
+      this.#chunks.clear();
+      this.selectedIndex = null;
+      this.#last -= this.#first;
+      this.#first = 0;
+      this.#pausedRows = 0;
+      this.onshift(Number.MAX_SAFE_INTEGER);
+      return;
+    }
+    const chunks = this.#chunks;
+    this.#chunks = new Map();
+    for (const [key, chunk] of chunks) {
+      chunk.forEach((row, at) => {
+        const index = key * CHUNK + at - by;
+        if (index >= 0) this.#put(index, row);
+      });
+    }
+    this.#first = Math.max(0, this.#first - by);
+    this.#last = Math.max(0, this.#last - by);
+    this.#pausedRows = Math.max(0, this.#pausedRows - by);
+    if (this.selectedIndex !== null) {
+      this.selectedIndex = this.selectedIndex >= by ? this.selectedIndex - by : null;
+    }
+    this.onshift(by);
+  }
+
+  #take(count: ViewCount): void {
+    this.count = count;
+    if (!this.searching) return;
+    // What the search finds is not new.
+    this.#pausedRows = count.rows;
+    this.searching = count.searched < count.stored;
+  }
+
+  #keep(page: Page): void {
+    for (const [at, row] of page.rows.entries()) {
+      this.#put(page.start + at, row);
+    }
+    const middle = Math.floor(page.start / CHUNK);
+    for (const key of this.#chunks.keys()) if (Math.abs(key - middle) > KEPT) this.#chunks.delete(key);
+  }
+
+  #put(index: number, row: Row): void {
+    const key = Math.floor(index / CHUNK);
+    let chunk = this.#chunks.get(key);
+    if (!chunk) this.#chunks.set(key, (chunk = []));
+    chunk[index % CHUNK] = row;
+  }
+
+  #loaded(index: number): Row | undefined {
+    return this.#chunks.get(Math.floor(index / CHUNK))?.[index % CHUNK];
+  }
+
+  /** The first row on screen that is not loaded. */
+  #missing(): number | null {
+    for (let index = this.#first; index < Math.min(this.#last, this.count.rows); index++) {
+      if (this.#stale || !this.#loaded(index)) return index;
+    }
+    return null;
+  }
+}

@@ -1,0 +1,313 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Page } from "$lib/backend/types/Page";
+import type { Row } from "$lib/backend/types/Row";
+import type { RowFilter } from "$lib/backend/types/RowFilter";
+import { Stream, type Jump } from "./stream.svelte";
+
+/** Rows first…n; a filter on text keeps the rows whose number contains it. */
+const store = vi.hoisted(() => ({
+  stored: 0,
+  first: 1,
+  views: new Map<number, (seq: number) => boolean>(),
+  next: 1,
+  pages: [] as { start: number; limit: number }[],
+  opened: [] as string[],
+  searched: null as number | null,
+}));
+
+vi.mock("$lib/backend", () => {
+  const rowsOf = (view: number): number[] => {
+    const keep = store.views.get(view);
+    if (!keep) throw { code: "not_found", message: "closed", details: {} };
+    const seqs: number[] = [];
+    for (let seq = store.first; seq <= (store.searched ?? store.stored); seq++) if (keep(seq)) seqs.push(seq);
+    return seqs;
+  };
+  const count = (view: number) => ({
+    rows: rowsOf(view).length,
+    stored: store.stored - store.first + 1,
+    searched: (store.searched ?? store.stored) - store.first + 1,
+  });
+  return {
+    asEngineError: (thrown: unknown) => thrown,
+    backend: {
+      async openView(_: string, filter: RowFilter) {
+        if (filter.regex && filter.text === "(") throw { code: "invalid_input", message: "unclosed group" };
+        const view = store.next++;
+        store.opened.push(filter.text);
+        store.views.set(view, (seq) => String(seq).includes(filter.text));
+        return { view, count: count(view) };
+      },
+      async closeView(view: number) {
+        store.views.delete(view);
+      },
+      async page(view: number, start: number, limit: number): Promise<Page> {
+        store.pages.push({ start, limit });
+        const rows = rowsOf(view)
+          .slice(start, start + limit)
+          .map((seq) => ({ seq, time: seq, kind: "event", event: "connected", text: "" }) satisfies Row);
+        return { start, rows, count: count(view) };
+      },
+      async indexOf(view: number, seq: number) {
+        const at = rowsOf(view).indexOf(seq);
+        return at < 0 ? null : at;
+      },
+    },
+  };
+});
+
+const filter = (text: string, regex = false): RowFilter => ({
+  text,
+  regex,
+  case_sensitive: false,
+  topics: [],
+  direction: null,
+});
+
+describe("the stream", () => {
+  let stream: Stream;
+  let jumps: Jump[];
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    store.views.clear();
+    store.pages.length = 0;
+    store.opened.length = 0;
+    store.searched = null;
+    store.first = 1;
+    store.stored = 1000;
+    stream = new Stream("p");
+    jumps = [];
+    stream.onjump = (jump) => jumps.push(jump);
+  });
+  afterEach(() => {
+    stream.close();
+    vi.useRealTimers();
+  });
+
+  const settle = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+  async function opened(): Promise<void> {
+    stream.filter(filter(""));
+    await settle();
+    stream.show(970, 1000);
+  }
+
+  it("starts at the newest row and follows it", async () => {
+    await opened();
+    expect(stream.live).toBe(true);
+    expect(stream.rows).toBe(1000);
+    expect(stream.row(999)?.seq).toBe(1000);
+    store.stored = 1010;
+    stream.touch();
+    await settle(100);
+    expect(stream.rows).toBe(1010);
+    expect(stream.row(1009)?.seq).toBe(1010);
+  });
+
+  it("looks again at most about 12 times a second, however often something arrives", async () => {
+    await opened();
+    store.pages.length = 0;
+    for (let ms = 0; ms < 1000; ms += 5) {
+      store.stored++;
+      stream.touch();
+      await settle(5);
+    }
+    expect(store.pages.length).toBeLessThanOrEqual(12 * 2);
+    expect(store.pages.length).toBeGreaterThan(8);
+  });
+
+  it("has the newest rows also when more arrived than a page holds", async () => {
+    await opened();
+    store.stored = 50_000;
+    stream.touch();
+    await settle(100);
+    expect(stream.rows).toBe(50_000);
+    expect(stream.row(49_999)?.seq).toBe(50_000);
+  });
+
+  it("stands still while paused and counts what arrives", async () => {
+    await opened();
+    stream.pause();
+    expect(stream.pausedAt).not.toBeNull();
+    expect(stream.fresh).toBe(0);
+    const shown = stream.row(980);
+    store.stored = 1284;
+    stream.touch();
+    await settle(100);
+    expect(stream.fresh).toBe(284);
+    expect(stream.row(980)).toEqual(shown);
+    expect(jumps).toEqual([]);
+  });
+
+  it("returns to the newest row on resume", async () => {
+    await opened();
+    stream.pause();
+    store.stored = 1100;
+    stream.resume();
+    await settle();
+    expect(stream.live).toBe(true);
+    expect(stream.fresh).toBe(0);
+    expect(stream.rows).toBe(1100);
+    expect(jumps.at(-1)).toBe("end");
+    stream.toggle();
+    expect(stream.live).toBe(false);
+  });
+
+  it("pauses when a row is selected, and a pointer moves nothing", async () => {
+    await opened();
+    await stream.select(990, false);
+    expect(stream.live).toBe(false);
+    expect(stream.selected).toBe(991);
+    expect(jumps).toEqual([]);
+    await stream.move(-1);
+    expect(stream.selected).toBe(990);
+    expect(jumps).toEqual([{ index: 989, center: false }]);
+  });
+
+  it("selects rows that are not loaded yet, and stops at both ends", async () => {
+    await opened();
+    await stream.select(0);
+    expect(stream.selected).toBe(1);
+    await stream.move(-5);
+    expect(stream.selected).toBe(1);
+    await stream.move(100_000);
+    expect(stream.selected).toBe(1000);
+  });
+
+  it("starts with the newest row on screen when nothing is selected", async () => {
+    await opened();
+    await stream.move(-1);
+    expect(stream.selected).toBe(1000);
+  });
+
+  it("keeps the selection over a change of the filter", async () => {
+    await opened();
+    await stream.select(776);
+    expect(stream.selected).toBe(777);
+    stream.filter(filter("77"));
+    await settle(120);
+    expect(stream.selected).toBe(777);
+    expect(stream.selectedIndex).toBe(
+      [...Array(1000).keys()]
+        .map((n) => n + 1)
+        .filter((n) => `${n}`.includes("77"))
+        .indexOf(777),
+    );
+    expect(jumps.at(-1)).toEqual({ index: stream.selectedIndex, center: true });
+    stream.filter(filter("5"));
+    await settle(120);
+    expect(stream.selectedIndex).toBeNull();
+    expect(stream.selected).toBe(777);
+    stream.filter(filter(""));
+    await settle(120);
+    expect(stream.selectedIndex).toBe(776);
+  });
+
+  it("filters when typing rests", async () => {
+    await opened();
+    for (const text of ["1", "12", "123"]) {
+      stream.filter(filter(text));
+      await settle(60);
+    }
+    expect(store.opened).toEqual([""]);
+    await settle(120);
+    expect(store.opened).toEqual(["", "123"]);
+    expect(stream.rows).toBe(1);
+    expect(store.views.size).toBe(1);
+  });
+
+  it("keeps the last result while a regular expression is not valid", async () => {
+    await opened();
+    stream.filter(filter("99"));
+    await settle(120);
+    const rows = stream.rows;
+    stream.filter(filter("(", true));
+    await settle(120);
+    expect(stream.filterProblem).toBe("unclosed group");
+    expect(stream.rows).toBe(rows);
+    stream.filter(filter("9"));
+    await settle(120);
+    expect(stream.filterProblem).toBeNull();
+  });
+
+  it("goes on looking while the engine searches, and does not call what it finds new", async () => {
+    store.searched = 100;
+    await opened();
+    expect(stream.searching).toBe(true);
+    stream.pause();
+    store.searched = 600;
+    await settle(100);
+    expect(stream.count.searched).toBe(600);
+    expect(stream.fresh).toBe(0);
+    store.searched = null;
+    await settle(200);
+    expect(stream.searching).toBe(false);
+    const asked = store.pages.length;
+    await settle(1000);
+    expect(store.pages.length).toBe(asked);
+  });
+
+  it("loads what is scrolled to and forgets what is far away", async () => {
+    store.stored = 100_000;
+    stream.filter(filter(""));
+    await settle();
+    stream.show(99_970, 100_000);
+    stream.pause();
+    stream.show(50_000, 50_030);
+    await settle();
+    expect(stream.row(50_000)?.seq).toBe(50_001);
+    expect(stream.row(50_029)?.seq).toBe(50_030);
+    expect(stream.row(99_999)).toBeUndefined();
+  });
+
+  it("keeps its place when the oldest rows are deleted", async () => {
+    const shifts: number[] = [];
+    stream.onshift = (by) => shifts.push(by);
+    await opened();
+    await stream.select(990, false);
+    const shown = stream.row(980);
+    store.first = 301;
+    store.stored = 1300;
+    stream.touch();
+    await settle(100);
+    expect(shifts).toEqual([300]);
+    expect(stream.rows).toBe(1000);
+    expect(stream.row(680)).toEqual(shown);
+    expect(stream.selected).toBe(991);
+    expect(stream.selectedIndex).toBe(690);
+    expect(stream.fresh).toBe(300);
+  });
+
+  it("follows the newest row also when the oldest are deleted", async () => {
+    await opened();
+    store.first = 501;
+    store.stored = 1400;
+    stream.touch();
+    await settle(100);
+    expect(stream.rows).toBe(900);
+    expect(stream.row(899)?.seq).toBe(1400);
+    expect(stream.row(0)?.seq ?? 501).toBe(501);
+  });
+
+  it("starts anew when every row on screen was deleted", async () => {
+    await opened();
+    stream.pause();
+    store.first = 5001;
+    store.stored = 6000;
+    stream.touch();
+    await settle(200);
+    expect(stream.rows).toBe(1000);
+    expect(stream.row(0)?.seq).toBe(5001);
+    expect(stream.row(29)?.seq).toBe(5030);
+  });
+
+  it("is empty after the stored rows were deleted", async () => {
+    await opened();
+    await stream.select(10);
+    store.stored = 0;
+    await stream.reopen();
+    await settle();
+    expect(stream.rows).toBe(0);
+    expect(stream.selected).toBeNull();
+  });
+});

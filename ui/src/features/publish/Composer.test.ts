@@ -1,0 +1,71 @@
+import { fireEvent, render, screen, waitFor } from "@testing-library/svelte";
+import { beforeEach, expect, test, vi } from "vitest";
+import { backend } from "$lib/backend";
+import { composerOf } from "$lib/state/drafts.svelte";
+import { engine } from "$lib/state/engine.svelte";
+import Composer from "./Composer.svelte";
+
+vi.mock("$lib/backend/tauri", async () => {
+  const { fixtureBackend } = await import("../../../tests/fixture-backend");
+  return { tauri: fixtureBackend() };
+});
+
+const idOf = (name: string) => engine.tree.profiles.find((entry) => entry.name === name)?.id ?? "";
+
+beforeEach(async () => {
+  vi.restoreAllMocks();
+  await engine.start();
+});
+
+test("publishes with Ctrl+Enter and says what the broker made of it", async () => {
+  const id = idOf("Line 3 gateway");
+  const publish = vi
+    .spyOn(backend, "publish")
+    .mockResolvedValue({ qos: 1, code: 0, reason: "Success", reason_string: null, micros: 3_200 });
+  render(Composer, { id });
+  await composerOf(id).ready;
+  const topic = screen.getByRole("combobox", { name: "Topic" });
+  await fireEvent.input(topic, { target: { value: "a/b" } });
+  await fireEvent.click(screen.getByRole("radio", { name: "1" }));
+  await fireEvent.keyDown(topic, { key: "Enter", ctrlKey: true });
+  await screen.findByText("PUBACK in 3.2 ms");
+  expect(publish.mock.calls[0]?.[1]).toMatchObject({ topic: "a/b", qos: 1, retain: false });
+  expect(composerOf(id).recentTopics).toEqual(["a/b"]);
+});
+
+test("says why a publication was refused, and keeps the draft", async () => {
+  const id = idOf("Local broker");
+  vi.spyOn(backend, "publish").mockRejectedValue({
+    code: "limit_exceeded",
+    message: "The broker accepts 256 kB. This payload is 1.2 MB.",
+    details: {},
+  });
+  render(Composer, { id });
+  await composerOf(id).ready;
+  const topic = screen.getByRole("combobox", { name: "Topic" });
+  await fireEvent.input(topic, { target: { value: "a/b" } });
+  await fireEvent.click(screen.getByRole("button", { name: /^Publish/ }));
+  await screen.findByText("The broker accepts 256 kB. This payload is 1.2 MB.");
+  expect(composerOf(id).draft.topic).toBe("a/b");
+});
+
+test("sends nothing to a topic with wildcards or without a connection", async () => {
+  const publish = vi.spyOn(backend, "publish");
+  const { unmount } = render(Composer, { id: idOf("Press cell edge") });
+  const topic = screen.getByRole("combobox", { name: "Topic" });
+  await fireEvent.input(topic, { target: { value: "a/#" } });
+  await fireEvent.keyDown(topic, { key: "Enter", ctrlKey: true });
+  await screen.findAllByText("+ and # are for subscriptions, not for publishing.");
+  unmount();
+  render(Composer, { id: idOf("Raspberry Pi") });
+  const off = screen.getByRole("button", { name: /^Publish/ });
+  await waitFor(() => expect(off.getAttribute("aria-disabled")).toBe("true"));
+  await fireEvent.click(off);
+  expect(publish).not.toHaveBeenCalled();
+});
+
+test("an empty retained payload says that it clears the retained message", async () => {
+  render(Composer, { id: idOf("Local broker") });
+  await fireEvent.click(screen.getByRole("checkbox", { name: "Retain" }));
+  await screen.findByText("Clears the retained message");
+});

@@ -1,0 +1,104 @@
+/** A fix in words: what it is called, what follows from it, what its button says. Pure. */
+import type { Fix } from "$lib/backend/types/Fix";
+import { m } from "$messages";
+import { versionName } from "./stages";
+
+export interface FixWords {
+  title: string;
+  detail: string;
+  button: string;
+}
+
+/** Kinds that a person can use here; what a port speaks cannot be asked yet, keys stay as they are. */
+export function isOffered(fix: Fix): boolean {
+  return fix.kind !== "probe_port";
+}
+
+export function fixWords(fix: Fix, scheme: string): FixWords {
+  switch (fix.kind) {
+    case "set_transport": {
+      const to = fix.change.transport;
+      const secure = to === "mqtts" || to === "wss";
+      return {
+        title: m.fix_transport_title({ scheme: to }),
+        detail: secure ? m.fix_transport_keeps() : `${m.fix_transport_keeps()} ${m.fix_transport_plain()}`,
+        button: m.fix_transport_button({ scheme: to }),
+      };
+    }
+    case "set_port":
+      return {
+        title:
+          fix.change.port === undefined
+            ? m.fix_port_open_title()
+            : m.fix_port_title({ port: fix.change.port }),
+        detail: "",
+        button: m.fix_port_button(),
+      };
+    case "set_path":
+      return { title: m.fix_path_title({ path: fix.change.path }), detail: "", button: m.fix_path_button() };
+    case "add_trust":
+      return trustWords(fix);
+    case "choose_identity":
+      if (fix.change.swap) return { title: m.fix_swap_title(), detail: "", button: m.fix_swap_button() };
+      if (fix.change.disable) {
+        const detail = m.fix_disable_detail({ scheme });
+        return { title: m.fix_disable_title(), detail, button: m.fix_disable_button() };
+      }
+      return {
+        title: m.fix_identity_title(),
+        detail: m.fix_identity_detail(),
+        button: m.fix_identity_button(),
+      };
+    case "enter_passphrase":
+      return {
+        title: m.fix_passphrase_title(),
+        detail: m.fix_identity_detail(),
+        button: m.fix_identity_button(),
+      };
+    case "set_version": {
+      const version = versionName(fix.change.version);
+      return {
+        title: m.fix_version_title({ version }),
+        detail: "",
+        button: m.fix_version_button({ version }),
+      };
+    }
+    case "set_credentials": {
+      const titles = {
+        broker: m.fix_credentials_broker_title,
+        proxy: m.fix_credentials_proxy_title,
+        http: m.fix_credentials_http_title,
+      };
+      return { title: titles[fix.change.target](), detail: "", button: m.fix_credentials_button() };
+    }
+    case "set_server":
+      return {
+        title: fix.change.server
+          ? m.fix_server_title({ server: fix.change.server })
+          : m.fix_server_open_title(),
+        detail: "",
+        button: m.fix_server_button(),
+      };
+    case "probe_port":
+    case "retry":
+      return { title: m.fix_retry_title(), detail: "", button: m.fix_retry_button() };
+  }
+}
+
+function trustWords(fix: Extract<Fix, { kind: "add_trust" }>): FixWords {
+  const button = m.fix_trust_button();
+  if (fix.change.verify_host_name === false) {
+    return { title: m.fix_name_title(), detail: m.fix_name_detail(), button };
+  }
+  switch (fix.change.mode) {
+    case "pinned":
+      return { title: m.fix_pin_title(), detail: m.fix_pin_detail(), button: m.fix_pin_button() };
+    case "ca_only":
+    case "system_and_ca":
+      return { title: m.fix_ca_title(), detail: m.fix_ca_detail(), button: m.fix_ca_button() };
+    case "insecure":
+      return { title: m.fix_insecure_title(), detail: m.fix_insecure_detail(), button };
+    case "system":
+      return { title: m.fix_system_title(), detail: "", button };
+  }
+}

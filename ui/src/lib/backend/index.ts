@@ -1,0 +1,135 @@
+/**
+ * The window's one way to the engine. In: commands, one call each. Out: promises of answers, and one stream
+ * of events. Nothing outside this folder knows how they travel.
+ */
+import type { AppInfo } from "./types/AppInfo";
+import type { BrokerOptions } from "./types/BrokerOptions";
+import type { BrokerStatus } from "./types/BrokerStatus";
+import type { ConnectionStatus } from "./types/ConnectionStatus";
+import type { DraftReport } from "./types/DraftReport";
+import type { EngineEvent } from "./types/EngineEvent";
+import type { Error as EngineError } from "./types/Error";
+import type { FileReport } from "./types/FileReport";
+import type { Folder } from "./types/Folder";
+import type { FolderId } from "./types/FolderId";
+import type { LibraryTree } from "./types/LibraryTree";
+import type { MessageDetail } from "./types/MessageDetail";
+import type { OpenView } from "./types/OpenView";
+import type { Page } from "./types/Page";
+import type { ParsedEndpoint } from "./types/ParsedEndpoint";
+import type { Profile } from "./types/Profile";
+import type { ProfileDraft } from "./types/ProfileDraft";
+import type { ProfileId } from "./types/ProfileId";
+import type { PublishOutcome } from "./types/PublishOutcome";
+import type { PublishRequest } from "./types/PublishRequest";
+import type { RowFilter } from "./types/RowFilter";
+import type { Scheme } from "./types/Scheme";
+import type { SecretEdit } from "./types/SecretEdit";
+import type { SecretField } from "./types/SecretField";
+import type { Subscription } from "./types/Subscription";
+import type { SubscriptionState } from "./types/SubscriptionState";
+import type { Trace } from "./types/Trace";
+import { tauri } from "./tauri";
+
+/** What a native file dialog is asked for. */
+export interface FileQuestion {
+  title: string;
+  /** Extensions without the dot; everything when absent. */
+  filters?: { name: string; extensions: string[] }[];
+  /** Where it opens. */
+  defaultPath?: string;
+}
+
+/** Every rejected promise carries an `EngineError`. */
+export interface Backend {
+  // Saved connections
+  libraryTree(): Promise<LibraryTree>;
+  profile(id: ProfileId): Promise<Profile>;
+  /** A fresh draft with the defaults, a random id and a random client identifier. */
+  newDraft(): Promise<ProfileDraft>;
+  checkDraft(draft: ProfileDraft): Promise<DraftReport>;
+  parseEndpoint(text: string, fallback: Scheme): Promise<ParsedEndpoint>;
+  /** Creates or replaces; `folder` only counts for a new one. */
+  saveProfile(draft: ProfileDraft, folder: FolderId | null, secrets: SecretEdit[]): Promise<Profile>;
+  renameProfile(id: ProfileId, name: string): Promise<void>;
+  duplicateProfile(id: ProfileId): Promise<Profile>;
+  /** Can be undone by `restoreProfile`. */
+  deleteProfile(id: ProfileId): Promise<void>;
+  restoreProfile(id: ProfileId): Promise<void>;
+  moveProfile(id: ProfileId, folder: FolderId | null, index: number): Promise<void>;
+  createFolder(name: string): Promise<Folder>;
+  renameFolder(id: FolderId, name: string): Promise<void>;
+  /** Its connections move to the top; can be undone by `restoreFolder`. */
+  deleteFolder(id: FolderId): Promise<void>;
+  restoreFolder(id: FolderId): Promise<void>;
+  collapseFolder(id: FolderId, collapsed: boolean): Promise<void>;
+  moveFolder(id: FolderId, index: number): Promise<void>;
+  /** Which secrets are set. Their values never come back. */
+  secretsSet(id: ProfileId): Promise<SecretField[]>;
+  /** Sets or clears secrets of a saved connection; the answer to `secret_needed`. */
+  setSecrets(id: ProfileId, secrets: SecretEdit[]): Promise<void>;
+  inspectFile(path: string): Promise<FileReport>;
+
+  // Connections
+  connections(): Promise<ConnectionStatus[]>;
+  /** Makes a saved connection known before it ever connects: its stored rows and subscriptions. */
+  openConnection(id: ProfileId): Promise<ConnectionStatus>;
+  connect(id: ProfileId): Promise<void>;
+  disconnect(id: ProfileId): Promise<void>;
+  retryNow(id: ProfileId): Promise<void>;
+  stopRetrying(id: ProfileId): Promise<void>;
+  /** One attempt with the draft as it stands; its trace also arrives by events while it runs. */
+  testConnection(draft: ProfileDraft, secrets: SecretEdit[]): Promise<Trace>;
+  cancelTest(id: ProfileId): Promise<void>;
+  /** The latest attempts, newest first. */
+  traces(id: ProfileId): Promise<Trace[]>;
+  /** Adds or replaces (same filter) a subscription of the profile, and sends it when connected. */
+  saveSubscription(id: ProfileId, subscription: Subscription): Promise<SubscriptionState>;
+  deleteSubscription(id: ProfileId, filter: string): Promise<void>;
+  publish(id: ProfileId, request: PublishRequest): Promise<PublishOutcome>;
+
+  // Messages
+  openView(id: ProfileId, filter: RowFilter): Promise<OpenView>;
+  closeView(view: number): Promise<void>;
+  page(view: number, start: number, limit: number): Promise<Page>;
+  /** Where a row stands in a view, or null when the filter hides it. */
+  indexOf(view: number, seq: number): Promise<number | null>;
+  messageDetail(id: ProfileId, seq: number): Promise<MessageDetail>;
+  /** At most `limit` bytes from `offset` on. */
+  messagePayload(id: ProfileId, seq: number, offset: number, limit: number): Promise<Uint8Array>;
+  /** Writes the whole payload to a file and says how many bytes. */
+  saveMessagePayload(id: ProfileId, seq: number, path: string): Promise<number>;
+  /** Deletes all stored rows of a profile and says how many. */
+  clearHistory(id: ProfileId): Promise<number>;
+
+  // The local broker
+  brokerStatus(): Promise<BrokerStatus>;
+  startBroker(options: BrokerOptions, password: string | null): Promise<BrokerStatus>;
+  stopBroker(): Promise<BrokerStatus>;
+
+  // The window
+  appInfo(): Promise<AppInfo>;
+  /** Drafts, sizes and settings that outlive the window; never secrets. */
+  value<T>(key: string): Promise<T | null>;
+  setValue(key: string, value: unknown): Promise<void>;
+  writeTextFile(path: string, text: string): Promise<void>;
+  pickFile(question: FileQuestion): Promise<string | null>;
+  pickSavePath(question: FileQuestion): Promise<string | null>;
+  copyText(text: string): Promise<void>;
+  /** Files dropped onto the window, with where (CSS pixels). */
+  onFileDrop(listener: (paths: string[], x: number, y: number) => void): () => void;
+  onEvent(listener: (event: EngineEvent) => void): () => void;
+}
+
+/** The engine behind this window. */
+export const backend: Backend = tauri;
+
+/** What a rejected call carries, whatever was thrown. */
+export function asEngineError(thrown: unknown): EngineError {
+  if (typeof thrown === "object" && thrown !== null && "code" in thrown && "message" in thrown) {
+    return thrown as EngineError;
+  }
+  return { code: "internal", message: String(thrown), details: {} };
+}
+
+export type { EngineError };

@@ -1,0 +1,80 @@
+/** The backend as the Tauri shell offers it: one command a method. */
+import { invoke } from "@tauri-apps/api/core";
+import { listen } from "@tauri-apps/api/event";
+import { getCurrentWebview } from "@tauri-apps/api/webview";
+import { open, save } from "@tauri-apps/plugin-dialog";
+import type { Backend } from "./index";
+import type { EngineEvent } from "./types/EngineEvent";
+
+/** Turns a promise of an "unlisten" into an "unlisten" that can be called at once. */
+function detach(pending: Promise<() => void>): () => void {
+  return () => void pending.then((stop) => stop());
+}
+
+export const tauri: Backend = {
+  libraryTree: () => invoke("library_tree"),
+  profile: (id) => invoke("profile", { id }),
+  newDraft: () => invoke("new_draft"),
+  checkDraft: (draft) => invoke("check_draft", { draft }),
+  parseEndpoint: (text, fallback) => invoke("parse_endpoint", { text, fallback }),
+  saveProfile: (draft, folder, secrets) => invoke("save_profile", { draft, folder, secrets }),
+  renameProfile: (id, name) => invoke("rename_profile", { id, name }),
+  duplicateProfile: (id) => invoke("duplicate_profile", { id }),
+  deleteProfile: (id) => invoke("delete_profile", { id }),
+  restoreProfile: (id) => invoke("restore_profile", { id }),
+  moveProfile: (id, folder, index) => invoke("move_profile", { id, folder, index }),
+  createFolder: (name) => invoke("create_folder", { name }),
+  renameFolder: (id, name) => invoke("rename_folder", { id, name }),
+  deleteFolder: (id) => invoke("delete_folder", { id }),
+  restoreFolder: (id) => invoke("restore_folder", { id }),
+  collapseFolder: (id, collapsed) => invoke("collapse_folder", { id, collapsed }),
+  moveFolder: (id, index) => invoke("move_folder", { id, index }),
+  secretsSet: (id) => invoke("secrets_set", { id }),
+  setSecrets: (id, secrets) => invoke("set_secrets", { id, secrets }),
+  inspectFile: (path) => invoke("inspect_file", { path }),
+
+  connections: () => invoke("connections"),
+  openConnection: (id) => invoke("open_connection", { id }),
+  connect: (id) => invoke("connect", { id }),
+  disconnect: (id) => invoke("disconnect", { id }),
+  retryNow: (id) => invoke("retry_now", { id }),
+  stopRetrying: (id) => invoke("stop_retrying", { id }),
+  testConnection: (draft, secrets) => invoke("test_connection", { draft, secrets }),
+  cancelTest: (id) => invoke("cancel_test", { id }),
+  traces: (id) => invoke("traces", { id }),
+  saveSubscription: (id, subscription) => invoke("save_subscription", { id, subscription }),
+  deleteSubscription: (id, filter) => invoke("delete_subscription", { id, filter }),
+  publish: (id, request) => invoke("publish", { id, request }),
+
+  openView: (id, filter) => invoke("open_view", { id, filter }),
+  closeView: (view) => invoke("close_view", { view }),
+  page: (view, start, limit) => invoke("page", { view, start, limit }),
+  indexOf: (view, seq) => invoke("index_of", { view, seq }),
+  messageDetail: (id, seq) => invoke("message_detail", { id, seq }),
+  messagePayload: async (id, seq, offset, limit) =>
+    new Uint8Array(await invoke<ArrayBuffer>("message_payload", { id, seq, offset, limit })),
+  saveMessagePayload: (id, seq, path) => invoke("save_message_payload", { id, seq, path }),
+  clearHistory: (id) => invoke("clear_history", { id }),
+
+  brokerStatus: () => invoke("broker_status"),
+  startBroker: (options, password) => invoke("start_broker", { options, password }),
+  stopBroker: () => invoke("stop_broker"),
+
+  appInfo: () => invoke("app_info"),
+  value: (key) => invoke("value", { key }),
+  setValue: (key, value) => invoke("set_value", { key, value }),
+  writeTextFile: (path, text) => invoke("write_text_file", { path, text }),
+  pickFile: ({ title, filters, defaultPath }) =>
+    open({ title, filters, defaultPath, multiple: false, directory: false }),
+  pickSavePath: ({ title, filters, defaultPath }) => save({ title, filters, defaultPath }),
+  copyText: (text) => navigator.clipboard.writeText(text),
+  onFileDrop: (listener) =>
+    detach(
+      getCurrentWebview().onDragDropEvent(({ payload }) => {
+        if (payload.type !== "drop") return;
+        const scale = window.devicePixelRatio || 1;
+        listener(payload.paths, payload.position.x / scale, payload.position.y / scale);
+      }),
+    ),
+  onEvent: (listener) => detach(listen<EngineEvent>("engine", ({ payload }) => listener(payload))),
+};

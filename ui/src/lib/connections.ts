@@ -1,0 +1,130 @@
+/** What can be done to a saved connection, from wherever in the window. In: ids. Out: commands, and toasts with *Undo*. */
+import { backend } from "$lib/backend";
+import type { Folder } from "$lib/backend/types/Folder";
+import type { Phase } from "$lib/backend/types/Phase";
+import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
+import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { stageName } from "$lib/failures";
+import { attempt } from "$lib/report";
+import { endpointDrafts } from "$lib/state/endpointdrafts.svelte";
+import { engine } from "$lib/state/engine.svelte";
+import { navigation } from "$lib/state/navigation.svelte";
+import { toasts } from "$lib/state/toasts.svelte";
+import { m } from "$messages";
+
+export type DotState = "on" | "off" | "busy" | "wait" | "fail";
+
+export function phaseOf(id: ProfileId | null): Phase {
+  return (id && engine.connections.get(id)?.phase) || { phase: "idle" };
+}
+
+export function dotOf(phase: Phase): DotState {
+  switch (phase.phase) {
+    case "connected":
+      return "on";
+    case "connecting":
+      return phase.attempt > 1 ? "wait" : "busy";
+    case "disconnecting":
+      return "busy";
+    case "waiting":
+      return "wait";
+    case "failed":
+      return "fail";
+    case "idle":
+      return "off";
+  }
+}
+
+/** The state in one or two words, without times. */
+export function phaseWord(phase: Phase): string {
+  switch (phase.phase) {
+    case "connected":
+      return m.phase_connected();
+    case "connecting":
+      return phase.attempt > 1 ? m.phase_reconnecting() : m.phase_connecting();
+    case "disconnecting":
+      return m.phase_disconnecting();
+    case "waiting":
+      return m.phase_reconnecting();
+    case "failed":
+      return m.phase_failed_at({ stage: stageName(phase.failure.stage) });
+    case "idle":
+      return m.phase_idle();
+  }
+}
+
+/** Whether *Connect* is what the main action offers. */
+export function isAtRest(phase: Phase): boolean {
+  return phase.phase === "idle" || phase.phase === "failed";
+}
+
+/** Saves what was changed in the endpoint bar, then connects. */
+export async function connect(id: ProfileId): Promise<void> {
+  await attempt(
+    (async () => {
+      await endpointDrafts.save(id);
+      await backend.connect(id);
+    })(),
+  );
+}
+
+/** Ends a connection, an attempt, or the wait for the next one. */
+export async function disconnect(id: ProfileId): Promise<void> {
+  await attempt(phaseOf(id).phase === "waiting" ? backend.stopRetrying(id) : backend.disconnect(id));
+}
+
+export async function reconnect(id: ProfileId): Promise<void> {
+  await attempt(
+    (async () => {
+      await endpointDrafts.save(id);
+      await backend.disconnect(id);
+      await backend.connect(id);
+    })(),
+  );
+}
+
+export async function toggle(id: ProfileId): Promise<void> {
+  await (isAtRest(phaseOf(id)) ? connect(id) : disconnect(id));
+}
+
+export async function duplicate(id: ProfileId): Promise<void> {
+  const copy = await attempt(backend.duplicateProfile(id));
+  if (copy) navigation.select(copy.id);
+}
+
+/** Deletes at once and offers *Undo*; a neighbour is selected instead. */
+export async function remove(entry: ProfileEntry): Promise<void> {
+  const ids = engine.tree.profiles.map(({ id }) => id);
+  const at = ids.indexOf(entry.id);
+  const neighbour = ids[at + 1] ?? ids[at - 1] ?? null;
+  const deleted = await attempt(backend.deleteProfile(entry.id).then(() => true));
+  if (!deleted) return;
+  const wasSelected = navigation.selected === entry.id;
+  if (wasSelected) navigation.select(neighbour);
+  toasts.show({
+    tone: "info",
+    text: m.connection_deleted({ name: entry.name }),
+    action: {
+      label: m.action_undo(),
+      run: () => {
+        void attempt(backend.restoreProfile(entry.id)).then(() => wasSelected && navigation.select(entry.id));
+      },
+    },
+  });
+}
+
+export async function removeFolder(folder: Folder): Promise<void> {
+  const deleted = await attempt(backend.deleteFolder(folder.id).then(() => true));
+  if (!deleted) return;
+  toasts.show({
+    tone: "info",
+    text: m.folder_deleted({ name: folder.name }),
+    action: { label: m.action_undo(), run: () => void attempt(backend.restoreFolder(folder.id)) },
+  });
+}
+
+/** Copies, and says so. */
+export async function copyText(text: string, what: string): Promise<void> {
+  const copied = await attempt(backend.copyText(text).then(() => true));
+  if (copied) toasts.show({ tone: "ok", text: m.copied({ what }) });
+}

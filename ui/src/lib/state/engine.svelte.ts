@@ -1,0 +1,85 @@
+/**
+ * What the engine last said, for every part of the window to read. In: events and answers. Out: reactive
+ * values. Never decides anything: commands go straight to the backend.
+ */
+import { backend } from "$lib/backend";
+import type { BrokerStatus } from "$lib/backend/types/BrokerStatus";
+import type { ConnectionStatus } from "$lib/backend/types/ConnectionStatus";
+import type { EngineEvent } from "$lib/backend/types/EngineEvent";
+import type { LibraryTree } from "$lib/backend/types/LibraryTree";
+import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
+import type { ProfileId } from "$lib/backend/types/ProfileId";
+import type { Trace } from "$lib/backend/types/Trace";
+import { toasts } from "./toasts.svelte";
+
+class EngineState {
+  tree = $state.raw<LibraryTree>({ folders: [], profiles: [] });
+  connections = $state.raw<ReadonlyMap<ProfileId, ConnectionStatus>>(new Map());
+  /** The attempt under way, or the latest one, of each connection. */
+  traces = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
+  /** The same for tests of drafts. */
+  tests = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
+  broker = $state.raw<BrokerStatus | null>(null);
+  /** Whether the first answers have arrived. */
+  ready = $state(false);
+
+  /** Asks for everything once and follows the events from then on; returns how to stop. */
+  async start(): Promise<() => void> {
+    const stop = backend.onEvent((event) => this.#take(event));
+    const [tree, connections, broker] = await Promise.all([
+      backend.libraryTree(),
+      backend.connections(),
+      backend.brokerStatus(),
+    ]);
+    this.tree = tree;
+    this.connections = new Map(connections.map((status) => [status.id, status]));
+    this.broker = broker;
+    this.ready = true;
+    return stop;
+  }
+
+  entry(id: ProfileId | null): ProfileEntry | undefined {
+    return this.tree.profiles.find((profile) => profile.id === id);
+  }
+
+  async refreshTree(): Promise<void> {
+    this.tree = await backend.libraryTree();
+  }
+
+  #take(event: EngineEvent): void {
+    switch (event.event) {
+      case "library_changed":
+        void this.refreshTree();
+        break;
+      case "connection":
+        this.connections = new Map(this.connections).set(event.id, event);
+        break;
+      case "pulse": {
+        const connections = new Map(this.connections);
+        for (const { id, counters, subscription_counts } of event.connections) {
+          const status = connections.get(id);
+          if (!status) continue;
+          const subscriptions = status.subscriptions.map((subscription, index) => ({
+            ...subscription,
+            received: subscription_counts[index] ?? subscription.received,
+          }));
+          connections.set(id, { ...status, counters, subscriptions });
+        }
+        this.connections = connections;
+        break;
+      }
+      case "trace":
+        if (event.test) this.tests = new Map(this.tests).set(event.id, event.trace);
+        else this.traces = new Map(this.traces).set(event.id, event.trace);
+        break;
+      case "broker":
+        this.broker = event;
+        break;
+      case "notice":
+        toasts.show({ tone: event.code === "storage_recovered" ? "ok" : "warn", text: event.text });
+        break;
+    }
+  }
+}
+
+export const engine = new EngineState();

@@ -1,0 +1,122 @@
+/** Where the person is in the window, and its sizes. Remembered across restarts. */
+import { backend } from "$lib/backend";
+import type { Fix } from "$lib/backend/types/Fix";
+import type { FolderId } from "$lib/backend/types/FolderId";
+import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
+import type { ProfileId } from "$lib/backend/types/ProfileId";
+
+export type Screen =
+  | { kind: "connection" }
+  /** The editor, on a saved connection or on a new one (then with what is known already). */
+  | {
+      kind: "editor";
+      id: ProfileId | null;
+      folder?: FolderId | null;
+      seed?: ProfileDraft;
+      /** A failure's fix, to be put into the form and shown there. */
+      fix?: Fix;
+      /** The CA file that goes with it. */
+      caFile?: string;
+    }
+  | { kind: "settings"; section?: string };
+
+export type ConnectionTab = "messages" | "trace";
+
+export const SIDEBAR = { min: 220, max: 400, usual: 272 };
+export const SUBSCRIPTIONS = { min: 120, max: 900, usual: 420 };
+
+interface Kept {
+  selected: ProfileId | null;
+  tabs: [ProfileId, ConnectionTab][];
+  sidebarWidth: number;
+  sidebarHidden: boolean;
+  subscriptionsHeight: number;
+}
+
+const KEY = "window";
+const SAVE_MS = 300;
+
+class Navigation {
+  screen = $state.raw<Screen>({ kind: "connection" });
+  /** The connection right of the sidebar; none shows the first-run page. */
+  selected = $state<ProfileId | null>(null);
+  sidebarWidth = $state(SIDEBAR.usual);
+  /** Only the rail is shown. */
+  sidebarHidden = $state(false);
+  subscriptionsHeight = $state(SUBSCRIPTIONS.usual);
+  #tabs = $state.raw<ReadonlyMap<ProfileId, ConnectionTab>>(new Map());
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** The tab of the selected connection. */
+  get tab(): ConnectionTab {
+    return this.tabOf(this.selected);
+  }
+
+  set tab(tab: ConnectionTab) {
+    if (this.selected) this.openTab(this.selected, tab);
+  }
+
+  tabOf(id: ProfileId | null): ConnectionTab {
+    return (id && this.#tabs.get(id)) || "messages";
+  }
+
+  openTab(id: ProfileId, tab: ConnectionTab): void {
+    if (this.tabOf(id) !== tab) this.#tabs = new Map(this.#tabs).set(id, tab);
+  }
+
+  select(id: ProfileId | null): void {
+    this.selected = id;
+    this.screen = { kind: "connection" };
+  }
+
+  edit(id: ProfileId, fix?: Fix, caFile?: string): void {
+    this.selected = id;
+    this.screen = { kind: "editor", id, fix, caFile };
+  }
+
+  create(folder: FolderId | null = null, seed?: ProfileDraft): void {
+    this.screen = { kind: "editor", id: null, folder, seed };
+  }
+
+  settings(section?: string): void {
+    this.screen = { kind: "settings", section };
+  }
+
+  back(): void {
+    this.screen = { kind: "connection" };
+  }
+
+  async restore(): Promise<void> {
+    const kept = await backend.value<Partial<Kept>>(KEY).catch(() => null);
+    if (!kept) return;
+    this.selected = kept.selected ?? null;
+    this.#tabs = new Map(kept.tabs ?? []);
+    this.sidebarWidth = within(SIDEBAR, kept.sidebarWidth);
+    this.sidebarHidden = kept.sidebarHidden ?? false;
+    this.subscriptionsHeight = within(SUBSCRIPTIONS, kept.subscriptionsHeight);
+  }
+
+  /** Keeps everything shortly after it changed; to be called inside an effect. */
+  keep(): void {
+    const kept = this.#kept();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void backend.setValue(KEY, kept), SAVE_MS);
+  }
+
+  /** Keeps everything now, because the window may close. */
+  keepNow(): void {
+    clearTimeout(this.#timer);
+    void backend.setValue(KEY, this.#kept());
+  }
+
+  #kept(): Kept {
+    const { selected, sidebarWidth, sidebarHidden, subscriptionsHeight } = this;
+    return { selected, tabs: [...this.#tabs], sidebarWidth, sidebarHidden, subscriptionsHeight };
+  }
+}
+
+function within({ min, max, usual }: typeof SIDEBAR, size: number | undefined): number {
+  return size === undefined || Number.isNaN(size) ? usual : Math.max(min, Math.min(max, size));
+}
+
+export const navigation = new Navigation();

@@ -1,0 +1,975 @@
+/**
+ * A backend in memory with the connections that the design's pictures show: for unit tests, and for looking
+ * at the window in a plain browser (`npx vite --mode fixture`). Never part of a build. It keeps the
+ * contracts of `Backend` (what is saved comes back, a delete can be undone) and dials nothing.
+ */
+import type { Backend } from "../src/lib/backend";
+import type { BrokerStatus } from "../src/lib/backend/types/BrokerStatus";
+import type { CertificateInfo } from "../src/lib/backend/types/CertificateInfo";
+import type { ConnectionStatus } from "../src/lib/backend/types/ConnectionStatus";
+import type { Connack } from "../src/lib/backend/types/Connack";
+import type { Endpoint } from "../src/lib/backend/types/Endpoint";
+import type { EngineEvent } from "../src/lib/backend/types/EngineEvent";
+import type { Error as EngineError } from "../src/lib/backend/types/Error";
+import type { Failure } from "../src/lib/backend/types/Failure";
+import type { Folder } from "../src/lib/backend/types/Folder";
+import type { Outcome } from "../src/lib/backend/types/Outcome";
+import type { Phase } from "../src/lib/backend/types/Phase";
+import type { Profile } from "../src/lib/backend/types/Profile";
+import type { ProfileEntry } from "../src/lib/backend/types/ProfileEntry";
+import type { ProfileId } from "../src/lib/backend/types/ProfileId";
+import type { Row } from "../src/lib/backend/types/Row";
+import type { RowFilter } from "../src/lib/backend/types/RowFilter";
+import type { Scheme } from "../src/lib/backend/types/Scheme";
+import type { SecretField } from "../src/lib/backend/types/SecretField";
+import type { Settings } from "../src/lib/backend/types/Settings";
+import type { StageReport } from "../src/lib/backend/types/StageReport";
+import type { Subscription } from "../src/lib/backend/types/Subscription";
+import type { SubscriptionStatus } from "../src/lib/backend/types/SubscriptionStatus";
+import type { Trace } from "../src/lib/backend/types/Trace";
+import { draftReport, fileReport } from "./fixtures/drafts";
+
+const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
+const HOUR_MICROS = 3_600_000_000;
+
+export const nowMicros = (): number => Date.now() * 1000;
+
+export function failWith(code: EngineError["code"], message: string, details = {}): EngineError {
+  return { code, message, details };
+}
+
+export function schemeOf(endpoint: { websocket: boolean; tls: boolean }): Scheme {
+  if (endpoint.websocket) return endpoint.tls ? "wss" : "ws";
+  return endpoint.tls ? "mqtts" : "mqtt";
+}
+
+function urlOf(endpoint: Endpoint): string {
+  const scheme = schemeOf(endpoint);
+  const port = endpoint.port || DEFAULT_PORT[scheme];
+  return `${scheme}://${endpoint.host}:${port}${endpoint.websocket ? endpoint.path || "/mqtt" : ""}`;
+}
+
+export function defaultSettings(): Settings {
+  return {
+    login: { enabled: false, username: "" },
+    client_certificate: { enabled: false, cert_file: "", key_file: "" },
+    trust: { mode: "system", ca_files: [], pinned_sha256: "", verify_host_name: true },
+    tls: { min_version: "1.2", alpn: [], server_name: "" },
+    websocket: { subprotocol: "mqtt", headers: [] },
+    proxy: { kind: "none", host: "", port: 0, username: "", resolve_locally: false },
+    session: {
+      version: "5",
+      client_id: `helio-${Math.random().toString(16).slice(2, 10)}`,
+      clean_start: true,
+      keep_alive_s: 60,
+      session_expiry_s: null,
+      receive_maximum: null,
+      maximum_packet_size: null,
+      topic_alias_maximum: null,
+      request_response_information: false,
+      request_problem_information: true,
+      user_properties: [],
+    },
+    will: {
+      enabled: false,
+      topic: "",
+      payload: { text: "", encoding: "utf8" },
+      qos: 0,
+      retain: false,
+      delay_s: null,
+      properties: {
+        payload_format_utf8: null,
+        message_expiry_s: null,
+        content_type: null,
+        response_topic: null,
+        correlation_data: null,
+        topic_alias: null,
+        user_properties: [],
+      },
+    },
+    timing: {
+      connect_timeout_s: 15,
+      reconnect: true,
+      reconnect_initial_s: 1,
+      reconnect_max_s: 60,
+      reconnect_attempts: null,
+    },
+    subscriptions: [],
+  };
+}
+
+export function subscription(filter: string, label = "", color = 7, qos: 0 | 1 | 2 = 0): Subscription {
+  return {
+    filter,
+    label,
+    color,
+    enabled: true,
+    qos,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: 0,
+  };
+}
+
+export function certificate(name: string, over: Partial<CertificateInfo> = {}): CertificateInfo {
+  return {
+    subject: `CN=${name}, O=Plant North`,
+    common_name: name,
+    issuer: "CN=Plant North Devices CA 2, O=Plant North",
+    sans: [`DNS:${name}`],
+    serial: "4e91c2077a",
+    not_before: nowMicros() - 24 * HOUR_MICROS * 200,
+    not_after: nowMicros() + 24 * HOUR_MICROS * 165,
+    key_type: "ECDSA P-256",
+    usages: ["digitalSignature", "clientAuth"],
+    is_ca: false,
+    self_signed: false,
+    sha256: "9f2c71d0b56a8e034c1d77fa20be5593a1c4e8027d6b9f10c3358ae4d2706b1f",
+    sha1: "c1a7e09b4d2f5836e07b91ac44d85f60b3e29c17",
+    der_base64: "MIIBszCCAVmgAwIBAgIUTpHCB3o=",
+    ...over,
+  };
+}
+
+export function connack(over: Partial<Connack> = {}): Connack {
+  return {
+    code: 0,
+    reason: "Success",
+    session_present: false,
+    session_expiry_s: null,
+    receive_maximum: 100,
+    maximum_qos: null,
+    retain_available: true,
+    maximum_packet_size: 262144,
+    assigned_client_id: null,
+    topic_alias_maximum: 10,
+    reason_string: null,
+    user_properties: [],
+    wildcard_available: true,
+    subscription_ids_available: true,
+    shared_available: true,
+    server_keep_alive_s: null,
+    response_information: null,
+    server_reference: null,
+    authentication_method: null,
+    ...over,
+  };
+}
+
+export const certificateRefused: Failure = {
+  stage: "tls",
+  code: "client_cert_expired",
+  message: "The broker refused the client certificate: it expired 4 days ago.",
+  cause: "received fatal alert: CertificateExpired (45)",
+  seen_during: "tls",
+  evidence: { alert: "certificate_expired (45)", not_after: nowMicros() - 4 * 24 * HOUR_MICROS },
+  fixes: [
+    { label: "Choose a client certificate that is valid now", kind: "choose_identity", change: {} },
+    {
+      label: "Connect without a client certificate",
+      kind: "choose_identity",
+      change: { disable: true },
+    },
+  ],
+  retryable: false,
+};
+
+export const connectionRefused: Failure = {
+  stage: "tcp",
+  code: "connection_refused",
+  message: "Nothing listens on staging.example:8084.",
+  cause: "Connection refused (os error 111)",
+  seen_during: "tcp",
+  evidence: { address: "10.20.4.7:8084", errno: 111 },
+  fixes: [
+    { label: "Use another port", kind: "set_port", change: {} },
+    { label: "Try again", kind: "retry", change: {} },
+  ],
+  retryable: true,
+};
+
+/** A trace that went as far as `failure` says, or all the way. */
+export function traceOf(profile: Pick<Profile, "endpoint" | "settings">, failure: Failure | null): Trace {
+  const { endpoint, settings } = profile;
+  const scheme = schemeOf(endpoint);
+  const failed = (stage: string) => failure?.stage === stage;
+  const order = ["identity", "dns", "tcp", "tls", "websocket", "mqtt"] as const;
+  const stop = failure ? order.findIndex((stage) => stage === failure.stage) : order.length;
+  let at = 0;
+  const timing = (index: number, used: boolean, micros: number) => {
+    const outcome: Outcome = !used || index > stop ? "skipped" : index === stop ? "failed" : "ok";
+    const start_micros = at;
+    const took = outcome === "skipped" ? 0 : micros;
+    at += took;
+    return { outcome, start_micros, micros: took };
+  };
+  const certificateUsed = settings.client_certificate.enabled && endpoint.tls;
+  const leaf = certificate("line3-gw");
+  const stages: StageReport[] = [
+    {
+      stage: "identity",
+      detail: { files: [], key_matches: certificateUsed ? true : null, warnings: [] },
+      ...timing(0, certificateUsed, 900),
+    },
+    {
+      stage: "dns",
+      detail: { name: endpoint.host, addresses: ["10.20.4.7", "fd00::4:7"], resolver: "system" },
+      ...timing(1, true, 3_100),
+    },
+    {
+      stage: "tcp",
+      detail: {
+        attempts: [
+          {
+            address: `10.20.4.7:${endpoint.port || DEFAULT_PORT[scheme]}`,
+            result: failed("tcp") ? "Connection refused" : "connected",
+            errno: failed("tcp") ? 111 : null,
+            start_micros: 0,
+            micros: 12_000,
+          },
+        ],
+        local: failed("tcp") ? null : "10.20.8.31:51644",
+        remote: failed("tcp") ? null : "10.20.4.7:8084",
+      },
+      ...timing(2, true, 12_200),
+    },
+    {
+      stage: "tls",
+      detail: {
+        version: "TLS 1.3",
+        cipher_suite: "TLS13_AES_256_GCM_SHA384",
+        key_exchange: "X25519",
+        alpn_offered: [],
+        alpn_chosen: null,
+        sni: endpoint.host,
+        server_chain: [certificate(endpoint.host, { usages: ["digitalSignature", "serverAuth"] })],
+        trust: "system roots",
+        verified: true,
+        client_cert_asked: certificateUsed,
+        client_cert_issuers: certificateUsed ? ["CN=Plant North Devices CA 2"] : [],
+        client_cert_sent: certificateUsed ? leaf : null,
+        resumed: false,
+        alert: failed("tls") ? "certificate_expired" : null,
+      },
+      ...timing(3, endpoint.tls, 31_400),
+    },
+    {
+      stage: "websocket",
+      detail: {
+        request: `GET ${endpoint.path || "/mqtt"} HTTP/1.1`,
+        request_headers: [{ name: "Sec-WebSocket-Protocol", value: "mqtt" }],
+        status: 101,
+        reason: "Switching Protocols",
+        response_headers: [{ name: "Sec-WebSocket-Protocol", value: "mqtt" }],
+        subprotocol: "mqtt",
+        body: null,
+      },
+      ...timing(4, endpoint.websocket, 9_800),
+    },
+    {
+      stage: "mqtt",
+      detail: {
+        version: settings.session.version,
+        client_id: settings.session.client_id,
+        clean_start: settings.session.clean_start,
+        keep_alive_s: settings.session.keep_alive_s,
+        username_sent: settings.login.enabled,
+        password_sent: settings.login.enabled,
+        will_sent: false,
+        connack: failure ? null : connack(),
+      },
+      ...timing(5, true, 6_600),
+    },
+  ];
+  const url = urlOf(endpoint);
+  return {
+    attempt: 1,
+    url,
+    started_at: nowMicros() - at,
+    stages,
+    log: stages
+      .filter((stage) => stage.outcome !== "skipped")
+      .map((stage) => ({ micros: stage.start_micros, stage: stage.stage, text: `${stage.stage} begins` })),
+    verdict: { outcome: failure ? "failed" : "connected", failure, url, micros: at },
+  };
+}
+
+interface Stored {
+  profile: Profile;
+  folder: string | null;
+  phase: Phase;
+  rates: [number, number];
+  stale: boolean;
+}
+
+let counter = 0;
+const freshId = (kind: string) => `${kind}-${++counter}`;
+
+function seeded(
+  name: string,
+  folder: string | null,
+  url: string,
+  auth: string,
+  phase: Phase,
+  rates: [number, number] = [0, 0],
+  subscriptions: Subscription[] = [],
+): Stored {
+  const parsed = parseUrl(url, "mqtt");
+  const settings = defaultSettings();
+  settings.subscriptions = subscriptions;
+  if (auth.includes("k")) settings.login = { enabled: true, username: "press-cell" };
+  if (auth.includes("c")) {
+    settings.client_certificate = {
+      enabled: true,
+      cert_file: "/home/ana/certs/line3-gw.pem",
+      key_file: "/home/ana/certs/line3-gw.key",
+    };
+  }
+  return {
+    profile: { id: freshId("p"), name, endpoint: parsed.endpoint, settings },
+    folder,
+    phase,
+    rates,
+    stale: false,
+  };
+}
+
+function parseUrl(text: string, fallback: Scheme) {
+  const trimmed = text.trim();
+  const match =
+    /^(?:(mqtts?|wss?):\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?(\[[^\]]+\]|[^:/?#]+)(?::(\d+))?(\/.*)?$/i.exec(
+      trimmed,
+    );
+  if (!match || !match[4]) {
+    throw failWith(
+      "invalid_input",
+      "A URL is a scheme, a host and a port, like mqtts://broker.example.com:8883.",
+      {
+        field: "url",
+      },
+    );
+  }
+  const scheme = (match[1]?.toLowerCase() ?? fallback) as Scheme;
+  const websocket = scheme === "ws" || scheme === "wss";
+  const endpoint: Endpoint = {
+    websocket,
+    tls: scheme === "mqtts" || scheme === "wss",
+    host: match[4],
+    port: match[5] ?? "",
+    path: websocket ? (match[6] ?? "/mqtt") : "",
+  };
+  if (endpoint.port && Number(endpoint.port) > 65535) {
+    throw failWith("invalid_input", "Ports go from 1 to 65535.", { field: "port" });
+  }
+  const decode = (part: string | undefined) => (part === undefined ? null : decodeURIComponent(part));
+  return {
+    endpoint,
+    url: urlOf(endpoint),
+    username: decode(match[2] || undefined),
+    password: decode(match[3]),
+  };
+}
+
+/** Whether an MQTT topic filter matches a topic (MQTT 5, 4.7). */
+export function topicMatches(filter: string, topic: string): boolean {
+  const levels = filter.split("/");
+  const names = topic.split("/");
+  if (topic.startsWith("$") && /^[#+]/.test(filter)) return false;
+  for (const [index, level] of levels.entries()) {
+    if (level === "#") return true;
+    if (index >= names.length || (level !== "+" && level !== names[index])) return false;
+  }
+  return levels.length === names.length;
+}
+
+const TOPICS = [
+  "factory/line-3/press-07/telemetry",
+  "factory/line-3/press-07/state",
+  "factory/line-3/oven-2/telemetry",
+  "factory/line-3/oven-2/alarm",
+  "factory/line-3/cmd/press-07/set",
+  "factory/line-4/robot-1/telemetry",
+  "$SYS/broker/load/messages/received/1min",
+];
+
+function payloadFor(topic: string, seq: number): string {
+  if (topic.startsWith("$SYS")) return (400 + (seq % 37)).toString();
+  if (topic.endsWith("state")) return seq % 9 === 0 ? "idle" : "running";
+  if (topic.endsWith("alarm"))
+    return JSON.stringify({ code: `E2${17 + (seq % 3)}`, severity: "warn", text: "温度 high" });
+  if (topic.endsWith("set")) return JSON.stringify({ force_kn: 118 + (seq % 5), ramp_ms: 250 });
+  return JSON.stringify({
+    ts: 1_763_800_000_000 + seq * 40,
+    temperature: 68 + (seq % 50) / 10,
+    pressure: 4.1 + (seq % 7) / 100,
+    cycle: 48_210 + seq,
+    mode: "auto",
+    tags: ["press", "line-3"],
+  });
+}
+
+function rowOf(seq: number, time: number): Row {
+  if (seq === 1)
+    return { seq, time, kind: "event", event: "connected", text: "mqtt.plant-north.example:8084" };
+  const topic = TOPICS[(seq * 7 + (seq >> 2)) % TOPICS.length] ?? TOPICS[0]!;
+  const preview = payloadFor(topic, seq);
+  return {
+    seq,
+    time,
+    kind: "message",
+    direction: topic.includes("/cmd/") ? "out" : "in",
+    topic,
+    qos: topic.includes("/cmd/") ? 1 : 0,
+    retain: topic.endsWith("state"),
+    dup: false,
+    size: new TextEncoder().encode(preview).length,
+    preview: preview.slice(0, 256),
+    preview_hex: false,
+    content_type: topic.endsWith("telemetry") ? "application/json" : null,
+  };
+}
+
+function rowMatches(row: Row, filter: RowFilter): boolean {
+  if (row.kind === "event") return !filter.text && filter.topics.length === 0 && !filter.direction;
+  if (filter.direction && row.direction !== filter.direction) return false;
+  if (filter.topics.length && !filter.topics.some((topic) => topicMatches(topic, row.topic))) return false;
+  if (!filter.text) return true;
+  const text = `${row.topic} ${row.preview}`;
+  if (filter.regex) return new RegExp(filter.text, filter.case_sensitive ? "" : "i").test(text);
+  return filter.case_sensitive
+    ? text.includes(filter.text)
+    : text.toLowerCase().includes(filter.text.toLowerCase());
+}
+
+export interface FixtureOptions {
+  /** No connections, for the first-run page. */
+  empty?: boolean;
+  /** Rows and rates grow by themselves, four times a second. */
+  live?: boolean;
+}
+
+/** A fresh backend, sharing nothing with others. */
+export function fixtureBackend({ empty = false, live = false }: FixtureOptions = {}): Backend {
+  const listeners = new Set<(event: EngineEvent) => void>();
+  const emit = (event: EngineEvent) => queueMicrotask(() => listeners.forEach((listener) => listener(event)));
+
+  let folders: Folder[] = empty
+    ? []
+    : ["Plant North", "Staging", "Field vehicles", "Bench"].map((name) => ({
+        id: freshId("f"),
+        name,
+        collapsed: name === "Field vehicles",
+      }));
+  const folderId = (name: string) => folders.find((folder) => folder.name === name)?.id ?? null;
+  const connectedFor = (hours: number): Phase => ({
+    phase: "connected",
+    since: nowMicros() - hours * HOUR_MICROS,
+    connack: connack(),
+  });
+  let profiles: Stored[] = empty
+    ? []
+    : [
+        seeded(
+          "Line 3 gateway",
+          folderId("Plant North"),
+          "wss://mqtt.plant-north.example:8084/mqtt",
+          "ck",
+          connectedFor(2.24),
+          [412, 2.5],
+          [
+            { ...subscription("factory/line-3/#", "Line 3, all", 0, 1), retain_as_published: true },
+            subscription("factory/+/+/telemetry", "Telemetry", 1, 0),
+            { ...subscription("factory/+/+/alarm", "Alarms", 4, 2), retain_handling: 2 },
+            { ...subscription("factory/line-3/cmd/#", "Commands", 6, 1), no_local: true },
+            { ...subscription("$share/qa/factory/line-4/#", "Line 4, shared", 2, 1), enabled: false },
+            subscription("$SYS/broker/#", "Broker stats", 7, 0),
+          ],
+        ),
+        seeded(
+          "Press cell edge",
+          folderId("Plant North"),
+          "mqtts://edge.plant-north.example",
+          "c",
+          connectedFor(5),
+          [12, 0],
+        ),
+        seeded("Packaging hall", folderId("Plant North"), "mqtts://pack.plant-north.example", "k", {
+          phase: "idle",
+        }),
+        seeded("Staging cluster", folderId("Staging"), "wss://staging.example:8084/mqtt", "k", {
+          phase: "waiting",
+          attempt: 3,
+          retry_at: nowMicros() + 240_000_000,
+          failure: connectionRefused,
+        }),
+        seeded("Fleet mTLS", folderId("Staging"), "wss://fleet.example/mqtt", "ck", {
+          phase: "failed",
+          failure: certificateRefused,
+        }),
+        seeded("Warehouse bridge", folderId("Staging"), "mqtts://warehouse.example", "k", { phase: "idle" }),
+        ...Array.from({ length: 12 }, (_, index) =>
+          seeded(`Vehicle ${index + 1}`, folderId("Field vehicles"), `mqtts://v${index + 1}.example`, "c", {
+            phase: "idle",
+          }),
+        ),
+        seeded("Local broker", folderId("Bench"), "mqtt://localhost:1883", "", connectedFor(0.3), [3, 1]),
+        seeded("Raspberry Pi", folderId("Bench"), "ws://pi.local:8083/mqtt", "k", { phase: "idle" }),
+      ];
+  const started = nowMicros();
+  const rows = new Map<ProfileId, Row[]>();
+  const rowsOf = (id: ProfileId): Row[] => {
+    let known = rows.get(id);
+    if (!known) {
+      const count = get(id).phase.phase === "idle" ? 0 : 2_400;
+      known = Array.from({ length: count }, (_, index) =>
+        rowOf(index + 1, started - (count - index) * 40_000),
+      );
+      rows.set(id, known);
+    }
+    return known;
+  };
+  const deletedProfiles = new Map<string, { stored: Stored; index: number }>();
+  const deletedFolders = new Map<string, { folder: Folder; index: number; members: string[] }>();
+  const secrets = new Map<ProfileId, SecretField[]>();
+  for (const { profile } of profiles) {
+    if (profile.settings.login.enabled) secrets.set(profile.id, [{ kind: "password" }]);
+  }
+  const traces = new Map<ProfileId, Trace[]>();
+  for (const { profile, phase } of profiles) {
+    if (phase.phase === "connected") traces.set(profile.id, [traceOf(profile, null)]);
+    if (phase.phase === "failed" || phase.phase === "waiting") {
+      traces.set(profile.id, [traceOf(profile, phase.failure)]);
+    }
+  }
+  const values = new Map<string, string>();
+  const views = new Map<number, { id: ProfileId; filter: RowFilter }>();
+  let nextView = 1;
+  let broker: BrokerStatus = {
+    running: !empty,
+    urls: [],
+    error: null,
+    files: {
+      ca: "/home/ana/.local/share/heliograph/broker/ca.pem",
+      client_cert: "/home/ana/.local/share/heliograph/broker/client.pem",
+      client_key: "/home/ana/.local/share/heliograph/broker/client.key",
+    },
+    options: {
+      ports: { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084 },
+      require_client_certificate: false,
+      username: "",
+    },
+  };
+  const brokerUrls = (ports: BrokerStatus["options"]["ports"]) => [
+    `mqtt://localhost:${ports.mqtt}`,
+    `mqtts://localhost:${ports.mqtts}`,
+    `ws://localhost:${ports.ws}/mqtt`,
+    `wss://localhost:${ports.wss}/mqtt`,
+  ];
+  if (broker.running) broker.urls = brokerUrls(broker.options.ports);
+
+  function get(id: ProfileId): Stored {
+    const stored = profiles.find(({ profile }) => profile.id === id);
+    if (!stored) throw failWith("not_found", "There is no such connection.", { id });
+    return stored;
+  }
+  function statusOf({ profile, phase, rates, stale }: Stored): ConnectionStatus {
+    const connected = phase.phase === "connected";
+    const history = rows.get(profile.id);
+    const subscriptions: SubscriptionStatus[] = profile.settings.subscriptions.map((wanted, index) => ({
+      subscription: wanted,
+      state: connected && wanted.enabled ? { state: "granted", qos: wanted.qos } : { state: "inactive" },
+      received: connected ? ([612_340, 767_402, 1_204, 3_911, 4_882, 992][index] ?? 0) : 0,
+    }));
+    return {
+      id: profile.id,
+      phase,
+      counters: {
+        received: history?.length ?? (connected ? 2_400 : 0),
+        sent: connected ? 311 : 0,
+        dropped: 0,
+        stored: history?.length ?? (connected ? 2_400 : 0),
+        received_per_s: connected ? rates[0] : 0,
+        sent_per_s: connected ? rates[1] : 0,
+        rtt_micros: connected ? 18_200 : null,
+      },
+      subscriptions,
+      stale,
+    };
+  }
+  function setPhase(id: ProfileId, phase: Phase): void {
+    const stored = get(id);
+    stored.phase = phase;
+    emit({ event: "connection", ...statusOf(stored) });
+  }
+  const libraryChanged = () => emit({ event: "library_changed" });
+  function viewRows(view: number): Row[] {
+    const open = views.get(view);
+    if (!open) throw failWith("not_found", "This view is closed.");
+    return rowsOf(open.id).filter((row) => rowMatches(row, open.filter));
+  }
+  const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+
+  if (live) {
+    setInterval(() => {
+      const connections = profiles.filter(({ phase }) => phase.phase === "connected");
+      for (const { profile, rates } of connections) {
+        const history = rowsOf(profile.id);
+        const added = Math.min(20, Math.ceil(rates[0] / 4));
+        for (let index = 0; index < added; index++) history.push(rowOf(history.length + 1, nowMicros()));
+      }
+      emit({
+        event: "pulse",
+        connections: connections.map((stored) => {
+          const { id, counters, subscriptions } = statusOf(stored);
+          const wobble = 1 + Math.sin(Date.now() / 2_100 + id.length) * 0.2;
+          return {
+            id,
+            counters: { ...counters, received_per_s: Math.round(counters.received_per_s * wobble) },
+            subscription_counts: subscriptions.map(({ received }) => received),
+          };
+        }),
+      });
+    }, 250);
+  }
+
+  return {
+    async libraryTree() {
+      return {
+        folders: copy(folders),
+        profiles: profiles.map(({ profile, folder }): ProfileEntry => ({
+          id: profile.id,
+          name: profile.name,
+          folder,
+          scheme: schemeOf(profile.endpoint),
+          url: urlOf(profile.endpoint),
+          login: profile.settings.login.enabled,
+          client_certificate: profile.settings.client_certificate.enabled,
+        })),
+      };
+    },
+    async profile(id) {
+      return copy(get(id).profile);
+    },
+    async newDraft() {
+      return {
+        id: freshId("p"),
+        name: "",
+        endpoint: { websocket: false, tls: true, host: "", port: "", path: "" },
+        settings: defaultSettings(),
+      };
+    },
+    async checkDraft(draft) {
+      return draftReport(draft);
+    },
+    async parseEndpoint(text, fallback) {
+      return parseUrl(text, fallback);
+    },
+    async saveProfile(draft, folder, edits) {
+      if (!draft.endpoint.host)
+        throw failWith("invalid_input", "A host name or address is missing.", { field: "host" });
+      const profile: Profile = copy(draft);
+      if (!profile.name) profile.name = profile.endpoint.host;
+      const known = profiles.find((stored) => stored.profile.id === draft.id);
+      if (known) {
+        known.profile = profile;
+        known.stale = known.phase.phase === "connected";
+        emit({ event: "connection", ...statusOf(known) });
+      } else {
+        profiles.push({ profile, folder, phase: { phase: "idle" }, rates: [3, 0], stale: false });
+      }
+      const set = secrets.get(profile.id) ?? [];
+      for (const edit of edits) {
+        const rest = set.filter((field) => JSON.stringify(field) !== JSON.stringify(edit.field));
+        secrets.set(profile.id, edit.value === null ? rest : [...rest, edit.field]);
+      }
+      libraryChanged();
+      return copy(profile);
+    },
+    async renameProfile(id, name) {
+      get(id).profile.name = name;
+      libraryChanged();
+    },
+    async duplicateProfile(id) {
+      const from = get(id);
+      const profile = { ...copy(from.profile), id: freshId("p"), name: `${from.profile.name} copy` };
+      profiles.splice(profiles.indexOf(from) + 1, 0, { ...from, profile, phase: { phase: "idle" } });
+      libraryChanged();
+      return profile;
+    },
+    async deleteProfile(id) {
+      const stored = get(id);
+      deletedProfiles.set(id, { stored, index: profiles.indexOf(stored) });
+      profiles = profiles.filter((other) => other !== stored);
+      libraryChanged();
+    },
+    async restoreProfile(id) {
+      const deleted = deletedProfiles.get(id);
+      if (!deleted) throw failWith("not_found", "There is nothing to restore.");
+      profiles.splice(deleted.index, 0, deleted.stored);
+      deletedProfiles.delete(id);
+      libraryChanged();
+    },
+    async moveProfile(id, folder, index) {
+      const stored = get(id);
+      const others = profiles.filter((other) => other !== stored);
+      stored.folder = folder;
+      const before = others.filter((other) => other.folder === folder)[index];
+      others.splice(before ? others.indexOf(before) : others.length, 0, stored);
+      profiles = others;
+      libraryChanged();
+    },
+    async createFolder(name) {
+      const folder = { id: freshId("f"), name, collapsed: false };
+      folders.push(folder);
+      libraryChanged();
+      return { ...folder };
+    },
+    async renameFolder(id, name) {
+      folders = folders.map((folder) => (folder.id === id ? { ...folder, name } : folder));
+      libraryChanged();
+    },
+    async deleteFolder(id) {
+      const index = folders.findIndex((folder) => folder.id === id);
+      const folder = folders[index];
+      if (!folder) throw failWith("not_found", "There is no such folder.");
+      const members = profiles.filter((stored) => stored.folder === id);
+      deletedFolders.set(id, { folder, index, members: members.map(({ profile }) => profile.id) });
+      members.forEach((stored) => (stored.folder = null));
+      folders.splice(index, 1);
+      libraryChanged();
+    },
+    async restoreFolder(id) {
+      const deleted = deletedFolders.get(id);
+      if (!deleted) throw failWith("not_found", "There is nothing to restore.");
+      folders.splice(deleted.index, 0, deleted.folder);
+      for (const stored of profiles) if (deleted.members.includes(stored.profile.id)) stored.folder = id;
+      libraryChanged();
+    },
+    async collapseFolder(id, collapsed) {
+      folders = folders.map((folder) => (folder.id === id ? { ...folder, collapsed } : folder));
+      libraryChanged();
+    },
+    async moveFolder(id, index) {
+      const folder = folders.find((other) => other.id === id);
+      if (!folder) throw failWith("not_found", "There is no such folder.");
+      folders = folders.filter((other) => other !== folder);
+      folders.splice(index, 0, folder);
+      libraryChanged();
+    },
+    async secretsSet(id) {
+      return secrets.get(id) ?? [];
+    },
+    async inspectFile(path) {
+      return fileReport(path);
+    },
+
+    async connections() {
+      return profiles.map(statusOf);
+    },
+    async connect(id) {
+      const stored = get(id);
+      setPhase(id, { phase: "connecting", attempt: 1 });
+      const failure = stored.profile.name === "Fleet mTLS" ? certificateRefused : null;
+      const trace = traceOf(stored.profile, failure);
+      emit({
+        event: "trace",
+        id,
+        test: false,
+        trace: { ...trace, stages: trace.stages.slice(0, 2), verdict: null },
+      });
+      setTimeout(() => {
+        if (get(id).phase.phase !== "connecting") return;
+        stored.stale = false;
+        if (stored.rates[0] === 0) stored.rates = [3, 0];
+        traces.set(id, [trace, ...(traces.get(id) ?? [])]);
+        emit({ event: "trace", id, test: false, trace });
+        setPhase(
+          id,
+          failure
+            ? { phase: "failed", failure }
+            : { phase: "connected", since: nowMicros(), connack: connack() },
+        );
+      }, 300);
+    },
+    async disconnect(id) {
+      setPhase(id, { phase: "idle" });
+    },
+    async retryNow(id) {
+      await this.connect(id);
+    },
+    async stopRetrying(id) {
+      const { phase } = get(id);
+      setPhase(
+        id,
+        phase.phase === "waiting" ? { phase: "failed", failure: phase.failure } : { phase: "idle" },
+      );
+    },
+    async testConnection(draft) {
+      const endpoint: Endpoint = draft.endpoint;
+      const trace = traceOf({ endpoint, settings: draft.settings }, null);
+      emit({ event: "trace", id: draft.id, test: true, trace });
+      return trace;
+    },
+    async cancelTest() {},
+    async traces(id) {
+      return traces.get(id) ?? [];
+    },
+    async saveSubscription(id, wanted) {
+      const stored = get(id);
+      const all = stored.profile.settings.subscriptions;
+      const at = all.findIndex((other) => other.filter === wanted.filter);
+      if (at >= 0) all[at] = copy(wanted);
+      else all.push(copy(wanted));
+      emit({ event: "connection", ...statusOf(stored) });
+      return stored.phase.phase === "connected" && wanted.enabled
+        ? { state: "granted", qos: wanted.qos }
+        : { state: "inactive" };
+    },
+    async deleteSubscription(id, filter) {
+      const stored = get(id);
+      const { settings } = stored.profile;
+      settings.subscriptions = settings.subscriptions.filter((other) => other.filter !== filter);
+      emit({ event: "connection", ...statusOf(stored) });
+    },
+    async publish(id, request) {
+      if (get(id).phase.phase !== "connected")
+        throw failWith("not_connected", "This connection is not connected.");
+      const history = rowsOf(id);
+      history.push({
+        seq: history.length + 1,
+        time: nowMicros(),
+        kind: "message",
+        direction: "out",
+        topic: request.topic,
+        qos: request.qos,
+        retain: request.retain,
+        dup: false,
+        size: new TextEncoder().encode(request.payload.text).length,
+        preview: request.payload.text.slice(0, 256),
+        preview_hex: false,
+        content_type: request.properties.content_type,
+      });
+      return {
+        qos: request.qos,
+        code: request.qos ? 0 : null,
+        reason: "Success",
+        reason_string: null,
+        micros: 17_000,
+      };
+    },
+
+    async openView(id, filter) {
+      const view = nextView++;
+      views.set(view, { id, filter });
+      const stored = rowsOf(id).length;
+      return { view, count: { rows: viewRows(view).length, stored, searched: stored } };
+    },
+    async closeView(view) {
+      views.delete(view);
+    },
+    async page(view, start, limit) {
+      const matching = viewRows(view);
+      const stored = rowsOf(views.get(view)?.id ?? "").length;
+      return {
+        start,
+        rows: matching.slice(start, start + limit),
+        count: { rows: matching.length, stored, searched: stored },
+      };
+    },
+    async indexOf(view, seq) {
+      const index = viewRows(view).findIndex((row) => row.seq === seq);
+      return index < 0 ? null : index;
+    },
+    async messageDetail(id, seq) {
+      const row = rowsOf(id).find((other) => other.seq === seq);
+      if (!row) throw failWith("not_found", "This message is not stored any more.");
+      return {
+        row,
+        properties: {
+          content_type: row.kind === "message" ? (row.content_type ?? undefined) : undefined,
+          subscription_ids: [],
+          user_properties: row.seq % 3 === 0 ? [{ name: "trace-id", value: `5c3e9a-${row.seq}` }] : [],
+        },
+        since_previous_micros: row.seq > 20 ? 1_004_000 : null,
+        previous_seq: row.seq > 20 ? row.seq - 7 : null,
+      };
+    },
+    async messagePayload(id, seq, offset, limit) {
+      const row = rowsOf(id).find((other) => other.seq === seq);
+      const text = row?.kind === "message" ? row.preview : "";
+      return new TextEncoder().encode(text).slice(offset, offset + limit);
+    },
+    async saveMessagePayload(id, seq) {
+      return (await this.messagePayload(id, seq, 0, Number.MAX_SAFE_INTEGER)).length;
+    },
+    async clearHistory(id) {
+      const { length } = rowsOf(id);
+      rows.set(id, []);
+      emit({ event: "connection", ...statusOf(get(id)) });
+      return length;
+    },
+
+    async brokerStatus() {
+      return copy(broker);
+    },
+    async startBroker(options) {
+      broker = {
+        ...broker,
+        running: true,
+        error: null,
+        options: copy(options),
+        urls: brokerUrls(options.ports),
+      };
+      emit({ event: "broker", ...copy(broker) });
+      return copy(broker);
+    },
+    async stopBroker() {
+      broker = { ...broker, running: false, urls: [] };
+      emit({ event: "broker", ...copy(broker) });
+      return copy(broker);
+    },
+
+    async appInfo() {
+      return {
+        version: "0.1.0",
+        platform: "linux",
+        data_dir: "/home/ana/.local/share/heliograph",
+        history_bytes: 898_000_000,
+      };
+    },
+    async value<T>(key: string) {
+      const text = values.get(key);
+      return text === undefined ? null : (JSON.parse(text) as T);
+    },
+    async setValue(key, value) {
+      values.set(key, JSON.stringify(value));
+    },
+    async writeTextFile() {},
+    async pickFile({ title }) {
+      return typeof window.prompt === "function" ? window.prompt(title) : null;
+    },
+    async pickSavePath({ title, defaultPath }) {
+      return typeof window.prompt === "function" ? window.prompt(title, defaultPath ?? "") : null;
+    },
+    async copyText(text) {
+      await navigator.clipboard?.writeText(text);
+    },
+    onFileDrop: () => () => {},
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+const query = new URLSearchParams(typeof location === "object" ? location.search : "");
+
+/** What `$lib/backend` gets in fixture mode: `?empty` for the first run, `?still` without new messages. */
+export const tauri: Backend = fixtureBackend({
+  empty: query.has("empty"),
+  live: typeof location === "object" && location.protocol === "http:" && !query.has("still") && !isTest(),
+});
+
+function isTest(): boolean {
+  return typeof process === "object" && process.env?.VITEST !== undefined;
+}
