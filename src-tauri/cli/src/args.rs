@@ -11,6 +11,7 @@ use heliograph_engine::profile::{MqttVersion, Qos, TlsVersion, UserProperty};
 #[derive(Parser)]
 #[command(
     name = "helio",
+    version,
     disable_help_flag = true,
     disable_version_flag = true,
     disable_help_subcommand = true
@@ -332,4 +333,34 @@ fn mqtt_version(text: &str) -> Result<MqttVersion, String> {
 fn user_property(text: &str) -> Result<UserProperty, String> {
     let (name, value) = text.split_once('=').or_else(|| text.split_once(": ")).ok_or("write NAME=VALUE")?;
     Ok(UserProperty { name: name.into(), value: value.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_options_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_of_other_tools_can_be_pasted() {
+        for words in [
+            "sub -h broker -p 1883 -u me -P secret -i id -k 30 -V mqttv311 -t a/# -q 1 -v -C 1",
+            "sub -h broker -l wss --path /mqtt -V 5 -t a --ca ca.pem --cert c.pem --key k.pem --insecure",
+            "pub -h broker -t a -m x -q 2 -r -d",
+            "pub mqtt://broker -t a --stdin-lines",
+            "trace wss://broker/mqtt --json",
+        ] {
+            let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
+            assert!(parsed.is_ok(), "{words}: {:?}", parsed.err());
+        }
+        for words in ["pub -t a", "pub -t a -m x -n", "sub", "sub -t a -V 3.1", "sub -t a -q 3"] {
+            let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
+            assert!(parsed.is_err(), "{words}");
+        }
+    }
 }
