@@ -20,10 +20,10 @@ use crate::failure::{Ending, status_of};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("HELIOGRAPH_LOG"))
-        .with_writer(std::io::stderr)
-        .init();
+    // Libraries log what we report as a failure anyway: only for those who ask.
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("HELIOGRAPH_LOG").unwrap_or_else(|_| "off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
         Command::Trace(args) => trace::run(args).await,
         Command::Sub(args) => subscribe::run(args).await,
