@@ -1,0 +1,335 @@
+//! What can be typed. In: words. Out: options, nothing decided. `-h` is the host and `-V` the MQTT version, as
+//! in the tools that people already use; help is `--help`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use heliograph_engine::endpoint::Scheme;
+use heliograph_engine::profile::{MqttVersion, Qos, TlsVersion, UserProperty};
+
+/// MQTT from the command line: the transport you choose is the transport you get.
+#[derive(Parser)]
+#[command(
+    name = "helio",
+    disable_help_flag = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print help
+    #[arg(long, action = ArgAction::Help, global = true)]
+    help: Option<bool>,
+    /// Print the version of helio
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Connect, show every stage, disconnect
+    Trace(TraceArgs),
+    /// Subscribe and print messages
+    Sub(SubArgs),
+    /// Publish
+    Pub(PubArgs),
+    /// Run a local broker on loopback: all four transports, certificates made on first start
+    Broker(BrokerArgs),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+#[derive(Args)]
+pub struct TraceArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// One JSON object a line: each stage as it ends, then the verdict
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct SubArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Topic filter; may be given several times
+    #[arg(short, long = "topic", value_name = "FILTER", required = true)]
+    pub topics: Vec<String>,
+    /// The highest quality of service wanted
+    #[arg(short, long, default_value = "0", value_parser = qos)]
+    pub qos: Qos,
+    /// Do not send back what this connection publishes (MQTT 5)
+    #[arg(long)]
+    pub no_local: bool,
+    /// Keep the RETAIN flag as published (MQTT 5)
+    #[arg(long)]
+    pub retain_as_published: bool,
+    /// 0 sends retained messages, 1 only for a new subscription, 2 never (MQTT 5)
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub retain_handling: u8,
+    /// End after so many messages
+    #[arg(short = 'C', long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Print the topic before the payload
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// One JSON object a message
+    #[arg(long, conflicts_with_all = ["verbose", "format"])]
+    pub json: bool,
+    /// %t topic, %p payload, %x payload in hex, %l its length, %q QoS, %r retain, %d dup, %I time, %j JSON, %% and \n \t
+    #[arg(short = 'F', long)]
+    pub format: Option<String>,
+}
+
+#[derive(Args)]
+pub struct PubArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Topic
+    #[arg(short, long)]
+    pub topic: String,
+    #[command(flatten)]
+    pub payload: PayloadArgs,
+    /// Quality of service
+    #[arg(short, long, default_value = "0", value_parser = qos)]
+    pub qos: Qos,
+    /// Let the broker keep the message for later subscribers
+    #[arg(short, long)]
+    pub retain: bool,
+    /// Content Type (MQTT 5)
+    #[arg(long)]
+    pub content_type: Option<String>,
+    /// Response Topic (MQTT 5)
+    #[arg(long)]
+    pub response_topic: Option<String>,
+    /// Correlation Data (MQTT 5)
+    #[arg(long)]
+    pub correlation_data: Option<String>,
+    /// Message Expiry Interval (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub message_expiry: Option<u32>,
+    /// Say that the payload is UTF-8 text (MQTT 5)
+    #[arg(long)]
+    pub payload_format_utf8: bool,
+    /// User property of the message (MQTT 5)
+    #[arg(long, value_name = "K=V", value_parser = user_property)]
+    pub message_user_property: Vec<UserProperty>,
+    /// One JSON object a message: what became of it
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct PayloadArgs {
+    /// Payload
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// A file whose bytes are the payload
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// Standard input is the payload
+    #[arg(short, long)]
+    pub stdin: bool,
+    /// A message for each line of standard input
+    #[arg(long)]
+    pub stdin_lines: bool,
+    /// An empty payload
+    #[arg(short, long)]
+    pub null_message: bool,
+}
+
+#[derive(Args)]
+pub struct BrokerArgs {
+    /// Port of mqtt://; 0 takes a free one
+    #[arg(long, default_value_t = 1883)]
+    pub mqtt_port: u16,
+    /// Port of mqtts://
+    #[arg(long, default_value_t = 8883)]
+    pub mqtts_port: u16,
+    /// Port of ws://
+    #[arg(long, default_value_t = 8083)]
+    pub ws_port: u16,
+    /// Port of wss://
+    #[arg(long, default_value_t = 8084)]
+    pub wss_port: u16,
+    /// mqtts and wss demand a client certificate
+    #[arg(long)]
+    pub require_client_cert: bool,
+    /// User name that clients need
+    #[arg(short, long, default_value = "")]
+    pub username: String,
+    /// Read that user's password from the first line of standard input
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+    /// Folder of its certificates
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Let simulated devices publish
+    #[arg(long)]
+    pub devices: bool,
+    /// One JSON object with the URLs and certificate files
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// mqtt://, mqtts://, ws:// or wss:// [user[:password]@]host[:port][/path]
+    #[arg(value_name = "URL")]
+    pub target: Option<String>,
+    /// Host, instead of the URL's
+    #[arg(short = 'h', long, alias = "host")]
+    pub hostname: Option<String>,
+    /// Port, instead of the URL's
+    #[arg(short, long)]
+    pub port: Option<String>,
+    /// mqtt, mqtts, ws or wss, instead of the URL's
+    #[arg(short = 'l', long, value_parser = scheme)]
+    pub protocol: Option<Scheme>,
+    /// WebSocket path, instead of the URL's
+    #[arg(long)]
+    pub path: Option<String>,
+    /// User name, whatever the transport
+    #[arg(short, long)]
+    pub username: Option<String>,
+    /// Password, whatever the transport
+    #[arg(short = 'P', long, conflicts_with = "password_stdin")]
+    pub password: Option<String>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Trust these certificates too: PEM or DER, a bundle is fine
+    #[arg(long, alias = "cafile", value_name = "FILE")]
+    pub ca: Vec<String>,
+    /// Trust only the certificates of --ca
+    #[arg(long, requires = "ca")]
+    pub ca_only: bool,
+    /// Client certificate, whatever the transport: PEM or DER
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<String>,
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<String>,
+    /// Passphrase of the private key
+    #[arg(long, value_name = "TEXT")]
+    pub key_password: Option<String>,
+    /// Certificate and key in PKCS#12
+    #[arg(long, value_name = "FILE")]
+    pub p12: Option<String>,
+    /// Do not verify the server
+    #[arg(long)]
+    pub insecure: bool,
+    /// Protocol name to offer in TLS; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub alpn: Vec<String>,
+    /// Name to ask for in TLS and to verify, instead of the host
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// Lowest TLS version
+    #[arg(long, value_name = "1.2|1.3", value_parser = tls_version)]
+    pub tls_min: Option<TlsVersion>,
+    /// Header of the WebSocket request; may be given several times
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub ws_header: Vec<String>,
+    /// WebSocket subprotocol
+    #[arg(long, value_name = "NAME")]
+    pub ws_subprotocol: Option<String>,
+    /// http://, https://, socks5:// or socks5h:// [user:password@]host[:port]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// 3.1.1 or 5
+    #[arg(short = 'V', long, value_parser = mqtt_version)]
+    pub mqtt_version: Option<MqttVersion>,
+    /// Client identifier; random unless given
+    #[arg(short = 'i', long)]
+    pub client_id: Option<String>,
+    /// Seconds; 0 turns it off
+    #[arg(short = 'k', long, value_name = "SECONDS")]
+    pub keepalive: Option<u16>,
+    /// Keep the session that the broker has
+    #[arg(short = 'c', long, alias = "disable-clean-session")]
+    pub no_clean: bool,
+    /// Session expiry (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub session_expiry: Option<u32>,
+    /// QoS 1 and 2 messages taken unacknowledged (MQTT 5)
+    #[arg(long, value_name = "N")]
+    pub receive_maximum: Option<u16>,
+    /// Largest packet accepted
+    #[arg(long, value_name = "BYTES")]
+    pub maximum_packet_size: Option<u32>,
+    /// Topic aliases the broker may use (MQTT 5)
+    #[arg(long, value_name = "N")]
+    pub topic_alias_maximum: Option<u16>,
+    /// User property of CONNECT (MQTT 5)
+    #[arg(long, value_name = "K=V", value_parser = user_property)]
+    pub user_property: Vec<UserProperty>,
+    /// Topic of the last will
+    #[arg(long, value_name = "TOPIC")]
+    pub will_topic: Option<String>,
+    /// Payload of the last will
+    #[arg(long, alias = "will-payload", value_name = "TEXT", requires = "will_topic")]
+    pub will_message: Option<String>,
+    /// Quality of service of the last will
+    #[arg(long, value_parser = qos, requires = "will_topic")]
+    pub will_qos: Option<Qos>,
+    /// Let the broker keep the last will
+    #[arg(long, requires = "will_topic")]
+    pub will_retain: bool,
+    /// Seconds between loss and last will (MQTT 5)
+    #[arg(long, value_name = "SECONDS", requires = "will_topic")]
+    pub will_delay: Option<u32>,
+    /// One bound for the whole attempt
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub connect_timeout: Option<u16>,
+    /// Keep trying with backoff
+    #[arg(long)]
+    pub reconnect: bool,
+    /// How often; implies --reconnect
+    #[arg(long, value_name = "N")]
+    pub max_reconnects: Option<u32>,
+    /// The trace and what happens after it, on standard error; secrets masked
+    #[arg(short = 'd', long)]
+    pub debug: bool,
+}
+
+fn scheme(text: &str) -> Result<Scheme, String> {
+    Scheme::from_name(text).ok_or_else(|| "use mqtt, mqtts, ws or wss".into())
+}
+
+fn qos(text: &str) -> Result<Qos, String> {
+    let number: u8 = text.parse().map_err(|_| "use 0, 1 or 2")?;
+    Qos::try_from(number)
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("use 1.2 or 1.3".into()),
+    }
+}
+
+fn mqtt_version(text: &str) -> Result<MqttVersion, String> {
+    match text.to_ascii_lowercase().trim_start_matches("mqtt").trim_start_matches('v') {
+        "5" | "5.0" => Ok(MqttVersion::V5),
+        "3.1.1" | "311" | "4" => Ok(MqttVersion::V311),
+        "3.1" | "31" | "3" => Err("MQTT 3.1 is not spoken; nearly every broker takes 3.1.1".into()),
+        _ => Err("use 3.1.1 or 5".into()),
+    }
+}
+
+fn user_property(text: &str) -> Result<UserProperty, String> {
+    let (name, value) = text.split_once('=').or_else(|| text.split_once(": ")).ok_or("write NAME=VALUE")?;
+    Ok(UserProperty { name: name.into(), value: value.into() })
+}

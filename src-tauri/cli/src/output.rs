@@ -1,0 +1,310 @@
+//! What is printed. In: traces, failures, messages. Out: lines for people, or JSON for machines. Text that came
+//! from a network never steers the terminal.
+
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use base64::Engine as _;
+use heliograph_engine::failure::Failure;
+use heliograph_engine::identity::CertificateInfo;
+use heliograph_engine::message::{Message, UnixMicros};
+use heliograph_engine::trace::{Outcome, Stage, StageDetail, StageReport, Verdict, VerdictOutcome};
+use serde_json::{Value, json};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+const QUIET: Style = Style::new().dimmed();
+
+/// A remark on standard error.
+pub fn warn(text: &str) {
+    anstream::eprintln!("{CARE}warning:{CARE:#} {}", printable(text));
+}
+
+/// What ended the command, on standard error.
+pub fn error(text: &str) {
+    anstream::eprintln!("{BAD}error:{BAD:#} {}", printable(text));
+}
+
+/// A remark of `--debug`, on standard error.
+pub fn debug(text: &str) {
+    anstream::eprintln!("{QUIET}{}{QUIET:#}", printable(text));
+}
+
+/// A failure on standard error: what, why, and what would help.
+pub fn failure(failure: &Failure) {
+    error(&failure.message);
+    anstream::eprint!("{}", why_and_fixes(failure));
+}
+
+/// A stage that has ended, as a line of JSON.
+pub fn stage_json(stage: &StageReport) -> String {
+    let whole = serde_json::to_value(stage).unwrap_or_default();
+    json!({
+        "stage": whole.get("stage"), "outcome": whole.get("outcome"),
+        "micros": stage.micros, "start_micros": stage.start_micros, "detail": whole.get("detail"),
+    })
+    .to_string()
+}
+
+/// The verdict, flat, as the last line of JSON.
+pub fn verdict_json(verdict: &Verdict) -> String {
+    let failure = verdict.failure.as_ref();
+    json!({
+        "outcome": verdict.outcome,
+        "stage": failure.map(|f| f.stage),
+        "code": failure.map(|f| f.code),
+        "message": failure.map(|f| &f.message),
+        "cause": failure.map(|f| &f.cause),
+        "seen_during": failure.map(|f| f.seen_during),
+        "evidence": failure.map(|f| &f.evidence),
+        "fixes": failure.map(|f| &f.fixes),
+        "url": verdict.url,
+        "micros": verdict.micros,
+    })
+    .to_string()
+}
+
+/// A stage that has ended, for people.
+pub fn stage_text(stage: &StageReport) -> String {
+    let (sign, style) = match stage.outcome {
+        Outcome::Ok => ("✓", GOOD),
+        Outcome::Failed => ("✗", BAD),
+        Outcome::Running | Outcome::Skipped => ("–", QUIET),
+    };
+    let name = name_of(&stage.detail.stage());
+    if stage.outcome == Outcome::Skipped {
+        return format!("{QUIET}  {sign} {name:<10}{QUIET:#}\n");
+    }
+    let (summary, lines) = describe(&stage.detail);
+    let micros = duration(stage.micros);
+    let mut text = format!("{style}  {sign}{style:#} {name:<10} {micros:>9}  {}\n", printable(&summary));
+    for (label, value) in lines {
+        text.push_str(&format!("{QUIET}{:25}{label:<14}{QUIET:#} {}\n", "", printable(&value)));
+    }
+    text
+}
+
+/// The verdict, for people.
+pub fn verdict_text(verdict: &Verdict) -> String {
+    let micros = duration(verdict.micros);
+    match (&verdict.failure, verdict.outcome) {
+        (Some(failure), _) => format!(
+            "{BAD}Failed{BAD:#} after {micros} in {} ({})\n  {}\n{}",
+            name_of(&failure.stage),
+            name_of(&failure.code),
+            printable(&failure.message),
+            why_and_fixes(failure)
+        ),
+        (None, VerdictOutcome::Connected) => format!("{GOOD}Connected{GOOD:#} in {micros}\n"),
+        (None, VerdictOutcome::Failed) => format!("{BAD}Failed{BAD:#} after {micros}\n"),
+    }
+}
+
+fn why_and_fixes(failure: &Failure) -> String {
+    let mut text = String::new();
+    if !failure.cause.is_empty() {
+        text.push_str(&format!("  {}\n", printable(&failure.cause)));
+    }
+    for fix in &failure.fixes {
+        text.push_str(&format!("  {CARE}→{CARE:#} {}\n", printable(&fix.label)));
+    }
+    text
+}
+
+type Lines = Vec<(&'static str, String)>;
+
+fn describe(detail: &StageDetail) -> (String, Lines) {
+    let mut lines = Lines::new();
+    let mut add = |label, value: Option<String>| {
+        lines.extend(value.filter(|value| !value.is_empty()).map(|value| (label, value)));
+    };
+    let summary = match detail {
+        StageDetail::Identity(identity) => {
+            for file in &identity.files {
+                add("file", Some(format!("{}: {} ({}, {})", file.role, file.path, file.format, file.found)));
+                file.certificates.iter().for_each(|info| add("certificate", Some(certificate(info))));
+            }
+            identity.warnings.iter().for_each(|warning| add("warning", Some(warning.clone())));
+            match identity.key_matches {
+                Some(true) => "the key belongs to the certificate".into(),
+                Some(false) => "the key does not belong to the certificate".into(),
+                None => format!("{} files", identity.files.len()),
+            }
+        }
+        StageDetail::Dns(dns) => format!("{} → {}", dns.name, dns.addresses.join(", ")),
+        StageDetail::Tcp(tcp) => {
+            for attempt in &tcp.attempts {
+                add("address", Some(format!("{} {}", attempt.address, attempt.result)));
+            }
+            tcp.remote.clone().unwrap_or_default()
+        }
+        StageDetail::Proxy(proxy) => {
+            add("answer", proxy.answer.clone());
+            format!("{} {} → {}", proxy.kind, proxy.address, proxy.target)
+        }
+        StageDetail::Tls(tls) => {
+            add("key exchange", tls.key_exchange.clone());
+            add("asked for", tls.sni.clone());
+            add("ALPN", tls.alpn_chosen.clone());
+            tls.server_chain.iter().for_each(|info| add("certificate", Some(certificate(info))));
+            add("trust", Some(tls.trust.clone()));
+            let sent = tls.client_cert_sent.as_ref().map(certificate);
+            let asked = tls.client_cert_asked.then(|| sent.unwrap_or_else(|| "asked for, none sent".into()));
+            add("client", asked);
+            add("alert", tls.alert.clone());
+            [tls.version.clone(), tls.cipher_suite.clone()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        StageDetail::Websocket(websocket) => {
+            add("subprotocol", websocket.subprotocol.clone());
+            for header in &websocket.request_headers {
+                add("sent", Some(format!("{}: {}", header.name, header.value)));
+            }
+            for header in &websocket.response_headers {
+                add("received", Some(format!("{}: {}", header.name, header.value)));
+            }
+            add("body", websocket.body.clone());
+            let status = websocket.status.map(|status| format!(" → {status}")).unwrap_or_default();
+            format!("{}{status} {}", websocket.request, websocket.reason.clone().unwrap_or_default())
+        }
+        StageDetail::Mqtt(mqtt) => {
+            add("client id", Some(mqtt.client_id.clone()));
+            add("clean start", Some(mqtt.clean_start.to_string()));
+            add(
+                "login",
+                mqtt.username_sent.then(|| match mqtt.password_sent {
+                    true => "user name and password".into(),
+                    false => "user name".into(),
+                }),
+            );
+            let connack = serde_json::to_value(&mqtt.connack).unwrap_or_default();
+            for (name, value) in connack.as_object().into_iter().flatten() {
+                let boring = value.is_null() || matches!(value, Value::Array(list) if list.is_empty());
+                if !boring && !matches!(name.as_str(), "code" | "reason") {
+                    add("connack", Some(format!("{name} {value}")));
+                }
+            }
+            let version = serde_json::to_value(mqtt.version).unwrap_or_default();
+            let answer = mqtt.connack.as_ref().map_or("no CONNACK", |connack| connack.reason.as_str());
+            format!("MQTT {} {answer}", version.as_str().unwrap_or_default())
+        }
+    };
+    (summary, lines)
+}
+
+fn certificate(info: &CertificateInfo) -> String {
+    let (from, until) = (date(info.not_before), date(info.not_after));
+    let names = if info.sans.is_empty() { String::new() } else { format!(", {}", info.sans.join(" ")) };
+    format!(
+        "{}{names}, {}, {from} to {until}, issuer {}, SHA-256 {}",
+        info.subject, info.key_type, info.issuer, info.sha256
+    )
+}
+
+fn date(time: UnixMicros) -> String {
+    rfc3339(time).get(..10).unwrap_or_default().to_owned()
+}
+
+/// The contract's name of a stage or a code.
+fn name_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The contract's name of a stage.
+pub fn stage_name(stage: Stage) -> String {
+    name_of(&stage)
+}
+
+fn duration(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => format!("{:.2} s", micros as f64 / 1e6),
+    }
+}
+
+/// UTC with microseconds (RFC 3339).
+pub fn rfc3339(time: UnixMicros) -> String {
+    let (days, micros) = (time.div_euclid(86_400_000_000), time.rem_euclid(86_400_000_000));
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    // Days since 0000-03-01, in eras of 400 years (Hinnant, chrono-Compatible Low-Level Date Algorithms).
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
+}
+
+/// A message as a line of JSON.
+pub fn message_json(message: &Message) -> String {
+    let (payload, encoding) = match std::str::from_utf8(&message.payload) {
+        Ok(text) => (text.to_owned(), "utf8"),
+        Err(_) => (base64::engine::general_purpose::STANDARD.encode(&message.payload), "base64"),
+    };
+    json!({
+        "time": rfc3339(message.time), "topic": message.topic, "qos": message.qos, "retain": message.retain,
+        "dup": message.dup, "payload": payload, "encoding": encoding, "properties": message.properties,
+    })
+    .to_string()
+}
+
+/// A message by the letters of `--format`.
+pub fn message_formatted(message: &Message, format: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+        match letter {
+            '\\' => match letters.next() {
+                Some('n') => put("\n"),
+                Some('t') => put("\t"),
+                other => put(&other.map(String::from).unwrap_or_default()),
+            },
+            '%' => match letters.next() {
+                Some('t') => put(&message.topic),
+                Some('p') => out.extend_from_slice(&message.payload),
+                Some('x') => {
+                    for byte in &message.payload {
+                        let _ = write!(out, "{byte:02x}");
+                    }
+                }
+                Some('l') => put(&message.payload.len().to_string()),
+                Some('q') => put(&u8::from(message.qos).to_string()),
+                Some('r') => put(if message.retain { "1" } else { "0" }),
+                Some('d') => put(if message.dup { "1" } else { "0" }),
+                Some('I') => put(&rfc3339(message.time)),
+                Some('j') => put(&message_json(message)),
+                other => put(&other.map(String::from).unwrap_or_default()),
+            },
+            other => put(other.encode_utf8(&mut [0; 4])),
+        }
+    }
+    out
+}
+
+/// Text that somebody else wrote, without control characters but line feeds and tabs.
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(rfc3339(951_827_696_000_001), "2000-02-29T12:34:56.000001Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999Z");
+    }
+}

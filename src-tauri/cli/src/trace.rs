@@ -1,0 +1,59 @@
+//! `helio trace`: one attempt to connect, every stage as it ends, and the verdict.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliograph_engine::session;
+use heliograph_engine::trace::{Outcome, StageReport, Trace};
+
+use crate::args::TraceArgs;
+use crate::failure::{Ending, status_of};
+use crate::{output, target};
+
+pub async fn run(args: TraceArgs) -> Result<(), Ending> {
+    let config = target::resolve(&args.connection, Vec::new())?;
+    if !args.json {
+        anstream::println!("{}", config.profile.endpoint.url());
+    }
+    let json = args.json;
+    let progress = Arc::new(Progress::new(move |stage| match json {
+        true => anstream::println!("{}", output::stage_json(stage)),
+        false => anstream::print!("{}", output::stage_text(stage)),
+    }));
+    let observer = progress.clone();
+    let trace = session::test(config, Arc::new(move |trace: Trace| observer.show(&trace))).await;
+    progress.show(&trace);
+    let Some(verdict) = &trace.verdict else {
+        return Err(Ending::Other("The attempt ended without a verdict".into()));
+    };
+    match json {
+        true => anstream::println!("{}", output::verdict_json(verdict)),
+        false => anstream::print!("{}", output::verdict_text(verdict)),
+    }
+    match &verdict.failure {
+        None => Ok(()),
+        Some(failure) => Err(Ending::Shown(status_of(failure))),
+    }
+}
+
+/// Shows each stage of a growing trace once, when it has ended.
+pub struct Progress {
+    shown: Mutex<(u32, usize)>,
+    show: Box<dyn Fn(&StageReport) + Send + Sync>,
+}
+
+impl Progress {
+    pub fn new(show: impl Fn(&StageReport) + Send + Sync + 'static) -> Self {
+        Self { shown: Mutex::default(), show: Box::new(show) }
+    }
+
+    pub fn show(&self, trace: &Trace) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.0 != trace.attempt {
+            *shown = (trace.attempt, 0);
+        }
+        while let Some(stage) = trace.stages.get(shown.1).filter(|s| s.outcome != Outcome::Running) {
+            (self.show)(stage);
+            shown.1 += 1;
+        }
+    }
+}
