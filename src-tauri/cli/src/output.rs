@@ -8,7 +8,7 @@ use base64::Engine as _;
 use heliograph_engine::failure::Failure;
 use heliograph_engine::identity::CertificateInfo;
 use heliograph_engine::message::{Message, UnixMicros};
-use heliograph_engine::trace::{Outcome, Stage, StageDetail, StageReport, Verdict, VerdictOutcome};
+use heliograph_engine::trace::{Outcome, StageDetail, StageReport, Verdict, VerdictOutcome};
 use serde_json::{Value, json};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -212,11 +212,6 @@ fn date(time: UnixMicros) -> String {
 /// The contract's name of a stage or a code.
 fn name_of(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// The contract's name of a stage.
-pub fn stage_name(stage: Stage) -> String {
-    name_of(&stage)
 }
 
 fn duration(micros: u64) -> String {

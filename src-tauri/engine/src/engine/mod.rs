@@ -136,7 +136,9 @@ impl Engine {
         if let Some(broker) = self.inner.broker.lock().await.running.take() {
             broker.stop().await;
         }
-        self.inner.history.close().await;
+        if let Err(error) = self.inner.history.close().await {
+            tracing::error!(%error, "messages in memory could not be written");
+        }
     }
 
     fn status_of(&self, connection: &Connection) -> ConnectionStatus {
@@ -805,7 +807,8 @@ impl Engine {
 impl Engine {
     /// The database with its log; a file that is not there yet counts nothing.
     fn history_bytes(&self) -> u64 {
-        let size = |name: &str| std::fs::metadata(self.inner.data_dir.join(name)).map_or(0, |file| file.len());
+        let size =
+            |name: &str| std::fs::metadata(self.inner.data_dir.join(name)).map_or(0, |file| file.len());
         size("messages.db") + size("messages.db-wal")
     }
 }
