@@ -635,6 +635,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   return {
     async libraryTree() {
       return {
+        damaged: [],
         folders: copy(folders),
         profiles: profiles.map(({ profile, folder }): ProfileEntry => ({
           id: profile.id,
@@ -862,7 +863,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       const view = nextView++;
       views.set(view, { id, filter });
       const stored = rowsOf(id).length;
-      return { view, count: { rows: viewRows(view).length, stored, searched: stored } };
+      return { view, count: { rows: viewRows(view).length, stored, searched: stored, limited: false } };
     },
     async closeView(view) {
       views.delete(view);
@@ -873,7 +874,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       return {
         start,
         rows: matching.slice(start, start + limit),
-        count: { rows: matching.length, stored, searched: stored },
+        count: { rows: matching.length, stored, searched: stored, limited: false },
       };
     },
     async indexOf(view, seq) {

@@ -13,7 +13,7 @@ import type { Trace } from "$lib/backend/types/Trace";
 import { toasts } from "./toasts.svelte";
 
 class EngineState {
-  tree = $state.raw<LibraryTree>({ folders: [], profiles: [] });
+  tree = $state.raw<LibraryTree>({ folders: [], profiles: [], damaged: [] });
   connections = $state.raw<ReadonlyMap<ProfileId, ConnectionStatus>>(new Map());
   /** The attempt under way, or the latest one, of each connection. */
   traces = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
