@@ -21,6 +21,7 @@ import type { ProfileId } from "../src/lib/backend/types/ProfileId";
 import type { Row } from "../src/lib/backend/types/Row";
 import type { RowFilter } from "../src/lib/backend/types/RowFilter";
 import type { Scheme } from "../src/lib/backend/types/Scheme";
+import type { SecretEdit } from "../src/lib/backend/types/SecretEdit";
 import type { SecretField } from "../src/lib/backend/types/SecretField";
 import type { Settings } from "../src/lib/backend/types/Settings";
 import type { StageReport } from "../src/lib/backend/types/StageReport";
@@ -601,6 +602,12 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     stored.phase = phase;
     emit({ event: "connection", ...statusOf(stored) });
   }
+  function keepSecrets(id: ProfileId, edits: SecretEdit[]): void {
+    for (const { field, value } of edits) {
+      const rest = (secrets.get(id) ?? []).filter((other) => JSON.stringify(other) !== JSON.stringify(field));
+      secrets.set(id, value === null ? rest : [...rest, field]);
+    }
+  }
   const libraryChanged = () => emit({ event: "library_changed" });
   function viewRows(view: number): Row[] {
     const open = views.get(view);
@@ -684,11 +691,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       } else {
         profiles.push({ profile, folder, phase: { phase: "idle" }, rates: [3, 0], stale: false });
       }
-      const set = secrets.get(profile.id) ?? [];
-      for (const edit of edits) {
-        const rest = set.filter((field) => JSON.stringify(field) !== JSON.stringify(edit.field));
-        secrets.set(profile.id, edit.value === null ? rest : [...rest, edit.field]);
-      }
+      keepSecrets(profile.id, edits);
       libraryChanged();
       return copy(profile);
     },
@@ -766,12 +769,18 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async secretsSet(id) {
       return secrets.get(id) ?? [];
     },
+    async setSecrets(id, edits) {
+      keepSecrets(id, edits);
+    },
     async inspectFile(path) {
       return fileReport(path);
     },
 
     async connections() {
       return profiles.map(statusOf);
+    },
+    async openConnection(id) {
+      return statusOf(get(id));
     },
     async connect(id) {
       const stored = get(id);

@@ -42,6 +42,14 @@ class EngineState {
     return this.tree.profiles.find((profile) => profile.id === id);
   }
 
+  /** Makes a connection known that was never connected in this run: its stored rows and subscriptions. */
+  async know(id: ProfileId): Promise<void> {
+    if (this.connections.has(id)) return;
+    const status = await backend.openConnection(id);
+    // An event may have been faster, and is newer.
+    if (!this.connections.has(id)) this.connections = new Map(this.connections).set(id, status);
+  }
+
   async refreshTree(): Promise<void> {
     this.tree = await backend.libraryTree();
   }
