@@ -640,12 +640,6 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   }
 
   return {
-    async setSecrets() {},
-    async openConnection(id) {
-      const known = (await this.connections()).find((status) => status.id === id);
-      if (!known) throw new Error("not known");
-      return known;
-    },
     async libraryTree() {
       return {
         damaged: [],
