@@ -585,6 +585,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       id: profile.id,
       phase,
       counters: {
+        received_bytes: 0,
         received: history?.length ?? (connected ? 2_400 : 0),
         sent: connected ? 311 : 0,
         dropped: 0,
