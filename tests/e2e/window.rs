@@ -110,12 +110,6 @@ impl Window {
         }
     }
 
-    /// Clicks, once the element is there.
-    pub async fn click(&self, css: &str) -> Result<()> {
-        let element = self.find(css).await?;
-        element.click().await.with_context(|| format!("click {css}"))
-    }
-
     /// Runs a script in the window.
     pub async fn js(&self, script: &str) -> Result<Value> {
         Ok(self.client.execute(script, Vec::new()).await?)
