@@ -11,21 +11,26 @@ use window::Window;
 async fn the_demo_shows_messages_over_wss_with_a_client_certificate() -> Result<()> {
     let data = tempfile::tempdir()?;
     let window = Window::open(data.path(), "demo", &["--demo"]).await?;
-    window.click("[role=treeitem][data-profile]").await?;
-    window.until("messages in the table", "return document.querySelectorAll('[role=grid] [data-seq]').length >= 10").await?;
-    let url = window.until("the URL", "return document.querySelector('[data-url]')?.dataset.url").await?;
-    assert!(url.as_str().is_some_and(|url| url.starts_with("wss://")), "{url}");
+    window
+        .until("messages", "return document.querySelectorAll('[role=grid] [role=row]').length >= 10")
+        .await?;
     window.shots("messages").await?;
 
-    let id = window.js("return document.querySelector('[role=treeitem][data-profile]').dataset.profile").await?;
-    let traces = window
-        .js(&format!("return window.__TAURI_INTERNALS__.invoke('traces', {{ id: {id} }})"))
-        .await
-        .context("the traces")?;
+    let tree = window.js("return window.__TAURI_INTERNALS__.invoke('library_tree')").await?;
+    let (id, url) = (&tree["profiles"][0]["id"], &tree["profiles"][0]["url"]);
+    assert!(url.as_str().is_some_and(|url| url.starts_with("wss://")), "{url}");
+    let asked = format!("return window.__TAURI_INTERNALS__.invoke('traces', {{ id: {id} }})");
+    let traces = window.js(&asked).await.context("the traces")?;
     let trace = &traces[0];
     assert_eq!(trace["verdict"]["outcome"], json!("connected"), "{trace:#}");
     let stage = |name: &str| {
-        trace["stages"].as_array().into_iter().flatten().find(|s| s["stage"] == name).cloned().unwrap_or(Value::Null)
+        trace["stages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|s| s["stage"] == name)
+            .cloned()
+            .unwrap_or(Value::Null)
     };
     assert_eq!(stage("websocket")["outcome"], "ok");
     assert!(stage("tls")["detail"]["client_cert_sent"]["subject"].is_string(), "{:#}", stage("tls"));

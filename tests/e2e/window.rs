@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fantoccini::elements::Element;
-use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -94,11 +93,6 @@ impl Window {
         }
     }
 
-    /// Whether an element is there now.
-    pub async fn has(&self, css: &str) -> bool {
-        self.client.find(Locator::Css(css)).await.is_ok()
-    }
-
     /// Waits until a script returns something true, and hands that back.
     pub async fn until(&self, what: &str, script: &str) -> Result<Value> {
         let started = Instant::now();
@@ -114,35 +108,6 @@ impl Window {
             }
             sleep(Duration::from_millis(25)).await;
         }
-    }
-
-    /// Waits until the element's text contains `text`.
-    pub async fn until_text(&self, css: &str, text: &str) -> Result<()> {
-        let (css, text) = (json!(css), json!(text));
-        let script = format!(
-            "return [...document.querySelectorAll({css})].some((e) => (e.innerText ?? '').includes({text}))"
-        );
-        self.until(&format!("{css} to show {text}"), &script).await.map(drop)
-    }
-
-    /// Clicks, once the element is there.
-    pub async fn click(&self, css: &str) -> Result<()> {
-        let element = self.find(css).await?;
-        element.click().await.with_context(|| format!("click {css}"))
-    }
-
-    /// Replaces the text of a field.
-    pub async fn fill(&self, css: &str, text: &str) -> Result<()> {
-        let element = self.find(css).await?;
-        element.click().await?;
-        element.send_keys(&format!("{}a{}", char::from(Key::Control), char::from(Key::Null))).await?;
-        element.send_keys(text).await.with_context(|| format!("type into {css}"))
-    }
-
-    /// Presses keys where the focus is. Modifiers hold until [`Key::Null`].
-    pub async fn press(&self, keys: &str) -> Result<()> {
-        let active = self.client.active_element().await?;
-        active.send_keys(keys).await.context("keys")
     }
 
     /// Runs a script in the window.

@@ -21,6 +21,7 @@ import type { ProfileId } from "../src/lib/backend/types/ProfileId";
 import type { Row } from "../src/lib/backend/types/Row";
 import type { RowFilter } from "../src/lib/backend/types/RowFilter";
 import type { Scheme } from "../src/lib/backend/types/Scheme";
+import type { SecretEdit } from "../src/lib/backend/types/SecretEdit";
 import type { SecretField } from "../src/lib/backend/types/SecretField";
 import type { Settings } from "../src/lib/backend/types/Settings";
 import type { StageReport } from "../src/lib/backend/types/StageReport";
@@ -584,6 +585,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       id: profile.id,
       phase,
       counters: {
+        received_bytes: 0,
         received: history?.length ?? (connected ? 2_400 : 0),
         sent: connected ? 311 : 0,
         dropped: 0,
@@ -600,6 +602,12 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     const stored = get(id);
     stored.phase = phase;
     emit({ event: "connection", ...statusOf(stored) });
+  }
+  function keepSecrets(id: ProfileId, edits: SecretEdit[]): void {
+    for (const { field, value } of edits) {
+      const rest = (secrets.get(id) ?? []).filter((other) => JSON.stringify(other) !== JSON.stringify(field));
+      secrets.set(id, value === null ? rest : [...rest, field]);
+    }
   }
   const libraryChanged = () => emit({ event: "library_changed" });
   function viewRows(view: number): Row[] {
@@ -635,6 +643,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   return {
     async libraryTree() {
       return {
+        damaged: [],
         folders: copy(folders),
         profiles: profiles.map(({ profile, folder }): ProfileEntry => ({
           id: profile.id,
@@ -677,11 +686,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       } else {
         profiles.push({ profile, folder, phase: { phase: "idle" }, rates: [3, 0], stale: false });
       }
-      const set = secrets.get(profile.id) ?? [];
-      for (const edit of edits) {
-        const rest = set.filter((field) => JSON.stringify(field) !== JSON.stringify(edit.field));
-        secrets.set(profile.id, edit.value === null ? rest : [...rest, edit.field]);
-      }
+      keepSecrets(profile.id, edits);
       libraryChanged();
       return copy(profile);
     },
@@ -759,12 +764,18 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async secretsSet(id) {
       return secrets.get(id) ?? [];
     },
+    async setSecrets(id, edits) {
+      keepSecrets(id, edits);
+    },
     async inspectFile(path) {
       return fileReport(path);
     },
 
     async connections() {
       return profiles.map(statusOf);
+    },
+    async openConnection(id) {
+      return statusOf(get(id));
     },
     async connect(id) {
       const stored = get(id);
@@ -862,7 +873,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       const view = nextView++;
       views.set(view, { id, filter });
       const stored = rowsOf(id).length;
-      return { view, count: { rows: viewRows(view).length, stored, searched: stored } };
+      return { view, count: { rows: viewRows(view).length, stored, searched: stored, limited: false } };
     },
     async closeView(view) {
       views.delete(view);
@@ -873,7 +884,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       return {
         start,
         rows: matching.slice(start, start + limit),
-        count: { rows: matching.length, stored, searched: stored },
+        count: { rows: matching.length, stored, searched: stored, limited: false },
       };
     },
     async indexOf(view, seq) {

@@ -12,6 +12,8 @@ use crate::profile::{
     ClientCertificate, ProfileDraft, ProfileId, Qos, Settings, Subscription, Trust, TrustMode,
 };
 
+/// The devices walk the same random walk every time.
+const DEMO_SEED: u64 = 7;
 const DEMO_PROFILE: &str = "engine.demo.profile";
 
 impl Engine {
@@ -55,8 +57,8 @@ impl Engine {
             ..draft.settings
         };
         let profile = self.save_profile(draft, None, &[])?;
-        self.inner.library.set_value(DEMO_PROFILE, &json!(profile.id))?;
-        *self.inner.devices.lock().await = Some(Devices::start(&url("mqtt")?));
+        self.inner.library.set_value(DEMO_PROFILE, json!(profile.id))?;
+        *self.inner.devices.lock().await = Some(Devices::start(&url("mqtt")?, None, DEMO_SEED)?);
         self.connect(profile.id)?;
         Ok(profile.id)
     }

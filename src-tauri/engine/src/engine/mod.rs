@@ -136,7 +136,9 @@ impl Engine {
         if let Some(broker) = self.inner.broker.lock().await.running.take() {
             broker.stop().await;
         }
-        self.inner.history.close().await;
+        if let Err(error) = self.inner.history.close().await {
+            tracing::error!(%error, "messages in memory could not be written");
+        }
     }
 
     fn status_of(&self, connection: &Connection) -> ConnectionStatus {
@@ -156,7 +158,8 @@ impl Engine {
                 }
                 let ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
                 inner.outbox.pulse(ids);
-                match inner.history.health() {
+                let health = inner.history.health().borrow().clone();
+                match health {
                     StorageHealth::Failing { message } if !failing => {
                         failing = true;
                         inner.outbox.notice(NoticeCode::StorageFailing, message);
@@ -333,9 +336,9 @@ impl Engine {
     /// # Errors
     /// `storage`.
     pub fn create_folder(&self, name: &str) -> Result<Folder> {
-        let folder = self.inner.library.create_folder(name)?;
+        let id = self.inner.library.create_folder(name)?;
         self.inner.outbox.library();
-        Ok(folder)
+        Ok(Folder { id, name: name.to_owned(), collapsed: false })
     }
 
     /// Renames a folder.
@@ -428,7 +431,7 @@ impl Engine {
             }
             map.insert(id.to_string(), fields);
         }
-        self.inner.library.set_value(SECRETS_EXPECTED, &expected)
+        self.inner.library.set_value(SECRETS_EXPECTED, expected)
     }
 
     /// The secrets that a connection needs.
@@ -709,14 +712,14 @@ impl Engine {
         }
         self.inner
             .library
-            .set_value(BROKER_OPTIONS, &serde_json::to_value(&options).unwrap_or(Value::Null))?;
+            .set_value(BROKER_OPTIONS, serde_json::to_value(&options).unwrap_or(Value::Null))?;
         let started = LocalBroker::start(&self.broker_dir(), &options, password).await;
         self.inner.outbox.broker();
         match started {
             Ok(broker) => {
                 state.running = Some(broker);
                 state.error = None;
-                self.inner.library.set_value(BROKER_WANTED, &Value::Bool(true))?;
+                self.inner.library.set_value(BROKER_WANTED, Value::Bool(true))?;
                 Ok(self.broker_status_of(&state))
             }
             Err(error) => {
@@ -747,7 +750,7 @@ impl Engine {
             broker.stop().await;
         }
         state.error = None;
-        self.inner.library.set_value(BROKER_WANTED, &Value::Bool(false))?;
+        self.inner.library.set_value(BROKER_WANTED, Value::Bool(false))?;
         self.inner.outbox.broker();
         Ok(self.broker_status_of(&state))
     }
@@ -764,9 +767,9 @@ impl Engine {
     fn broker_status_of(&self, state: &BrokerState) -> BrokerStatus {
         BrokerStatus {
             running: state.running.is_some(),
-            urls: state.running.as_ref().map(LocalBroker::urls).unwrap_or_default(),
+            urls: state.running.as_ref().map(|broker| broker.urls().to_vec()).unwrap_or_default(),
             error: state.error.clone(),
-            files: state.running.as_ref().and_then(|_| broker::certificates(&self.broker_dir()).ok()),
+            files: broker::existing_certificates(&self.broker_dir()),
             options: self.broker_options(),
         }
     }
@@ -780,7 +783,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: std::env::consts::OS.to_owned(),
             data_dir: self.inner.data_dir.display().to_string(),
-            history_bytes: self.inner.history.bytes(),
+            history_bytes: self.history_bytes(),
         }
     }
 
@@ -797,7 +800,16 @@ impl Engine {
     /// # Errors
     /// `storage`.
     pub fn set_value(&self, key: &str, value: &Value) -> Result<()> {
-        self.inner.library.set_value(&window_key(key), value)
+        self.inner.library.set_value(&window_key(key), value.clone())
+    }
+}
+
+impl Engine {
+    /// The database with its log; a file that is not there yet counts nothing.
+    fn history_bytes(&self) -> u64 {
+        let size =
+            |name: &str| std::fs::metadata(self.inner.data_dir.join(name)).map_or(0, |file| file.len());
+        size("messages.db") + size("messages.db-wal")
     }
 }
 

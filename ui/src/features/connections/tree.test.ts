@@ -13,6 +13,7 @@ const entry = (id: string, folder: string | null): ProfileEntry => ({
   client_certificate: false,
 });
 const tree: LibraryTree = {
+  damaged: [],
   folders: [
     { id: "A", name: "Plant", collapsed: false },
     { id: "B", name: "Bench", collapsed: true },
@@ -36,7 +37,7 @@ describe("rows", () => {
     expect(rowsOf(tree, "nothing")).toEqual([]);
   });
   it("shows a connection whose folder is gone", () => {
-    expect(rowsOf({ folders: [], profiles: [entry("x", "gone")] })).toHaveLength(1);
+    expect(rowsOf({ damaged: [], folders: [], profiles: [entry("x", "gone")] })).toHaveLength(1);
   });
 });
 

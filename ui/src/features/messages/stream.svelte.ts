@@ -29,7 +29,7 @@ export type Jump = { index: number; center: boolean } | "end";
 export class Stream {
   /** Rows that the list has: what is loaded while live, what matches while paused. */
   rows = $state(0);
-  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0 });
+  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0, limited: false });
   /** Whether the list follows the newest row. */
   live = $state(true);
   /** When it was paused, in Unix milliseconds. */

@@ -27,6 +27,7 @@ vi.mock("$lib/backend", () => {
     rows: rowsOf(view).length,
     stored: store.stored - store.first + 1,
     searched: (store.searched ?? store.stored) - store.first + 1,
+    limited: false,
   });
   return {
     asEngineError: (thrown: unknown) => thrown,

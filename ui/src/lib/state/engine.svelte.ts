@@ -13,7 +13,7 @@ import type { Trace } from "$lib/backend/types/Trace";
 import { toasts } from "./toasts.svelte";
 
 class EngineState {
-  tree = $state.raw<LibraryTree>({ folders: [], profiles: [] });
+  tree = $state.raw<LibraryTree>({ folders: [], profiles: [], damaged: [] });
   connections = $state.raw<ReadonlyMap<ProfileId, ConnectionStatus>>(new Map());
   /** The attempt under way, or the latest one, of each connection. */
   traces = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
@@ -40,6 +40,14 @@ class EngineState {
 
   entry(id: ProfileId | null): ProfileEntry | undefined {
     return this.tree.profiles.find((profile) => profile.id === id);
+  }
+
+  /** Makes a connection known that was never connected in this run: its stored rows and subscriptions. */
+  async know(id: ProfileId): Promise<void> {
+    if (this.connections.has(id)) return;
+    const status = await backend.openConnection(id);
+    // An event may have been faster, and is newer.
+    if (!this.connections.has(id)) this.connections = new Map(this.connections).set(id, status);
   }
 
   async refreshTree(): Promise<void> {

@@ -31,4 +31,8 @@ sent_per_s: number,
 /**
  * Latest round trip of PINGREQ and PINGRESP, or of a QoS 1 publication, in microseconds.
  */
-rtt_micros: number | null, };
+rtt_micros: number | null, 
+/**
+ * Bytes of payload received.
+ */
+received_bytes: number, };
