@@ -1,6 +1,8 @@
 //! The record of one attempt to connect, stage by stage, for people and machines. In: facts, from the code
 //! that gathered them. Out: a serialisable trace, live while it grows. Never holds a secret.
 
+mod lines;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -408,7 +410,10 @@ impl TraceRecorder {
 
     /// The stage of `detail` is under way.
     pub fn begin(&self, detail: StageDetail) {
-        self.change(|trace, now| put(trace, detail, Outcome::Running, now));
+        self.change(|trace, now| {
+            note(trace, detail.stage(), lines::begun(&detail), now);
+            put(trace, detail, Outcome::Running, now);
+        });
     }
 
     /// More is known about the stage of `detail`, which goes on.
@@ -421,12 +426,18 @@ impl TraceRecorder {
 
     /// The stage of `detail` is done.
     pub fn ok(&self, detail: StageDetail) {
-        self.change(|trace, now| put(trace, detail, Outcome::Ok, now));
+        self.change(|trace, now| {
+            note(trace, detail.stage(), lines::ended(&detail, Outcome::Ok), now);
+            put(trace, detail, Outcome::Ok, now);
+        });
     }
 
     /// The stage of `detail` failed.
     pub fn failed(&self, detail: StageDetail) {
-        self.change(|trace, now| put(trace, detail, Outcome::Failed, now));
+        self.change(|trace, now| {
+            note(trace, detail.stage(), lines::ended(&detail, Outcome::Failed), now);
+            put(trace, detail, Outcome::Failed, now);
+        });
     }
 
     /// The stage of `detail` is not for us to do.
@@ -493,6 +504,10 @@ impl TraceRecorder {
     }
 }
 
+fn note(trace: &mut Trace, stage: Stage, lines: impl IntoIterator<Item = String>, micros: u64) {
+    trace.log.extend(lines.into_iter().map(|text| LogLine { micros, stage, text }));
+}
+
 fn outcome(trace: &Trace, stage: Stage) -> Option<Outcome> {
     trace.stages.iter().find(|s| s.detail.stage() == stage).map(|s| s.outcome)
 }
@@ -545,6 +560,19 @@ fn expected(url: &str) -> Vec<StageDetail> {
 mod tests {
     use super::*;
     use crate::failure::FailureCode;
+
+    #[test]
+    fn stages_leave_lines_in_the_log() {
+        let recorder = TraceRecorder::new("mqtt://broker.test:1883", 1, |_| {});
+        let dns = DnsDetail { name: "broker.test".into(), ..DnsDetail::default() };
+        recorder.begin(StageDetail::Dns(dns.clone()));
+        recorder.ok(StageDetail::Dns(DnsDetail { addresses: vec!["192.0.2.1".into()], ..dns }));
+        recorder.failed(StageDetail::Mqtt(MqttDetail::default()));
+        let log = recorder.snapshot().log;
+        let lines: Vec<_> = log.iter().map(|line| (line.stage, line.text.as_str())).collect();
+        let dns = Stage::Dns;
+        assert_eq!(lines, [(dns, "query broker.test"), (dns, "192.0.2.1"), (Stage::Mqtt, "failed")]);
+    }
 
     #[test]
     fn a_failure_ends_what_runs_and_skips_what_is_left() {

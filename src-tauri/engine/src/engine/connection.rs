@@ -171,7 +171,10 @@ impl Connection {
 
     pub async fn save_subscription(&self, subscription: Subscription) -> Result<SubscriptionState> {
         let before = self.put_subscription(&subscription);
-        let Ok(session) = self.connected() else { return Ok(SubscriptionState::Inactive) };
+        // A session that waits to reconnect keeps the change and sends it after the next CONNACK.
+        let Some(session) = lock(&self.state).session.clone() else {
+            return Ok(SubscriptionState::Inactive);
+        };
         let sent = before.as_ref().is_some_and(|known| known.enabled);
         let state = match (sent, subscription.enabled) {
             (true, true) if before.as_ref().is_some_and(|known| same_on_the_wire(known, &subscription)) => {
@@ -197,8 +200,9 @@ impl Connection {
         };
         self.follow_filters();
         self.outbox.connection(self.id);
-        match (removed, self.connected()) {
-            (Some(subscription), Ok(session)) if subscription.enabled => {
+        let session = lock(&self.state).session.clone();
+        match (removed, session) {
+            (Some(subscription), Some(session)) if subscription.enabled => {
                 session.unsubscribe(subscription.filter).await
             }
             _ => Ok(()),

@@ -85,9 +85,12 @@ fn demo_subscriptions() -> Vec<Subscription> {
         qos,
         ..Subscription::default()
     };
+    // They do not overlap: a broker may deliver a message once for each filter that matches it.
     vec![
         subscription("factory/+/+/telemetry", "Telemetry", 1, Qos::AtMostOnce),
-        subscription("factory/+/+/alarm", "Alarms", 2, Qos::ExactlyOnce),
-        subscription("factory/#", "Line 3, all", 0, Qos::AtLeastOnce),
+        subscription("factory/+/alarm", "Alarms", 2, Qos::ExactlyOnce),
+        subscription("factory/+/+/status", "Status", 0, Qos::AtLeastOnce),
+        subscription("factory/+/+/speed", "Conveyors", 3, Qos::AtMostOnce),
+        subscription("factory/energy/#", "Energy", 4, Qos::AtLeastOnce),
     ]
 }
