@@ -31,6 +31,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         duplicate_profile,
         delete_profile,
         restore_profile,
+        damaged_profile,
         move_profile,
         create_folder,
         rename_folder,
@@ -124,6 +125,11 @@ async fn delete_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<()> 
 #[tauri::command]
 async fn restore_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
     engine.restore_profile(id)
+}
+
+#[tauri::command]
+async fn damaged_profile(engine: State<'_, Engine>, id: String) -> Result<String> {
+    engine.damaged_profile(&id)
 }
 
 #[tauri::command]

@@ -43,11 +43,13 @@ const VERSIONS: &[M<'static>] = &[M::up(
 /// How long what was deleted can be restored.
 const DAY: UnixMicros = 24 * 3_600 * 1_000_000;
 
+/// Where profiles that went for good wait until what else belongs to them is gone too.
+const PURGED: &str = "library.purged";
+
 /// The saved connections. Every call is quick and blocks; async callers use `spawn_blocking`.
 pub struct Library {
     path: PathBuf,
     clock: Clock,
-    purged: Vec<ProfileId>,
     state: Mutex<State>,
 }
 
@@ -57,34 +59,68 @@ struct State {
 }
 
 impl Library {
-    /// Opens the file, made if missing; what was deleted more than a day ago is gone then.
+    /// Opens the file, made if missing.
     ///
     /// # Errors
     /// `storage`: the file cannot be used; it is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
-        let clock = Clock::start();
-        Self::open_at(path, clock, clock.now())
-    }
-
-    fn open_at(path: &Path, clock: Clock, now: UnixMicros) -> Result<Self> {
         let connection = database::open(path, &Migrations::from_slice(VERSIONS))?;
-        let purge = || {
-            let mut gone = connection.prepare("DELETE FROM profile WHERE deleted_at < ?1 RETURNING id")?;
-            let ids = gone.query_map([now - DAY], |row| row.get::<_, String>(0))?;
-            let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
-            connection.execute("DELETE FROM folder WHERE deleted_at < ?1", [now - DAY])?;
-            let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-            Ok((ids, version))
-        };
-        let (ids, data_version) = purge().map_err(|e: rusqlite::Error| database::storage(path, &e))?;
-        let purged = ids.iter().filter_map(|id| id.parse().ok().map(ProfileId)).collect();
+        let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        let data_version = version.map_err(|e: rusqlite::Error| database::storage(path, &e))?;
         let state = Mutex::new(State { connection, data_version });
-        Ok(Self { path: path.to_owned(), clock, purged, state })
+        Ok(Self { path: path.to_owned(), clock: Clock::start(), state })
     }
 
-    /// Profiles that went for good when this was opened: their secrets and history can go as well.
-    pub fn purged(&self) -> &[ProfileId] {
-        &self.purged
+    /// Lets go of what was deleted more than a day ago, and returns every profile whose secrets and history
+    /// are still to be deleted with it, also those of earlier calls: see [`Library::forgotten`].
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn purge(&self) -> Result<Vec<ProfileId>> {
+        self.purge_at(self.clock.now())
+    }
+
+    fn purge_at(&self, now: UnixMicros) -> Result<Vec<ProfileId>> {
+        self.with(|tx| {
+            let gone: Vec<String> = tx
+                .prepare_cached("DELETE FROM profile WHERE deleted_at < ?1 RETURNING id")?
+                .query_map([now - DAY], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            tx.execute("DELETE FROM folder WHERE deleted_at < ?1", [now - DAY])?;
+            let mut waiting = purged(tx)?;
+            if !gone.is_empty() {
+                waiting.extend(gone);
+                put_purged(tx, &waiting)?;
+            }
+            Ok(Ok(waiting.iter().filter_map(|id| id.parse().ok().map(ProfileId)).collect()))
+        })
+    }
+
+    /// Everything that belonged to a profile of [`Library::purge`] is gone.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn forgotten(&self, id: ProfileId) -> Result<()> {
+        self.with(|tx| {
+            let mut waiting = purged(tx)?;
+            waiting.retain(|other| *other != id.to_string());
+            put_purged(tx, &waiting)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// What stands in the file for a profile that cannot be read, as it is. It holds no secret.
+    ///
+    /// # Errors
+    /// `not_found`; `storage`.
+    pub fn damaged_text(&self, id: &str) -> Result<String> {
+        self.with(|tx| {
+            let found = tx
+                .prepare_cached("SELECT body FROM profile WHERE id = ?1 AND deleted_at IS NULL")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            Ok(found.ok_or_else(|| Error::not_found("The connection")))
+        })
     }
 
     /// Everything the sidebar lists. A damaged profile is reported and hides no other.
@@ -439,6 +475,25 @@ fn entry(profile: &Profile, folder: Option<FolderId>) -> ProfileEntry {
     }
 }
 
+fn purged(tx: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
+    let json: Option<String> = tx
+        .prepare_cached("SELECT json FROM value WHERE key = ?1")?
+        .query_row([PURGED], |row| row.get(0))
+        .optional()?;
+    Ok(json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+}
+
+fn put_purged(tx: &Transaction<'_>, ids: &[String]) -> rusqlite::Result<()> {
+    match ids.is_empty() {
+        true => tx.execute("DELETE FROM value WHERE key = ?1", [PURGED]),
+        false => tx.execute(
+            "INSERT INTO value (key, json) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET json = ?2",
+            params![PURGED, Value::from(ids).to_string()],
+        ),
+    }
+    .map(drop)
+}
+
 fn folder_exists(tx: &Transaction<'_>, folder: Option<&str>) -> rusqlite::Result<bool> {
     let Some(id) = folder else { return Ok(true) };
     tx.prepare_cached("SELECT 1 FROM folder WHERE id = ?1 AND deleted_at IS NULL")?.exists([id])
@@ -642,13 +697,16 @@ mod tests {
         let p = profile("p");
         library.save(&p, None).expect("saved");
         library.delete(p.id).expect("deleted");
+        let now = library.clock.now();
+        assert!(library.purge_at(now + DAY / 2).expect("looked").is_empty());
+        assert_eq!(library.purge_at(now + DAY + 1).expect("purged"), [p.id]);
+        assert_eq!(library.restore(p.id).expect_err("gone").code, ErrorCode::NotFound);
         drop(library);
-        let clock = Clock::start();
-        let soon = Library::open_at(&path, clock, clock.now() + DAY / 2).expect("opened");
-        assert!(soon.purged().is_empty());
-        let later = Library::open_at(&path, clock, clock.now() + DAY + 1).expect("opened");
-        assert_eq!(later.purged(), [p.id]);
-        assert_eq!(later.restore(p.id).expect_err("gone").code, ErrorCode::NotFound);
+        let again = Library::open(&path).expect("opened");
+        assert_eq!(again.purge().expect("looked"), [p.id], "what was not finished is not forgotten");
+        again.forgotten(p.id).expect("kept");
+        assert!(again.purge().expect("looked").is_empty());
+        assert_eq!(again.value(PURGED).expect("read"), None);
     }
 
     #[test]
@@ -665,6 +723,10 @@ mod tests {
         let tree = library.tree().expect("a tree");
         assert_eq!((tree.profiles.len(), tree.damaged.len()), (1, 1));
         assert_eq!(library.profile(bad.id).expect_err("damaged").details["reason"], "damaged");
+        assert_eq!(library.damaged_text(&tree.damaged[0].id).expect("its text"), "{");
+        library.delete(bad.id).expect("deleted as any other");
+        assert!(library.tree().expect("a tree").damaged.is_empty());
+        library.restore(bad.id).expect("restored");
         let sql = "UPDATE profile SET body = json_remove(?1, '$.settings.timing') WHERE name = 'bad'";
         other.execute(sql, [body(&bad).expect("a body")]).expect("of an older version");
         assert_eq!(library.profile(bad.id).expect("there"), bad);

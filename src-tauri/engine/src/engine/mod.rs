@@ -5,6 +5,7 @@
 mod connection;
 mod demo;
 mod outbox;
+mod purge;
 mod types;
 
 use std::collections::HashMap;
@@ -89,6 +90,7 @@ impl Engine {
         engine.follow_history();
         engine.follow_rates();
         engine.follow_other_processes();
+        engine.follow_deletions();
         Ok(engine)
     }
 
@@ -309,6 +311,14 @@ impl Engine {
         self.inner.library.delete(id)?;
         self.library_changed(id);
         Ok(())
+    }
+
+    /// What is kept of a connection that cannot be read, as it stands in the file.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub fn damaged_profile(&self, id: &str) -> Result<String> {
+        self.inner.library.damaged_text(id)
     }
 
     /// Undoes [`Self::delete_profile`].

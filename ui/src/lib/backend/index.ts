@@ -56,6 +56,8 @@ export interface Backend {
   /** Can be undone by `restoreProfile`. */
   deleteProfile(id: ProfileId): Promise<void>;
   restoreProfile(id: ProfileId): Promise<void>;
+  /** What the library holds of a connection that cannot be read, as it stands there. */
+  damagedProfile(id: string): Promise<string>;
   moveProfile(id: ProfileId, folder: FolderId | null, index: number): Promise<void>;
   createFolder(name: string): Promise<Folder>;
   renameFolder(id: FolderId, name: string): Promise<void>;

@@ -22,6 +22,7 @@ export const tauri: Backend = {
   duplicateProfile: (id) => invoke("duplicate_profile", { id }),
   deleteProfile: (id) => invoke("delete_profile", { id }),
   restoreProfile: (id) => invoke("restore_profile", { id }),
+  damagedProfile: (id) => invoke("damaged_profile", { id }),
   moveProfile: (id, folder, index) => invoke("move_profile", { id, folder, index }),
   createFolder: (name) => invoke("create_folder", { name }),
   renameFolder: (id, name) => invoke("rename_folder", { id, name }),
