@@ -8,6 +8,7 @@ import type { BrokerStatus } from "../src/lib/backend/types/BrokerStatus";
 import type { CertificateInfo } from "../src/lib/backend/types/CertificateInfo";
 import type { ConnectionStatus } from "../src/lib/backend/types/ConnectionStatus";
 import type { Connack } from "../src/lib/backend/types/Connack";
+import type { DamagedProfile } from "../src/lib/backend/types/DamagedProfile";
 import type { Endpoint } from "../src/lib/backend/types/Endpoint";
 import type { EngineEvent } from "../src/lib/backend/types/EngineEvent";
 import type { Error as EngineError } from "../src/lib/backend/types/Error";
@@ -531,9 +532,21 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   };
   const deletedProfiles = new Map<string, { stored: Stored; index: number }>();
   const deletedFolders = new Map<string, { folder: Folder; index: number; members: string[] }>();
+  let damaged: DamagedProfile[] = empty
+    ? []
+    : [
+        {
+          id: freshId("p"),
+          name: "Boiler house",
+          message: "missing field `endpoint` at line 1 column 812",
+        },
+      ];
+  const deletedDamaged = new Map<string, DamagedProfile>();
   const secrets = new Map<ProfileId, SecretField[]>();
   for (const { profile } of profiles) {
-    if (profile.settings.login.enabled) secrets.set(profile.id, [{ kind: "password" }]);
+    // That of `Packaging hall` went with an earlier run.
+    if (profile.settings.login.enabled && profile.name !== "Packaging hall")
+      secrets.set(profile.id, [{ kind: "password" }]);
   }
   const traces = new Map<ProfileId, Trace[]>();
   for (const { profile, phase } of profiles) {
@@ -643,7 +656,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   return {
     async libraryTree() {
       return {
-        damaged: [],
+        damaged: copy(damaged),
         folders: copy(folders),
         profiles: profiles.map(({ profile, folder }): ProfileEntry => ({
           id: profile.id,
@@ -701,13 +714,31 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       libraryChanged();
       return profile;
     },
+    async damagedProfile(id) {
+      if (!damaged.some((broken) => broken.id === id)) throw failWith("not_found", "It is not there.");
+      return '{"settings":{}}';
+    },
     async deleteProfile(id) {
+      const broken = damaged.find((other) => other.id === id);
+      if (broken) {
+        deletedDamaged.set(id, broken);
+        damaged = damaged.filter((other) => other !== broken);
+        libraryChanged();
+        return;
+      }
       const stored = get(id);
       deletedProfiles.set(id, { stored, index: profiles.indexOf(stored) });
       profiles = profiles.filter((other) => other !== stored);
       libraryChanged();
     },
     async restoreProfile(id) {
+      const broken = deletedDamaged.get(id);
+      if (broken) {
+        damaged.push(broken);
+        deletedDamaged.delete(id);
+        libraryChanged();
+        return;
+      }
       const deleted = deletedProfiles.get(id);
       if (!deleted) throw failWith("not_found", "There is nothing to restore.");
       profiles.splice(deleted.index, 0, deleted.stored);
@@ -779,6 +810,10 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async connect(id) {
       const stored = get(id);
+      if (stored.profile.settings.login.enabled && !secrets.get(id)?.length) {
+        const fields: SecretField[] = [{ kind: "password" }];
+        throw failWith("secret_needed", `${stored.profile.name} needs a password.`, { fields });
+      }
       setPhase(id, { phase: "connecting", attempt: 1 });
       const failure = stored.profile.name === "Fleet mTLS" ? certificateRefused : null;
       const trace = traceOf(stored.profile, failure);

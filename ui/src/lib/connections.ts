@@ -1,14 +1,17 @@
 /** What can be done to a saved connection, from wherever in the window. In: ids. Out: commands, and toasts with *Undo*. */
-import { backend } from "$lib/backend";
+import { asEngineError, backend } from "$lib/backend";
 import type { Folder } from "$lib/backend/types/Folder";
 import type { Phase } from "$lib/backend/types/Phase";
 import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import type { SecretField } from "$lib/backend/types/SecretField";
 import { stageName } from "$lib/failures";
 import { attempt } from "$lib/report";
+import { fieldsOf } from "$lib/secrets";
 import { endpointDrafts } from "$lib/state/endpointdrafts.svelte";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
+import { secretPrompts } from "$lib/state/secretprompt.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
 import { m } from "$messages";
 
@@ -60,12 +63,24 @@ export function isAtRest(phase: Phase): boolean {
 
 /** Saves what was changed in the endpoint bar, then connects. */
 export async function connect(id: ProfileId): Promise<void> {
-  await attempt(
-    (async () => {
-      await endpointDrafts.save(id);
-      await backend.connect(id);
-    })(),
-  );
+  await attempt(endpointDrafts.save(id).then(() => start(id)));
+}
+
+/** Connects; secrets that are not there are asked for first. */
+async function start(id: ProfileId): Promise<void> {
+  try {
+    await backend.connect(id);
+  } catch (thrown) {
+    const { code, details } = asEngineError(thrown);
+    const fields = code === "secret_needed" ? fieldsOf(details) : [];
+    if (fields.length === 0) throw thrown;
+    if (await secretPrompts.ask({ id, fields, why: "missing" })) await start(id);
+  }
+}
+
+/** Asks for secrets that were refused, then connects with what was typed. */
+export async function retype(id: ProfileId, fields: SecretField[]): Promise<void> {
+  if (await secretPrompts.ask({ id, fields, why: "refused" })) await reconnect(id);
 }
 
 /** Ends a connection, an attempt, or the wait for the next one. */
@@ -73,12 +88,13 @@ export async function disconnect(id: ProfileId): Promise<void> {
   await attempt(phaseOf(id).phase === "waiting" ? backend.stopRetrying(id) : backend.disconnect(id));
 }
 
+/** Connects with what is saved now; a connection or an attempt that stands ends first. */
 export async function reconnect(id: ProfileId): Promise<void> {
   await attempt(
     (async () => {
       await endpointDrafts.save(id);
-      await backend.disconnect(id);
-      await backend.connect(id);
+      if (!isAtRest(phaseOf(id))) await backend.disconnect(id);
+      await start(id);
     })(),
   );
 }
@@ -93,7 +109,7 @@ export async function duplicate(id: ProfileId): Promise<void> {
 }
 
 /** Deletes at once and offers *Undo*; a neighbour is selected instead. */
-export async function remove(entry: ProfileEntry): Promise<void> {
+export async function remove(entry: Pick<ProfileEntry, "id" | "name">): Promise<void> {
   const ids = engine.tree.profiles.map(({ id }) => id);
   const at = ids.indexOf(entry.id);
   const neighbour = ids[at + 1] ?? ids[at - 1] ?? null;

@@ -11,6 +11,7 @@ import type { SecretEdit } from "$lib/backend/types/SecretEdit";
 import type { SecretEncoding } from "$lib/backend/types/SecretEncoding";
 import type { SecretField } from "$lib/backend/types/SecretField";
 import { schemeOf } from "$lib/endpoint";
+import { secretKey } from "$lib/secrets";
 import { inOrder, isWithin, problemText } from "./problems";
 
 /** What is kept of unsaved changes; never a secret. */
@@ -98,8 +99,8 @@ export class EditorDraft {
   }
 
   isStored(field: SecretField): boolean {
-    const wanted = keyOf(field);
-    return this.stored.some((other) => keyOf(other) === wanted);
+    const wanted = secretKey(field);
+    return this.stored.some((other) => secretKey(other) === wanted);
   }
 
   /** Renames a header; what was typed for a secret one goes along. */
@@ -153,22 +154,6 @@ export class EditorDraft {
     }
     return edits;
   }
-}
-
-/** Whether a typed secret stands for bytes in its encoding, so that it can be said before saving. */
-export function isWritten(text: string, encoding: SecretEncoding): boolean {
-  switch (encoding) {
-    case "utf8":
-      return true;
-    case "base64":
-      return text.trim().length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text.trim());
-    case "hex":
-      return /^([0-9a-f]{2})*$/i.test(text.replace(/\s/g, ""));
-  }
-}
-
-function keyOf(field: SecretField): string {
-  return field.kind === "websocket_header" ? `${field.kind}:${field.name}` : field.kind;
 }
 
 const KEY = Symbol("editor");

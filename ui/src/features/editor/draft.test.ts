@@ -4,7 +4,8 @@ import type { Problem } from "$lib/backend/types/Problem";
 import { overwriteGetLocale } from "$runtime";
 import { certificate, deviceCa } from "../../../tests/fixtures/certificates";
 import { exampleDraft } from "../../../tests/fixtures/draft";
-import { EditorDraft, isWritten } from "./draft.svelte";
+import { isWritten } from "$lib/secrets";
+import { EditorDraft } from "./draft.svelte";
 import { droppedAs, placeFile } from "./drops";
 import { inOrder, problemText, sectionOf } from "./problems";
 

@@ -197,7 +197,7 @@ export class Stream {
     this.filterProblem = null;
     this.problem = null;
     this.#stale = true;
-    this.searching = opened.count.searched < opened.count.stored;
+    this.searching = isUnfinished(opened.count);
     this.#take(opened.count);
     this.#pausedRows = opened.count.rows;
     const index = this.selected === null ? null : await this.#indexOf(this.selected);
@@ -340,7 +340,7 @@ export class Stream {
     if (!this.searching) return;
     // What the search finds is not new.
     this.#pausedRows = count.rows;
-    this.searching = count.searched < count.stored;
+    this.searching = isUnfinished(count);
   }
 
   #keep(page: Page): void {
@@ -369,4 +369,9 @@ export class Stream {
     }
     return null;
   }
+}
+
+/** Whether rows are still to be looked at; a view that is full looks at no more. */
+function isUnfinished({ searched, stored, limited }: ViewCount): boolean {
+  return !limited && searched < stored;
 }

@@ -13,6 +13,7 @@ const store = vi.hoisted(() => ({
   pages: [] as { start: number; limit: number }[],
   opened: [] as string[],
   searched: null as number | null,
+  limited: false,
 }));
 
 vi.mock("$lib/backend", () => {
@@ -27,7 +28,7 @@ vi.mock("$lib/backend", () => {
     rows: rowsOf(view).length,
     stored: store.stored - store.first + 1,
     searched: (store.searched ?? store.stored) - store.first + 1,
-    limited: false,
+    limited: store.limited,
   });
   return {
     asEngineError: (thrown: unknown) => thrown,
@@ -75,6 +76,7 @@ describe("the stream", () => {
     store.pages.length = 0;
     store.opened.length = 0;
     store.searched = null;
+    store.limited = false;
     store.first = 1;
     store.stored = 1000;
     stream = new Stream("p");
@@ -92,6 +94,15 @@ describe("the stream", () => {
     await settle();
     stream.show(970, 1000);
   }
+
+  it("searches no further once the filter holds all it can", async () => {
+    store.searched = 600;
+    store.limited = true;
+    stream.filter(filter("1"));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(stream.searching).toBe(false);
+    expect(stream.count).toMatchObject({ stored: 1000, searched: 600, limited: true });
+  });
 
   it("starts at the newest row and follows it", async () => {
     await opened();

@@ -1,9 +1,10 @@
-import { fireEvent, render, screen, waitFor, within } from "@testing-library/svelte";
+import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
 import { backend } from "$lib/backend";
 import type { Fix } from "$lib/backend/types/Fix";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
+import { secretPrompts } from "$lib/state/secretprompt.svelte";
 import { certificateRefused, traceOf } from "../../../tests/fixture-backend";
 import TraceView from "./TraceView.svelte";
 
@@ -59,6 +60,30 @@ test("a fix that needs more opens the editor with it", async () => {
   const fix: Fix = { label: "", kind: "choose_identity", change: {} };
   const id = await failing(fix);
   await fireEvent.click(await screen.findByRole("button", { name: "Choose files…" }));
+  await waitFor(() => expect(navigation.screen).toMatchObject({ kind: "editor", id, fix }));
+});
+
+test("a refused password is asked for again where it was refused; without a user name the editor opens", async () => {
+  const fix: Fix = { label: "", kind: "set_credentials", change: { target: "broker" } };
+  const id = await failing(fix);
+  const set = vi.spyOn(backend, "setSecrets");
+  const connect = vi.spyOn(backend, "connect").mockResolvedValue();
+  await screen.findByText("Enter the password again");
+  await fireEvent.click(screen.getByRole("button", { name: "Enter…" }));
+  expect(secretPrompts.asked).toEqual(expect.objectContaining({ id, fields: [{ kind: "password" }] }));
+  expect(secretPrompts.asked?.why).toBe("refused");
+  secretPrompts.answer(true);
+  await waitFor(() => expect(connect).toHaveBeenCalledWith(id));
+  expect(set).not.toHaveBeenCalled();
+  cleanup();
+
+  const saved = await backend.profile(id);
+  const login = { enabled: true, username: "" };
+  const settings = { ...saved.settings, login };
+  vi.spyOn(backend, "profile").mockResolvedValue({ ...saved, settings });
+  await failing(fix);
+  await screen.findByText("Enter user name and password");
+  await fireEvent.click(screen.getByRole("button", { name: "Enter…" }));
   await waitFor(() => expect(navigation.screen).toMatchObject({ kind: "editor", id, fix }));
 });
 

@@ -14,7 +14,8 @@ export function isOffered(fix: Fix): boolean {
   return fix.kind !== "probe_port";
 }
 
-export function fixWords(fix: Fix, scheme: string): FixWords {
+/** `retypes` says that the fix asks for secrets of user names and headers that are there already. */
+export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
   switch (fix.kind) {
     case "set_transport": {
       const to = fix.change.transport;
@@ -69,7 +70,13 @@ export function fixWords(fix: Fix, scheme: string): FixWords {
         proxy: m.fix_credentials_proxy_title,
         http: m.fix_credentials_http_title,
       };
-      return { title: titles[fix.change.target](), detail: "", button: m.fix_credentials_button() };
+      const again = {
+        broker: m.fix_retype_broker_title,
+        proxy: m.fix_retype_proxy_title,
+        http: m.fix_retype_http_title,
+      };
+      const title = (retypes ? again : titles)[fix.change.target]();
+      return { title, detail: "", button: m.fix_credentials_button() };
     }
     case "set_server":
       return {

@@ -1,0 +1,1 @@
+export { default as SecretPrompt } from "./SecretPrompt.svelte";
