@@ -1,6 +1,7 @@
 //! The window's commands: deserialise, call, hand back. One line each; what they mean stands in the engine.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use heliograph_engine::broker::{BrokerOptions, BrokerStatus};
 use heliograph_engine::endpoint::Scheme;
@@ -69,6 +70,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         set_value,
         message_payload,
         write_text_file,
+        copy_text,
     ]
 }
 
@@ -353,5 +355,27 @@ async fn write_text_file(path: PathBuf, text: String) -> Result<()> {
     tokio::fs::write(&path, text).await.map_err(|error| {
         let path = path.display().to_string();
         Error::new(ErrorCode::File, format!("{path} cannot be written: {error}")).with("path", path)
+    })
+}
+
+/// The system's clipboard, opened at first use. Kept, because under X11 the one who copied hands the text out.
+#[derive(Default)]
+pub struct Clipboard(Mutex<Option<arboard::Clipboard>>);
+
+impl Clipboard {
+    fn copy(&self, text: String) -> std::result::Result<(), arboard::Error> {
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let clipboard = match &mut *opened {
+            Some(clipboard) => clipboard,
+            none => none.insert(arboard::Clipboard::new()?),
+        };
+        clipboard.set_text(text)
+    }
+}
+
+#[tauri::command]
+async fn copy_text(clipboard: State<'_, Clipboard>, text: String) -> Result<()> {
+    clipboard.copy(text).map_err(|error| {
+        Error::new(ErrorCode::Internal, format!("The system's clipboard cannot be used: {error}"))
     })
 }

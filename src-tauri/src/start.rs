@@ -73,6 +73,7 @@ pub fn run() -> ExitCode {
 fn build(options: Options) -> tauri::Result<tauri::App> {
     let single = tauri_plugin_single_instance::init(|app, _args, _dir| show(app));
     let own_data = options.data_dir.is_some();
+    let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
     let mut builder = tauri::Builder::default();
     if !own_data {
         // Two windows on the same data are one too many; a folder of its own is a different matter.
@@ -80,12 +81,17 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
     }
     builder
         .plugin(tauri_plugin_dialog::init())
-        .plugin(tauri_plugin_window_state::Builder::default().build())
+        .plugin(
+            // An absolute path: what the window remembers lies with everything else that it keeps.
+            tauri_plugin_window_state::Builder::default()
+                .with_filename(data_dir.join("window.json").to_string_lossy())
+                .build(),
+        )
         .setup(move |app| {
-            let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
             let handle = app.handle().clone();
             let engine = tauri::async_runtime::block_on(async { Engine::open(&data_dir) })?;
             app.manage(engine.clone());
+            app.manage(commands::Clipboard::default());
             tauri::async_runtime::spawn(events::forward(engine.clone(), handle));
             let demo = options.demo;
             tauri::async_runtime::spawn(async move {
@@ -99,6 +105,7 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
                 .title("Heliograph")
                 .inner_size(1440.0, 900.0)
                 .min_inner_size(900.0, 600.0)
+                .data_directory(data_dir.join("web"))
                 .build()?;
             Ok(())
         })

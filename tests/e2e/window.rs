@@ -6,11 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+
+use crate::brokers::free_port;
 
 /// How long anything in the window may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +40,7 @@ impl Drop for Driver {
 impl Window {
     /// Starts the binary with its data in `data`, and waits until the window is usable.
     pub async fn open(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
-        let driver_port = free_port()?;
+        let driver_port = free_port();
         let driver = {
             use std::os::unix::process::CommandExt as _;
             Command::new("WebKitWebDriver")
@@ -78,18 +82,95 @@ impl Window {
 
     /// The element, once it is there and shown.
     pub async fn find(&self, css: &str) -> Result<Element> {
+        self.appears(Locator::Css(css)).await
+    }
+
+    async fn appears(&self, place: Locator<'_>) -> Result<Element> {
         let started = Instant::now();
         loop {
-            if let Ok(element) = self.client.find(Locator::Css(css)).await
-                && element.is_displayed().await.unwrap_or(false)
-            {
-                return Ok(element);
+            for element in self.client.find_all(place).await.unwrap_or_default() {
+                if element.is_displayed().await.unwrap_or(false) {
+                    return Ok(element);
+                }
             }
             if started.elapsed() > PATIENCE {
                 self.shot("not-found").await.ok();
-                bail!("{css} did not appear; see {}", self.shots.display());
+                let text = self.js("return document.body.innerText").await.unwrap_or_default();
+                bail!("{place:?} did not appear; see {}\n{text}", self.shots.display());
             }
             sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Clicks what can be clicked and is called so: a button, a switch, a tab, an item. Its text or label starts
+    /// with `name`.
+    pub async fn click(&self, name: &str) -> Result<()> {
+        let roles = ["button", "menuitem", "option", "radio", "switch", "tab", "treeitem"]
+            .map(|role| format!("@role='{role}'"))
+            .join(" or ");
+        let path = format!(
+            "//*[self::button or {roles}][starts-with(normalize-space(.), \"{name}\") or @aria-label=\"{name}\"]"
+        );
+        Ok(self.appears(Locator::XPath(&path)).await?.click().await?)
+    }
+
+    /// Replaces the text of the field that is called so.
+    pub async fn fill(&self, label: &str, text: &str) -> Result<()> {
+        let path =
+            format!("//*[self::input or self::textarea or @contenteditable='true'][@aria-label=\"{label}\"]");
+        let field = self.appears(Locator::XPath(&path)).await?;
+        field.clear().await?;
+        Ok(field.send_keys(text).await?)
+    }
+
+    /// Presses keys together, as in `Control+Shift+t`, wherever the focus is.
+    pub async fn press(&self, keys: &str) -> Result<()> {
+        let keys: Vec<char> = keys.split('+').map(key).collect::<Result<_>>()?;
+        let down = keys.iter().map(|&value| KeyAction::Down { value });
+        let up = keys.iter().rev().map(|&value| KeyAction::Up { value });
+        self.keys(down.chain(up)).await
+    }
+
+    /// Types text, wherever the focus is.
+    pub async fn write(&self, text: &str) -> Result<()> {
+        self.keys(text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }])).await
+    }
+
+    async fn keys(&self, actions: impl Iterator<Item = KeyAction>) -> Result<()> {
+        let all = actions.fold(KeyActions::new("keyboard".into()), KeyActions::then);
+        Ok(self.client.perform_actions(all).await?)
+    }
+
+    /// Waits until a text can be read in the window.
+    pub async fn says(&self, text: &str) -> Result<()> {
+        let wanted = json!(text);
+        let script = format!("return document.body.innerText.includes({wanted})");
+        self.until(text, &script).await.map(|_| ())
+    }
+
+    /// What has the focus: its label or its text.
+    pub async fn focused(&self) -> Result<String> {
+        let script = "const e = document.activeElement;\
+                      return e === document.body ? '' : e.getAttribute('aria-label') || e.innerText || e.tagName";
+        Ok(self.js(script).await?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The inner size of the window, in CSS pixels.
+    pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        self.client.set_window_size(width, height).await?;
+        let there = format!("return innerWidth === {width} && innerHeight === {height}");
+        self.until("the new size", &there).await.map(|_| ())
+    }
+
+    /// Answers of the engine, asked as the window asks.
+    pub async fn engine(&self, command: &str, arguments: Value) -> Result<Value> {
+        let script = "const [command, asked, done] = arguments;\
+                      window.__TAURI_INTERNALS__.invoke(command, asked).then(\
+                        (answer) => done({ answer: answer ?? null }), (error) => done({ error }))";
+        let told = self.client.execute_async(script, vec![json!(command), arguments]).await?;
+        match told.get("error") {
+            None => Ok(told["answer"].clone()),
+            Some(error) => bail!("{command}: {error}"),
         }
     }
 
@@ -118,7 +199,9 @@ impl Window {
     /// A picture, after what was asked for has been painted. Kept as test output.
     pub async fn shot(&self, name: &str) -> Result<()> {
         let painted = "const done = arguments[arguments.length - 1];\
-                       requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0)))";
+                       const fading = document.getAnimations().filter((a) => a instanceof CSSTransition);\
+                       Promise.allSettled(fading.map((a) => a.finished)).then(() =>\
+                         requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))))";
         self.client.execute_async(painted, Vec::new()).await?;
         let png = self.client.screenshot().await?;
         std::fs::write(self.shots.join(format!("{name}.png")), png)?;
@@ -143,6 +226,27 @@ impl Window {
     }
 }
 
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// A key by its name, or the character that it types.
+fn key(name: &str) -> Result<char> {
+    let named = match name {
+        "Control" => Key::Control,
+        "Shift" => Key::Shift,
+        "Alt" => Key::Alt,
+        "Enter" => Key::Enter,
+        "Escape" => Key::Escape,
+        "Tab" => Key::Tab,
+        "Up" => Key::Up,
+        "Down" => Key::Down,
+        "Home" => Key::Home,
+        "End" => Key::End,
+        "F6" => Key::F6,
+        "F10" => Key::F10,
+        "Space" => return Ok(' '),
+        other => {
+            let mut letters = other.chars();
+            let (Some(letter), None) = (letters.next(), letters.next()) else { bail!("no key {other}") };
+            return Ok(letter);
+        }
+    };
+    Ok(named.into())
 }

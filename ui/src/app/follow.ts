@@ -1,9 +1,10 @@
 /**
  * Which tab an attempt opens. A connect that somebody asked for and that fails opens the trace; when it works
- * later, the tab that was open before comes back. Losses and retries leave the tab alone.
+ * later, the tab that was open before comes back. Losses and retries leave the tab alone. Goes by traces, not by
+ * phases: an attempt may be over before its phase was ever seen.
  */
-import type { Phase } from "$lib/backend/types/Phase";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import type { Trace } from "$lib/backend/types/Trace";
 import type { ConnectionTab } from "$lib/state/navigation.svelte";
 
 interface Tabs {
@@ -13,32 +14,28 @@ interface Tabs {
 
 export class TabFollower {
   #tabs: Tabs;
-  #phases = new Map<ProfileId, Phase["phase"]>();
-  #asked = new Set<ProfileId>();
+  /** The attempt whose end was acted upon, by its start. */
+  #ended = new Map<ProfileId, number>();
   #before = new Map<ProfileId, ConnectionTab>();
 
   constructor(tabs: Tabs) {
     this.#tabs = tabs;
   }
 
-  take(id: ProfileId, phase: Phase["phase"]): void {
-    const previous = this.#phases.get(id);
-    if (previous === phase) return;
-    this.#phases.set(id, phase);
-    if (previous === undefined) return;
-    if (phase === "connecting" && previous !== "waiting" && previous !== "connected") this.#asked.add(id);
-    if ((phase === "failed" || phase === "waiting") && this.#asked.delete(id)) {
-      const open = this.#tabs.tabOf(id);
-      if (open !== "trace") {
-        this.#before.set(id, open);
-        this.#tabs.openTab(id, "trace");
-      }
-    }
-    if (phase === "connected") {
-      this.#asked.delete(id);
-      const open = this.#before.get(id);
+  take(
+    id: ProfileId,
+    { attempt, started_at, verdict }: Pick<Trace, "attempt" | "started_at" | "verdict">,
+  ): void {
+    if (!verdict || this.#ended.get(id) === started_at) return;
+    this.#ended.set(id, started_at);
+    const open = this.#tabs.tabOf(id);
+    if (verdict.outcome === "connected") {
+      const before = this.#before.get(id);
       this.#before.delete(id);
-      if (open) this.#tabs.openTab(id, open);
+      if (before) this.#tabs.openTab(id, before);
+    } else if (attempt === 1 && verdict.failure?.code !== "cancelled" && open !== "trace") {
+      this.#before.set(id, open);
+      this.#tabs.openTab(id, "trace");
     }
   }
 

@@ -68,7 +68,7 @@ export const tauri: Backend = {
   pickFile: ({ title, filters, defaultPath }) =>
     open({ title, filters, defaultPath, multiple: false, directory: false }),
   pickSavePath: ({ title, filters, defaultPath }) => save({ title, filters, defaultPath }),
-  copyText: (text) => navigator.clipboard.writeText(text),
+  copyText: (text) => invoke("copy_text", { text }),
   onFileDrop: (listener) =>
     detach(
       getCurrentWebview().onDragDropEvent(({ payload }) => {

@@ -1,11 +1,9 @@
 //! The demo in the real window: what `./dev demo` shows where there is no display, and a test that it works.
 
-#[path = "e2e/window.rs"]
-mod window;
-
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use window::Window;
+
+use crate::window::Window;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_messages_over_wss_with_a_client_certificate() -> Result<()> {

@@ -1,0 +1,55 @@
+//! Connections that fail in the real window: the trace names the cause, and its fix is clicked.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::dialog;
+use crate::window::Window;
+
+/// A saved connection to the broker's wss listener with a client certificate, trusting `ca`.
+async fn saved(window: &Window, name: &str, port: u16, pki: &Pki, ca: &std::path::Path) -> Result<Value> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!(name);
+    draft["endpoint"] = json!({"websocket": true, "tls": true, "host": "localhost", "port": port.to_string(), "path": "/mqtt"});
+    draft["settings"]["trust"]["mode"] = json!("ca_only");
+    draft["settings"]["trust"]["ca_files"] = json!([ca]);
+    let identity = &mut draft["settings"]["client_certificate"];
+    identity["enabled"] = json!(true);
+    identity["cert_file"] = json!(pki.client.cert);
+    identity["key_file"] = json!(pki.client.key);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(
+        &pki,
+        &MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() },
+    );
+    let window = Window::open(&dir.path().join("data"), "wrong-ca", &[]).await?;
+    let profile = saved(&window, "Wrong CA", broker.wss, &pki, &pki.foreign_ca).await?;
+
+    window.click("Wrong CA").await?;
+    window.click("Connect").await?;
+    window.says("The server certificate comes from an unknown issuer").await?;
+    window.says("Transport stayed wss").await?;
+    window.shots("1-named").await?;
+    let traces = window.engine("traces", json!({"id": profile["id"]})).await?;
+    assert_eq!(traces[0]["verdict"]["failure"]["code"], json!("server_cert_unknown_issuer"), "{traces:#}");
+
+    window.click("Choose CA file").await?;
+    dialog::choose("Trust the CA that issued the server certificate", &pki.ca.display().to_string()).await?;
+    window.says("CA files hold 2 certificates").await?;
+    window.shots("2-fix-in-the-draft").await?;
+    window.click("Save and connect").await?;
+    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.shots("3-connected").await?;
+    let saved = window.engine("profile", json!({"id": profile["id"]})).await?;
+    assert_eq!(saved["endpoint"]["port"], json!(broker.wss.to_string()), "{saved:#}");
+    assert_eq!(saved["endpoint"]["tls"], json!(true));
+    assert_eq!(saved["endpoint"]["websocket"], json!(true));
+    window.close().await
+}
