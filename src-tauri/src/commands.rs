@@ -90,8 +90,12 @@ async fn new_draft(engine: State<'_, Engine>) -> Result<ProfileDraft> {
 }
 
 #[tauri::command]
-async fn check_draft(engine: State<'_, Engine>, draft: ProfileDraft) -> Result<DraftReport> {
-    engine.check_draft(draft).await
+async fn check_draft(
+    engine: State<'_, Engine>,
+    draft: ProfileDraft,
+    secrets: Vec<SecretEdit>,
+) -> Result<DraftReport> {
+    engine.check_draft(draft, &secrets).await
 }
 
 #[tauri::command]

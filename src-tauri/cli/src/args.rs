@@ -215,17 +215,17 @@ pub struct ConnectionArgs {
     /// Trust only the certificates of --ca
     #[arg(long, requires = "ca")]
     pub ca_only: bool,
-    /// Client certificate, whatever the transport: PEM or DER
+    /// Client certificate, whatever the transport: PEM, DER or PKCS#12
     #[arg(long, value_name = "FILE")]
     pub cert: Option<String>,
-    /// Its private key: PKCS#8, PKCS#1 or SEC1, PEM or DER
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, plain or encrypted, PEM or DER
     #[arg(long, value_name = "FILE")]
     pub key: Option<String>,
-    /// Passphrase of the private key
+    /// Passphrase of the private key or the bundle
     #[arg(long, value_name = "TEXT")]
     pub key_password: Option<String>,
-    /// Certificate and key in PKCS#12
-    #[arg(long, value_name = "FILE")]
+    /// Certificate, chain and key in PKCS#12
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key"])]
     pub p12: Option<String>,
     /// Do not verify the server
     #[arg(long)]

@@ -6,7 +6,6 @@ use std::io::BufRead as _;
 use heliograph_engine::draft;
 use heliograph_engine::endpoint::{Endpoint, EndpointParts, Scheme, SplitUrl, split_url};
 use heliograph_engine::engine::Severity;
-use heliograph_engine::identity;
 use heliograph_engine::profile::{
     ClientCertificate, Header, Login, PayloadText, Profile, ProfileDraft, ProfileId, Proxy, ProxyKind,
     Settings, Subscription, TrustMode, Will,
@@ -20,7 +19,6 @@ use crate::output;
 
 /// What to connect to. Warnings go to standard error; what cannot work ends the command.
 pub fn resolve(args: &ConnectionArgs, subscriptions: Vec<Subscription>) -> Result<SessionConfig, Ending> {
-    refuse_unsupported(args)?;
     let (endpoint, username, url_password) = endpoint(args)?;
     let mut secrets = Secrets::default();
     let mut settings = Settings { subscriptions, ..Settings::default() };
@@ -34,6 +32,8 @@ pub fn resolve(args: &ConnectionArgs, subscriptions: Vec<Subscription>) -> Resul
         Login { enabled: username.is_some() || password.is_some(), username: username.unwrap_or_default() };
     secrets.put(SecretField::Password, password);
     apply_tls(args, &mut settings);
+    let passphrase = args.key_password.as_ref().map(|text| Secret::new(text.as_bytes()));
+    secrets.put(SecretField::KeyPassphrase, passphrase);
     apply_websocket(args, &mut settings, &mut secrets)?;
     if let Some(proxy) = &args.proxy {
         let (proxy, password) = read_proxy(proxy)?;
@@ -46,7 +46,7 @@ pub fn resolve(args: &ConnectionArgs, subscriptions: Vec<Subscription>) -> Resul
         settings.session.client_id = format!("helio-{}", id.to_string().get(..8).unwrap_or_default());
     }
     let draft = ProfileDraft { id, name: endpoint.url(), endpoint: endpoint.into(), settings };
-    remark(&draft)?;
+    remark(&draft, &secrets)?;
     let profile: Profile = draft::build(draft)?;
     Ok(SessionConfig { profile, secrets, keep_trying: args.reconnect || args.max_reconnects.is_some() })
 }
@@ -61,23 +61,6 @@ pub fn password_from_stdin() -> Result<Secret, Ending> {
         line.pop();
     }
     Ok(Secret::new(line))
-}
-
-fn refuse_unsupported(args: &ConnectionArgs) -> Result<(), Ending> {
-    if let Some(path) = &args.p12 {
-        return Err(Ending::Usage(format!(
-            "--p12 is not supported yet. Convert {path} once, and give the result with --cert:\n  \
-             openssl pkcs12 -in '{path}' -nodes -out identity.pem"
-        )));
-    }
-    if args.key_password.is_some() {
-        let given = certificate(args);
-        if let Err(error) = identity::load_client(&given, &mut Vec::new()) {
-            return Err(Ending::Usage(format!("{}\n  {}", error.message, error.cause)));
-        }
-        output::warn("The private key is not encrypted: --key-password is not needed");
-    }
-    Ok(())
 }
 
 fn endpoint(args: &ConnectionArgs) -> Result<(Endpoint, Option<String>, Option<Secret>), Ending> {
@@ -110,8 +93,8 @@ fn endpoint(args: &ConnectionArgs) -> Result<(Endpoint, Option<String>, Option<S
 
 fn certificate(args: &ConnectionArgs) -> ClientCertificate {
     ClientCertificate {
-        enabled: args.cert.is_some() || args.key.is_some(),
-        cert_file: args.cert.clone().unwrap_or_default(),
+        enabled: args.cert.is_some() || args.key.is_some() || args.p12.is_some(),
+        cert_file: args.cert.clone().or_else(|| args.p12.clone()).unwrap_or_default(),
         key_file: args.key.clone().unwrap_or_default(),
     }
 }
@@ -204,8 +187,8 @@ fn apply_session(args: &ConnectionArgs, settings: &mut Settings) {
 }
 
 /// Prints warnings; ends on what cannot work, but for files, which the trace shows in full.
-fn remark(draft: &ProfileDraft) -> Result<(), Ending> {
-    for problem in draft::check(draft).problems {
+fn remark(draft: &ProfileDraft, secrets: &Secrets) -> Result<(), Ending> {
+    for problem in draft::check(draft, secrets).problems {
         let of_file = problem.field.starts_with("settings.client_certificate.")
             || problem.field.starts_with("settings.trust.ca_files.");
         match problem.severity {

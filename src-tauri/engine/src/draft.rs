@@ -17,13 +17,17 @@ use crate::profile::{
     MqttVersion, PayloadEncoding, PayloadText, Profile, ProfileDraft, ProxyKind, Settings, TrustMode,
     UserProperty,
 };
+use crate::secret::{SecretField, Secrets};
 use crate::topic;
 
 /// The largest payload there can be: the largest packet (MQTT 5, 2.1.4), in bytes.
 const LARGEST_PAYLOAD: u64 = 268_435_455;
 
-/// What there is to say about a draft while a person types.
-pub fn check(draft: &ProfileDraft) -> DraftReport {
+/// Where remarks on the passphrase of a key stand; it is no part of the settings.
+const PASSPHRASE_FIELD: &str = "settings.client_certificate.passphrase";
+
+/// What there is to say about a draft while a person types. Of its secrets, the passphrase opens its files.
+pub fn check(draft: &ProfileDraft, secrets: &Secrets) -> DraftReport {
     let mut remarks = Remarks::default();
     if draft.name.trim().is_empty() {
         remarks.warn("name", "name_empty", "Without a name the connection is listed by its host");
@@ -44,7 +48,7 @@ pub fn check(draft: &ProfileDraft) -> DraftReport {
         check_tls(settings, &mut remarks);
     }
     let now = Clock::start().now();
-    let identity = check_identity(settings, tls, now, &mut remarks);
+    let identity = check_identity(settings, secrets, tls, now, &mut remarks);
     let authorities = check_authorities(settings, tls, now, &mut remarks);
     DraftReport { url: endpoint.map(|endpoint| endpoint.url()), problems: remarks.0, identity, authorities }
 }
@@ -376,6 +380,7 @@ fn check_tls(settings: &Settings, remarks: &mut Remarks) {
 
 fn check_identity(
     settings: &Settings,
+    secrets: &Secrets,
     tls: bool,
     now: UnixMicros,
     remarks: &mut Remarks,
@@ -390,7 +395,7 @@ fn check_identity(
         }
         return None;
     }
-    let (report, identity) = identity::inspect_client(given);
+    let (report, identity) = identity::inspect_client(given, secrets.get(&SecretField::KeyPassphrase));
     if !given.enabled {
         return Some(report);
     }
@@ -414,7 +419,9 @@ fn check_identity(
             }
         }
         Err((role, error)) => {
+            let locked = matches!(error.code, FailureCode::PassphraseRequired | FailureCode::PassphraseWrong);
             let field = match role {
+                _ if locked => PASSPHRASE_FIELD,
                 Role::Certificate => cert_field,
                 Role::Key => "settings.client_certificate.key_file",
             };
@@ -527,11 +534,11 @@ mod tests {
 
     #[test]
     fn defaults_raise_no_problem() {
-        let report = check(&draft(|_| {}));
+        let report = check(&draft(|_| {}), &Secrets::default());
         assert_eq!(report.problems, []);
         assert_eq!(report.url.as_deref(), Some("wss://a:443/mqtt"));
         assert_eq!(report.identity, None);
-        let report = check(&draft(|d| d.settings.session.keep_alive_s = 0));
+        let report = check(&draft(|d| d.settings.session.keep_alive_s = 0), &Secrets::default());
         assert_eq!(report.problems, []);
     }
 
@@ -740,7 +747,7 @@ mod tests {
             ),
         ];
         for (change, field, severity, code) in cases {
-            let found = check(&draft(change)).problems;
+            let found = check(&draft(change), &Secrets::default()).problems;
             let found: Vec<_> =
                 found.iter().map(|p| (p.field.as_str(), p.severity, p.code.as_str())).collect();
             assert_eq!(found, [(field, severity, code)]);

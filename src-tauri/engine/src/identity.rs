@@ -1,9 +1,12 @@
 //! Certificates and keys: reads what people have, describes it, and checks that it belongs together,
-//! before anything is dialled. In: paths. Out: descriptions and rustls identities.
-//! Never asks for a passphrase and never decrypts: an encrypted key is named, with the command that decrypts it.
+//! before anything is dialled. In: paths, and a passphrase when there is one. Out: descriptions and rustls
+//! identities. Never asks for a passphrase: that one is needed is an error with its own code.
 
 mod contents;
+mod der;
 mod describe;
+mod encryption;
+mod pkcs12;
 
 use std::sync::Arc;
 
@@ -15,10 +18,13 @@ use ts_rs::TS;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use self::contents::{Contents, FoundKey, KeyEncoding};
+use self::encryption::Locked;
 use crate::engine::{FileError, FileReport, IdentityReport};
+use crate::error::{Error, ErrorCode};
 use crate::failure::FailureCode;
 use crate::message::UnixMicros;
 use crate::profile::ClientCertificate;
+use crate::secret::Secret;
 use crate::trace::IdentityFile;
 
 /// Fourteen days, in microseconds: a certificate that ends sooner deserves a remark.
@@ -97,16 +103,17 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, IdentityError> {
     })
 }
 
-/// Reads certificate and key, puts the chain in order, and checks that the key is the certificate's.
-/// What was found is pushed to `files`, also when it fails.
+/// Reads certificate and key, decrypts what is encrypted, puts the chain in order, and checks that the key is the
+/// certificate's. What was found is pushed to `files`, also when it fails.
 ///
 /// # Errors
 /// Which file is wrong, and why.
 pub fn load_client(
     cert: &ClientCertificate,
+    passphrase: Option<&Secret>,
     files: &mut Vec<IdentityFile>,
 ) -> Result<ClientIdentity, IdentityError> {
-    let read = ReadIdentity::of(cert);
+    let read = ReadIdentity::of(cert, passphrase);
     files.extend(read.cert.as_ref().map(|file| file.trace("certificate")));
     files.extend(read.key.as_ref().map(|file| file.trace("key")));
     read.identity().map_err(|(_, error)| error)
@@ -122,11 +129,36 @@ pub fn load_authorities(
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let mut authorities = Vec::new();
     for path in paths.iter().filter(|path| !path.trim().is_empty()) {
-        let file = ReadFile::of(path);
+        let file = ReadFile::of(path, None);
         files.push(file.trace("ca"));
         authorities.extend(file.certificates()?);
     }
     Ok(authorities)
+}
+
+/// A PKCS#12 bundle (AES-256, PBKDF2) of a chain, leaf first, and the leaf's key in PKCS#8.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub fn pkcs12_bundle(chain: &[&[u8]], key: &[u8], passphrase: &Secret) -> Result<Vec<u8>, Error> {
+    pkcs12::write(chain, key, passphrase).map_err(|_| no_random_numbers())
+}
+
+/// A private key (PKCS#8) encrypted with a passphrase (PBES2: AES-256, PBKDF2), as PEM.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub fn encrypted_key_pem(key: &[u8], passphrase: &Secret) -> Result<String, Error> {
+    use base64::Engine as _;
+    let der = encryption::encrypt_pkcs8(key, passphrase).map_err(|_| no_random_numbers())?;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    let label = "ENCRYPTED PRIVATE KEY";
+    Ok(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")))
+}
+
+fn no_random_numbers() -> Error {
+    Error::new(ErrorCode::Internal, "The operating system gives no random numbers")
 }
 
 /// What deserves a look though nothing forbids it: validity, purpose, certificates that are not sent.
@@ -169,15 +201,16 @@ pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
 }
 
 /// What is in the files of a client certificate, for the editor.
-pub fn report_client(cert: &ClientCertificate) -> IdentityReport {
-    inspect_client(cert).0
+pub fn report_client(cert: &ClientCertificate, passphrase: Option<&Secret>) -> IdentityReport {
+    inspect_client(cert, passphrase).0
 }
 
 /// The same, with the identity itself or whose fault it is that there is none.
 pub(crate) fn inspect_client(
     cert: &ClientCertificate,
+    passphrase: Option<&Secret>,
 ) -> (IdentityReport, Result<ClientIdentity, (Role, IdentityError)>) {
-    let read = ReadIdentity::of(cert);
+    let read = ReadIdentity::of(cert, passphrase);
     let mut report = IdentityReport {
         cert: read.cert.as_ref().map(ReadFile::report),
         key: read.key.as_ref().map(ReadFile::report),
@@ -203,19 +236,24 @@ pub(crate) fn inspect_client(
 }
 
 /// What is in one file of certificates, keys or both.
-pub fn report_file(path: &str) -> FileReport {
-    let file = ReadFile::of(path);
-    let nothing = file.contents.as_ref().is_ok_and(|c| c.certificates.is_empty() && c.keys.is_empty());
+pub fn report_file(path: &str, passphrase: Option<&Secret>) -> FileReport {
+    let file = ReadFile::of(path, passphrase);
     let mut report = file.report();
-    if nothing {
-        report.error = file.certificates().err().map(FileError::from);
+    if let Ok(contents) = &file.contents {
+        let nothing = contents.certificates.is_empty() && contents.keys.is_empty();
+        let locked = contents.keys.iter().find_map(|key| key.locked.as_ref());
+        report.error = match locked {
+            Some(locked) => Some(file.locked_key(locked).into()),
+            None if nothing => file.certificates().err().map(FileError::from),
+            None => None,
+        };
     }
     report
 }
 
 /// What is in one file of CA certificates.
 pub(crate) fn report_authority(path: &str) -> FileReport {
-    let file = ReadFile::of(path);
+    let file = ReadFile::of(path, None);
     let mut report = file.report();
     report.error = file.certificates().err().map(FileError::from);
     report
@@ -262,9 +300,9 @@ pub(crate) enum Role {
 }
 
 impl ReadFile {
-    fn of(path: &str) -> Self {
+    fn of(path: &str, passphrase: Option<&Secret>) -> Self {
         let path = path.trim();
-        Self { path: path.to_owned(), contents: Contents::of_file(path) }
+        Self { path: path.to_owned(), contents: Contents::of_file(path, passphrase) }
     }
 
     fn report(&self) -> FileReport {
@@ -279,10 +317,11 @@ impl ReadFile {
         let found = contents.found(key_type.as_deref());
         FileReport {
             path: self.path.clone(),
-            found: if contents.pem { format!("PEM, {found}") } else { format!("DER, {found}") },
+            found: format!("{}, {found}", contents.format()),
             certificates: contents.certificates.iter().filter_map(|der| describe::describe(der)).collect(),
             key_type,
-            key_encrypted: contents.keys.first().is_some_and(FoundKey::encrypted),
+            key_encrypted: contents.encrypted(),
+            bundle: contents.bundle.is_some(),
             error: None,
         }
     }
@@ -290,7 +329,11 @@ impl ReadFile {
     fn trace(&self, role: &str) -> IdentityFile {
         let report = self.report();
         let (format, found) = match &self.contents {
-            Ok(contents) => (if contents.pem { "pem" } else { "der" }, contents.found(None)),
+            Ok(contents) => match contents.format() {
+                "PKCS#12" => ("pkcs12", contents.found(None)),
+                "PEM" => ("pem", contents.found(None)),
+                _ => ("der", contents.found(None)),
+            },
             Err(error) => ("", error.message.clone()),
         };
         IdentityFile {
@@ -309,6 +352,12 @@ impl ReadFile {
         if !contents.certificates.is_empty() {
             return Ok(contents.certificates.clone());
         }
+        if let Some(locked) = contents.bundle.as_ref().and_then(|bundle| bundle.locked.as_ref()) {
+            return Err(self.locked_bundle(locked));
+        }
+        if contents.bundle.is_none() && self.is_called_a_bundle() && contents.keys.is_empty() {
+            return Err(self.locked_bundle(&Locked::Damaged("it does not begin as one")));
+        }
         let wrong = |message: String, cause: String| {
             Err(IdentityError::new(FailureCode::NotACertificate, &self.path, message, cause))
         };
@@ -323,7 +372,8 @@ impl ReadFile {
             ),
             (None, None) => wrong(
                 format!("{} is not a certificate", self.path),
-                "Neither a PEM block “CERTIFICATE” nor a certificate in DER was found in it".into(),
+                "Neither a PEM block “CERTIFICATE”, nor a certificate in DER, nor a PKCS#12 bundle was found in it"
+                    .into(),
             ),
         }
     }
@@ -345,21 +395,11 @@ impl ReadFile {
         if !usable.is_empty() {
             return Ok(usable);
         }
-        if let Some(key) = contents.keys.iter().find(|key| key.encrypted()) {
-            let path = quoted(&self.path);
-            let command = match contents.pem {
-                true => format!("openssl pkey -in {path} -out key-plain.pem"),
-                false => format!("openssl pkcs8 -inform DER -in {path} -out key-plain.pem"),
-            };
-            return fail(
-                FailureCode::PassphraseRequired,
-                format!("The private key in {} is encrypted", self.path),
-                format!(
-                    "It is written as {}, and encrypted keys cannot be opened yet. Decrypt it once, keep the result \
-                     readable for you alone, and choose that file: {command}",
-                    key.encoding.name()
-                ),
-            );
+        if let Some(locked) = contents.keys.iter().find_map(|key| key.locked.as_ref()) {
+            return Err(self.locked_key(locked));
+        }
+        if let Some(locked) = contents.bundle.as_ref().and_then(|bundle| bundle.locked.as_ref()) {
+            return Err(self.locked_bundle(locked));
         }
         match (contents.keys.first(), contents.others.first()) {
             (Some(key), _) => fail(
@@ -387,9 +427,92 @@ impl ReadFile {
     }
 }
 
+impl ReadFile {
+    fn is_called_a_bundle(&self) -> bool {
+        let extension = std::path::Path::new(&self.path).extension().unwrap_or_default();
+        ["p12", "pfx"].iter().any(|name| extension.eq_ignore_ascii_case(name))
+    }
+
+    /// A private key that stays encrypted.
+    fn locked_key(&self, locked: &Locked) -> IdentityError {
+        let path = &self.path;
+        let damaged = "The file was cut or changed in copying: copy it again";
+        let (code, message, cause) = match locked {
+            Locked::Required => (
+                FailureCode::PassphraseRequired,
+                format!("The private key in {path} is encrypted"),
+                "Its passphrase is needed to use it".to_owned(),
+            ),
+            Locked::Wrong => (
+                FailureCode::PassphraseWrong,
+                format!("The passphrase does not open the private key in {path}"),
+                "Decrypting with it gives no key. Upper and lower case and the keyboard's layout matter"
+                    .to_owned(),
+            ),
+            Locked::Damaged(why) => (
+                FailureCode::NotAPrivateKey,
+                format!("The private key in {path} is damaged: {why}"),
+                damaged.to_owned(),
+            ),
+            Locked::Unsupported(what) => (
+                FailureCode::UnsupportedKey,
+                format!("The private key in {path} is encrypted in a way that is not read here: {what}"),
+                format!("Encrypt it anew: openssl pkcs8 -topk8 -in {} -out key-new.pem", quoted(path)),
+            ),
+            Locked::TooCostly(why) => (
+                FailureCode::UnsupportedKey,
+                format!("The private key in {path} cannot be opened: {why}"),
+                format!(
+                    "If the file is yours, encrypt it anew: openssl pkcs8 -topk8 -in {} -out key-new.pem",
+                    quoted(path)
+                ),
+            ),
+        };
+        IdentityError::new(code, path, message, cause)
+    }
+
+    /// A PKCS#12 bundle that stays closed.
+    fn locked_bundle(&self, locked: &Locked) -> IdentityError {
+        let path = &self.path;
+        let anew = format!(
+            "Write it anew: openssl pkcs12 -in {0} -nodes -legacy | openssl pkcs12 -export -out new.p12",
+            quoted(path)
+        );
+        let (code, message, cause) = match locked {
+            Locked::Required => (
+                FailureCode::PassphraseRequired,
+                format!("The PKCS#12 bundle {path} is encrypted"),
+                "Its passphrase is needed to open it".to_owned(),
+            ),
+            Locked::Wrong => (
+                FailureCode::PassphraseWrong,
+                format!("The passphrase does not open the PKCS#12 bundle {path}"),
+                "The bundle was made with another one. Upper and lower case and the keyboard's layout matter"
+                    .to_owned(),
+            ),
+            Locked::Damaged(why) => (
+                FailureCode::NotAPkcs12,
+                format!("{path} is not a PKCS#12 bundle, or a damaged one: {why}"),
+                "The file was cut or changed in copying, or is something else: copy it again".to_owned(),
+            ),
+            Locked::Unsupported(what) => (
+                FailureCode::UnsupportedKey,
+                format!("The PKCS#12 bundle {path} is sealed in a way that is not read here: {what}"),
+                anew,
+            ),
+            Locked::TooCostly(why) => (
+                FailureCode::UnsupportedKey,
+                format!("The PKCS#12 bundle {path} cannot be opened: {why}"),
+                format!("If the file is yours: {anew}"),
+            ),
+        };
+        IdentityError::new(code, path, message, cause)
+    }
+}
+
 impl ReadIdentity {
-    fn of(cert: &ClientCertificate) -> Self {
-        let read = |path: &str| (!path.trim().is_empty()).then(|| ReadFile::of(path));
+    fn of(cert: &ClientCertificate, passphrase: Option<&Secret>) -> Self {
+        let read = |path: &str| (!path.trim().is_empty()).then(|| ReadFile::of(path, passphrase));
         Self { cert: read(&cert.cert_file), key: read(&cert.key_file) }
     }
 

@@ -92,16 +92,16 @@ pub struct Login {
     pub username: String,
 }
 
-/// A certificate and key on disk.
+/// A certificate and key on disk. The passphrase of an encrypted key or bundle is a secret and not here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
 #[ts(export)]
 pub struct ClientCertificate {
     /// Whether it is offered to the server.
     pub enabled: bool,
-    /// PEM or DER; a PEM file may hold the chain, and the key too.
+    /// PEM, DER or PKCS#12; PEM and PKCS#12 may hold the chain, and the key too.
     pub cert_file: String,
-    /// PEM or DER; empty when the key is in `cert_file`.
+    /// PEM, DER or PKCS#12; empty when the key is in `cert_file`.
     pub key_file: String,
 }
 

@@ -140,7 +140,7 @@ pub struct IdentityFile {
     pub role: String,
     /// Its path.
     pub path: String,
-    /// `pem` or `der`.
+    /// `pem`, `der` or `pkcs12`.
     pub format: String,
     /// What was found in it, e.g. `2 certificates, 1 private key (PKCS#8)`.
     pub found: String,

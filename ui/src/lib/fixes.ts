@@ -98,7 +98,7 @@ export function fieldOf(fix: Fix): string {
     case "choose_identity":
       return "settings.client_certificate.cert_file";
     case "enter_passphrase":
-      return "settings.client_certificate.key_file";
+      return "settings.client_certificate.passphrase";
     case "set_version":
       return "settings.session.version";
     case "set_credentials":

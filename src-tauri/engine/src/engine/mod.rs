@@ -241,9 +241,15 @@ impl Engine {
         }
     }
 
-    /// What there is to say about a draft. Reads the files it names; dials nothing.
-    pub async fn check_draft(&self, draft: ProfileDraft) -> Result<DraftReport> {
-        blocking(move || Ok(draft::check(&draft))).await
+    /// What there is to say about a draft. Reads the files it names, with the passphrase among the edits, else
+    /// that of the saved connection; dials nothing.
+    ///
+    /// # Errors
+    /// `invalid_input` when a secret is not of its encoding.
+    pub async fn check_draft(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<DraftReport> {
+        let mut secrets = lock(&self.inner.secrets).get(&draft.id).cloned().unwrap_or_default();
+        secrets.apply(edits)?;
+        blocking(move || Ok(draft::check(&draft, &secrets))).await
     }
 
     /// Takes a URL apart for the form.
@@ -423,7 +429,7 @@ impl Engine {
     /// # Errors
     /// `internal` only: what is wrong with the file is in the report.
     pub async fn inspect_file(&self, path: String) -> Result<FileReport> {
-        blocking(move || Ok(identity::report_file(&path))).await
+        blocking(move || Ok(identity::report_file(&path, None))).await
     }
 
     fn library_changed(&self, id: ProfileId) {

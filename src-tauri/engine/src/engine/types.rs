@@ -187,8 +187,10 @@ pub struct FileReport {
     pub certificates: Vec<CertificateInfo>,
     /// Type of its private key.
     pub key_type: Option<String>,
-    /// Whether that key is encrypted.
+    /// Whether a passphrase is needed to use what is in it.
     pub key_encrypted: bool,
+    /// Whether it is a PKCS#12 bundle.
+    pub bundle: bool,
     /// What is wrong with it.
     pub error: Option<FileError>,
 }

@@ -1,5 +1,6 @@
-//! What is in a certificate or key file. In: a path, or bytes. Out: certificates, private keys, and the names
-//! of other things found, so that a wrong file can be named. Never decrypts and never judges.
+//! What is in a certificate or key file. In: a path, or bytes, and a passphrase when there is one. Out:
+//! certificates, private keys, and the names of other things found, so that a wrong file can be named. What
+//! stays encrypted says why. Never judges.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,8 +10,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use zeroize::Zeroizing;
 
-use super::{IdentityError, quoted};
+use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element};
+use super::encryption::{self, Budget, Locked, Passphrase};
+use super::{IdentityError, pkcs12, quoted};
 use crate::failure::FailureCode;
+use crate::secret::Secret;
 
 /// No certificate or key file is larger than this, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -26,14 +30,37 @@ pub(super) struct Contents {
     pub keys: Vec<FoundKey>,
     /// Other things.
     pub others: Vec<Other>,
+    /// A PKCS#12 bundle; what is in it stands among the certificates and keys once it is open.
+    pub bundle: Option<FoundBundle>,
+}
+
+/// A PKCS#12 bundle.
+pub(super) struct FoundBundle {
+    der: Zeroizing<Vec<u8>>,
+    /// Whether it needs a passphrase.
+    pub encrypted: bool,
+    /// Why it is not open.
+    pub locked: Option<Locked>,
+}
+
+impl FoundBundle {
+    fn of(der: Zeroizing<Vec<u8>>) -> Self {
+        Self { der, encrypted: false, locked: None }
+    }
 }
 
 /// A private key as it stands in a file.
 pub(super) struct FoundKey {
     /// How it is written down.
     pub encoding: KeyEncoding,
-    /// Its bytes; for an encrypted key of no use.
+    /// Its bytes, in the clear unless it is locked.
     pub der: Zeroizing<Vec<u8>>,
+    /// The header `DEK-Info` of encrypted PEM.
+    dek_info: String,
+    /// How it is written down once it is decrypted.
+    inner: KeyEncoding,
+    /// Why it could not be decrypted.
+    pub locked: Option<Locked>,
 }
 
 /// How a private key is written down.
@@ -52,7 +79,6 @@ pub(super) enum KeyEncoding {
 /// Something that is neither a certificate nor a private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Other {
-    Pkcs12,
     Pkcs7,
     CertificateRequest,
     PublicKey,
@@ -72,10 +98,38 @@ impl FoundKey {
         matches!(self.encoding, KeyEncoding::EncryptedPkcs8 | KeyEncoding::EncryptedPem)
     }
 
+    fn of(encoding: KeyEncoding, der: Zeroizing<Vec<u8>>) -> Self {
+        Self { encoding, der, dek_info: String::new(), inner: encoding, locked: None }
+    }
+
+    /// Decrypts it, or notes why that cannot be.
+    fn unlock(&mut self, passphrase: Option<&Secret>, budget: &mut Budget) {
+        if !self.encrypted() {
+            return;
+        }
+        let given = passphrase.filter(|secret| !secret.expose().is_empty()).map(Passphrase::of);
+        let opened = match (given, self.encoding) {
+            (None, _) => Err(Locked::Required),
+            (Some(given), KeyEncoding::EncryptedPem) => {
+                encryption::open_pem(&self.dek_info, &self.der, &given).map(|der| (self.inner, der))
+            }
+            (Some(given), _) => {
+                encryption::open_pkcs8(&self.der, &given, budget).map(|der| (KeyEncoding::Pkcs8, der))
+            }
+        };
+        match opened {
+            Ok((inner, der)) => (self.inner, self.der) = (inner, der),
+            Err(locked) => self.locked = Some(locked),
+        }
+    }
+
     /// The key in the form rustls takes; `None` for those it cannot take.
     pub fn private_key(&self) -> Option<PrivateKeyDer<'_>> {
         let der = self.der.as_slice();
-        match self.encoding {
+        if self.locked.is_some() {
+            return None;
+        }
+        match self.inner {
             KeyEncoding::Pkcs8 => Some(PrivateKeyDer::Pkcs8(der.into())),
             KeyEncoding::Pkcs1 => Some(PrivateKeyDer::Pkcs1(der.into())),
             KeyEncoding::Sec1 => Some(PrivateKeyDer::Sec1(der.into())),
@@ -102,7 +156,6 @@ impl Other {
     /// What it is, with an article.
     pub fn name(&self) -> String {
         match self {
-            Self::Pkcs12 => "a PKCS#12 bundle (.p12, .pfx)".into(),
             Self::Pkcs7 => "a PKCS#7 bundle (.p7b)".into(),
             Self::CertificateRequest => "a certificate signing request".into(),
             Self::PublicKey => "a public key".into(),
@@ -119,9 +172,6 @@ impl Other {
     pub fn advice(&self, path: &str) -> String {
         let path = quoted(path);
         match self {
-            Self::Pkcs12 => format!(
-                "Convert it to PEM, and choose the result as certificate file: openssl pkcs12 -in {path} -nodes -out identity.pem"
-            ),
             Self::Pkcs7 => format!(
                 "Convert it to PEM (add -inform DER if it is binary): openssl pkcs7 -in {path} -print_certs -out certificates.pem"
             ),
@@ -135,7 +185,7 @@ impl Other {
             Self::SshPublicKey | Self::PuttyKey => "Keys for SSH are not used by TLS: choose files made for TLS".into(),
             Self::JavaKeyStore => format!(
                 "Convert it with keytool -importkeystore -srckeystore {path} -destkeystore identity.p12 -deststoretype PKCS12, \
-                 then openssl pkcs12 -in identity.p12 -nodes -out identity.pem"
+                 and choose identity.p12"
             ),
             Self::Block(_) => "Choose a file with a block “CERTIFICATE” or “PRIVATE KEY”".into(),
             Self::Broken(..) => "The file was cut or changed in copying: copy it again".into(),
@@ -144,10 +194,40 @@ impl Other {
 }
 
 impl Contents {
-    /// Reads a file.
-    pub fn of_file(path: &str) -> Result<Self, IdentityError> {
+    /// Reads a file, and opens what is encrypted in it.
+    pub fn of_file(path: &str, passphrase: Option<&Secret>) -> Result<Self, IdentityError> {
         let bytes = read_bounded(path)?;
-        Ok(Self::of_bytes(&bytes))
+        let mut contents = Self::of_bytes(&bytes);
+        contents.unlock(passphrase);
+        Ok(contents)
+    }
+
+    fn unlock(&mut self, passphrase: Option<&Secret>) {
+        let mut budget = Budget::default();
+        self.keys.iter_mut().for_each(|key| key.unlock(passphrase, &mut budget));
+        let Some(bundle) = &mut self.bundle else { return };
+        match pkcs12::open(&bundle.der, passphrase) {
+            Ok(opened) => {
+                bundle.encrypted = opened.encrypted;
+                let certificates = opened.certificates.into_iter();
+                let whole = certificates.filter(|der| X509Certificate::from_der(der).is_ok());
+                self.certificates.extend(whole.map(CertificateDer::from));
+                self.keys.extend(opened.keys.into_iter().map(|der| FoundKey::of(KeyEncoding::Pkcs8, der)));
+            }
+            Err(locked) => {
+                bundle.encrypted = matches!(locked, Locked::Required | Locked::Wrong);
+                bundle.locked = Some(locked);
+            }
+        }
+    }
+
+    /// Its format, for people.
+    pub fn format(&self) -> &'static str {
+        match (&self.bundle, self.pem) {
+            (Some(_), _) => "PKCS#12",
+            (None, true) => "PEM",
+            (None, false) => "DER",
+        }
     }
 
     /// Recognises what the bytes are.
@@ -163,6 +243,12 @@ impl Contents {
         }
     }
 
+    /// Whether a passphrase is needed to use what is in it.
+    pub fn encrypted(&self) -> bool {
+        self.keys.first().is_some_and(FoundKey::encrypted)
+            || self.bundle.as_ref().is_some_and(|b| b.encrypted)
+    }
+
     /// In words, e.g. `2 certificates, 1 private key (PKCS#8)`.
     pub fn found(&self, key_type: Option<&str>) -> String {
         let mut parts = Vec::new();
@@ -175,6 +261,9 @@ impl Contents {
             let plural = if self.keys.len() == 1 { "" } else { "s" };
             let kind = key_type.map(|kind| format!(", {kind}")).unwrap_or_default();
             parts.push(format!("{} private key{plural} ({}{kind})", self.keys.len(), key.encoding.name()));
+        }
+        if self.bundle.as_ref().is_some_and(|bundle| bundle.locked.is_some()) {
+            parts.push("a bundle that is not open".to_owned());
         }
         parts.extend(self.others.iter().filter(|o| !parameters(o)).map(Other::name));
         if parts.is_empty() { "no certificate and no key".into() } else { parts.join(", ") }
@@ -207,9 +296,17 @@ impl Contents {
             Err(why) => return self.others.push(Other::Broken(block.label.to_owned(), why)),
         };
         if let Some(encoding) = encoding {
-            return self.keys.push(FoundKey { encoding, der });
+            let inner = match block.label {
+                "RSA PRIVATE KEY" => KeyEncoding::Pkcs1,
+                "EC PRIVATE KEY" => KeyEncoding::Sec1,
+                "DSA PRIVATE KEY" => KeyEncoding::Dsa,
+                _ => encoding,
+            };
+            let dek_info = block.dek_info.to_owned();
+            return self.keys.push(FoundKey { dek_info, inner, ..FoundKey::of(encoding, der) });
         }
         match block.label {
+            "PKCS12" => self.bundle = Some(FoundBundle::of(der)),
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
                 match X509Certificate::from_der(&der) {
                     // OpenSSL's trusted certificates have more after the certificate.
@@ -233,7 +330,10 @@ impl Contents {
         if let Ok((_, certificate)) = X509Certificate::from_der(bytes) {
             contents.certificates.push(certificate.as_raw().to_vec().into());
         } else if let Some(encoding) = der_key(bytes) {
-            contents.keys.push(FoundKey { encoding, der: Zeroizing::new(bytes.to_vec()) });
+            contents.keys.push(FoundKey::of(encoding, Zeroizing::new(bytes.to_vec())));
+        } else if pkcs12::begins_as_one(bytes) {
+            let der = Zeroizing::new(bytes.to_vec());
+            contents.bundle = Some(FoundBundle::of(der));
         } else {
             contents.others.extend(other_der(bytes));
         }
@@ -318,6 +418,7 @@ fn memory_contains(bytes: &[u8], wanted: &[u8]) -> bool {
 struct PemBlock<'t> {
     label: &'t str,
     encrypted: bool,
+    dek_info: &'t str,
     der: Result<Zeroizing<Vec<u8>>, &'static str>,
 }
 
@@ -329,7 +430,7 @@ fn pem_blocks(text: &str) -> Vec<PemBlock<'_>> {
         let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
-        let mut encrypted = false;
+        let (mut encrypted, mut dek_info) = (false, "");
         let mut base64 = Zeroizing::new(String::new());
         let mut ended = false;
         while let Some(line) = lines.next_if(|line| !line.starts_with("-----BEGIN ")) {
@@ -339,11 +440,11 @@ fn pem_blocks(text: &str) -> Vec<PemBlock<'_>> {
             }
             if line.contains(':') {
                 encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
+                dek_info = line.strip_prefix("DEK-Info:").unwrap_or(dek_info);
             } else {
                 base64.extend(line.chars().filter(|c| !c.is_whitespace()));
             }
         }
-        // The header DEK-Info is all that is needed to name an encrypted key; its text is not decoded.
         let der = if !ended {
             Err("its end is missing")
         } else if base64.is_empty() {
@@ -352,7 +453,7 @@ fn pem_blocks(text: &str) -> Vec<PemBlock<'_>> {
             let decoded = base64::engine::general_purpose::STANDARD.decode(base64.as_bytes());
             decoded.map(Zeroizing::new).map_err(|_| "its base64 text is not valid")
         };
-        blocks.push(PemBlock { label, encrypted, der });
+        blocks.push(PemBlock { label, encrypted, dek_info, der });
     }
     blocks
 }
@@ -369,12 +470,6 @@ fn other_text(text: &str) -> Option<Other> {
         None
     }
 }
-
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
 
 /// Tells the structures of private keys apart by their first members (RFC 5958, 8017, 5915).
 fn der_key(bytes: &[u8]) -> Option<KeyEncoding> {
@@ -409,17 +504,12 @@ fn other_der(bytes: &[u8]) -> Option<Other> {
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce, 0xce, 0xce, 0xce]) {
         return Some(Other::JavaKeyStore);
     }
-    // PKCS#12 (RFC 7292) is version 3; BER with an indefinite length is usual in old ones.
-    if bytes.starts_with(&[SEQUENCE, 0x80, INTEGER, 1, 3]) {
-        return Some(Other::Pkcs12);
-    }
     let (SEQUENCE, body, _) = element(bytes)? else { return None };
     let (first, value, rest) = element(body)?;
     let second = element(rest)?.0;
     // 1.2.840.113549.1.7: the content types of PKCS#7
     let pkcs7 = value.starts_with(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07]);
     match (first, second) {
-        (INTEGER, SEQUENCE) if value == [3] => Some(Other::Pkcs12),
         (OBJECT_IDENTIFIER, _) if pkcs7 => Some(Other::Pkcs7),
         (SEQUENCE, BIT_STRING) => Some(Other::PublicKey),
         (INTEGER, INTEGER) => Some(Other::PublicKey),
@@ -427,20 +517,4 @@ fn other_der(bytes: &[u8]) -> Option<Other> {
         (SEQUENCE, SEQUENCE) if x509_parser::parse_x509_crl(bytes).is_ok() => Some(Other::RevocationList),
         _ => None,
     }
-}
-
-/// The first DER element: tag, content, and what follows it.
-pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&short, rest) = rest.split_first()?;
-    let (length, rest) = match short {
-        0..=0x7f => (usize::from(short), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
-            (digits.iter().fold(0, |length, &digit| length << 8 | usize::from(digit)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }

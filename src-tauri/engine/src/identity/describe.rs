@@ -9,7 +9,7 @@ use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::{CertificateInfo, contents::element};
+use super::{CertificateInfo, der::element};
 
 const KEY_USAGES: [&str; 9] = [
     "digitalSignature",

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use super::*;
 
+mod encrypted;
+
 /// Key types by the name that [`CertificateInfo::key_type`] gives them, with the options of `openssl genpkey`.
 const KEY_TYPES: [(&str, &str); 5] = [
     ("RSA 2048", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048"),
@@ -59,10 +61,21 @@ impl Folder {
     }
 
     fn load(&self, cert: &str, key: &str) -> Result<ClientIdentity, IdentityError> {
+        self.load_with(cert, key, None)
+    }
+
+    fn load_with(
+        &self,
+        cert: &str,
+        key: &str,
+        passphrase: Option<&str>,
+    ) -> Result<ClientIdentity, IdentityError> {
+        let passphrase = passphrase.map(Secret::new);
+        let passphrase = passphrase.as_ref();
         let file = |name: &str| if name.is_empty() { String::new() } else { self.path(name) };
         let given = ClientCertificate { enabled: true, cert_file: file(cert), key_file: file(key) };
-        let result = load_client(&given, &mut Vec::new());
-        let report = report_client(&given);
+        let result = load_client(&given, passphrase, &mut Vec::new());
+        let report = report_client(&given, passphrase);
         match &result {
             Ok(_) => assert_eq!(report.key_matches, Some(true)),
             Err(error) if error.code == FailureCode::CertificateMissing => {}
@@ -194,27 +207,6 @@ fn fingerprints_and_dates_are_those_of_openssl() {
 }
 
 #[test]
-fn encrypted_keys_are_named_with_the_way_out() {
-    let folder = Folder::new();
-    folder.pair(KEY_TYPES[0].1);
-    folder.openssl("pkcs8 -topk8 -in key.pem -passout pass:canary -out locked.p8");
-    folder.openssl("pkcs8 -topk8 -in key.pem -passout pass:canary -outform DER -out locked.der");
-    folder.openssl("rsa -in key.pem -traditional -aes128 -passout pass:canary -out locked.pem");
-    folder.join(&["cert.pem", "locked.p8"], "both.pem");
-    for key in ["locked.p8", "locked.der", "locked.pem", ""] {
-        let cert = if key.is_empty() { "both.pem" } else { "cert.pem" };
-        let error = folder.load(cert, key).expect_err("encrypted");
-        assert_eq!(error.code, FailureCode::PassphraseRequired, "{key}: {error:?}");
-        assert!(error.cause.contains("openssl "), "{}", error.cause);
-    }
-    let report = report_file(&folder.path("locked.pem"));
-    assert!(report.key_encrypted && report.error.is_none());
-    // The advice works.
-    folder.openssl("pkcs8 -inform DER -in locked.der -passin pass:canary -out key-plain.pem");
-    folder.load("cert.pem", "key-plain.pem").expect("decrypted");
-}
-
-#[test]
 fn wrong_files_are_named() {
     let folder = Folder::new();
     folder.pair(KEY_TYPES[1].1);
@@ -234,6 +226,7 @@ fn wrong_files_are_named() {
     folder.write("empty.pem", "");
     folder.write("blank.pem", " \r\n\n");
     folder.write("text.pem", "hello");
+    folder.write("text.p12", "hello");
     folder.write("zeros.pem", [0; 64]);
     folder.write("large.pem", vec![b'x'; 4 * 1024 * 1024 + 1]);
     folder.write("ssh.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me");
@@ -260,7 +253,8 @@ fn wrong_files_are_named() {
         ("request.pem", "key.pem", NotACertificate, "signing request"),
         ("request.der", "key.pem", NotACertificate, "signing request"),
         ("public.pem", "key.pem", NotACertificate, "public key"),
-        ("bundle.p12", "", NotACertificate, "openssl pkcs12"),
+        ("bundle.p12", "", PassphraseRequired, "PKCS#12"),
+        ("text.p12", "", NotAPkcs12, "does not begin as one"),
         ("bundle.p7b", "key.pem", NotACertificate, "openssl pkcs7"),
         ("bundle.p7b.der", "key.pem", NotACertificate, "openssl pkcs7"),
         ("dh.pem", "key.pem", NotACertificate, "DH PARAMETERS"),
@@ -270,7 +264,7 @@ fn wrong_files_are_named() {
         ("cert.pem", "public.pem", NotAPrivateKey, "public key"),
         ("cert.pem", "public.der", NotAPrivateKey, "public key"),
         ("cert.pem", "request.pem", NotAPrivateKey, "signing request"),
-        ("cert.pem", "bundle.p12", NotAPrivateKey, "PKCS#12"),
+        ("cert.pem", "bundle.p12", PassphraseRequired, "PKCS#12"),
         ("cert.pem", "ssh.pub", NotAPrivateKey, "SSH public key"),
         ("key.pem", "cert.pem", FilesSwapped, "exchanged"),
         ("cert.pem", "other.pem", KeyMismatch, "Both are ECDSA P-256"),
@@ -289,9 +283,12 @@ fn wrong_files_are_named() {
     }
     let error = load_authorities(&[folder.path("key.pem")], &mut Vec::new()).expect_err("a key");
     assert_eq!(error.code, NotACertificate);
+    // Without its passphrase nothing says what is in it; with one it could serve as a CA file.
+    let error = load_authorities(&[folder.path("bundle.p12")], &mut Vec::new()).expect_err("a locked bundle");
+    assert_eq!(error.code, PassphraseRequired);
     assert_eq!(report_authority(&folder.path("request.pem")).error.map(|e| e.code), Some(NotACertificate));
-    assert!(report_file(&folder.path("key.pem")).error.is_none());
-    assert!(report_file("/dev/null").error.is_some_and(|e| e.code == FileUnreadable));
+    assert!(report_file(&folder.path("key.pem"), None).error.is_none());
+    assert!(report_file("/dev/null", None).error.is_some_and(|e| e.code == FileUnreadable));
 }
 
 #[cfg(unix)]

@@ -90,14 +90,14 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
         TrustMode::SystemAndCa | TrustMode::CaOnly => tls.trust.ca_files.clone(),
         _ => Vec::new(),
     };
-    let client = plan.identity.clone();
+    let (client, passphrase) = (plan.identity.clone(), plan.passphrase.clone());
     if client.is_none() && wanted.is_empty() {
         return Ok(Credentials::default());
     }
     trace.begin(StageDetail::Identity(IdentityDetail::default()));
     let loaded = tokio::task::spawn_blocking(move || {
         let mut detail = IdentityDetail::default();
-        let result = load_files(client.as_ref(), &wanted, &mut detail);
+        let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &mut detail);
         (detail, result)
     });
     let (detail, result) = loaded.await.map_err(|_| diagnosis::internal(Stage::Identity))?;
@@ -116,12 +116,13 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
 
 fn load_files(
     client: Option<&crate::profile::ClientCertificate>,
+    passphrase: Option<&crate::secret::Secret>,
     authorities: &[String],
     detail: &mut IdentityDetail,
 ) -> Result<Credentials, identity::IdentityError> {
     let mut credentials = Credentials::default();
     if let Some(client) = client {
-        let loaded = identity::load_client(client, &mut detail.files).inspect_err(|error| {
+        let loaded = identity::load_client(client, passphrase, &mut detail.files).inspect_err(|error| {
             if error.code == FailureCode::KeyMismatch {
                 detail.key_matches = Some(false);
             }

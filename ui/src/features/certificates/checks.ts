@@ -55,6 +55,7 @@ export interface ClientFacts {
   chain: CertificateInfo[];
   /** `null` when there is no key to compare. */
   keyMatches: boolean | null;
+  /** It is not open yet when it could not be compared. */
   keyEncrypted: boolean;
 }
 
@@ -64,7 +65,7 @@ export function clientChecks(certificate: CertificateInfo, facts: ClientFacts, n
   for (const check of checks) {
     if (validityOf(certificate, now) === "expired") check.text = m.cert_check_expired_client();
   }
-  if (facts.keyEncrypted) {
+  if (facts.keyMatches === null && facts.keyEncrypted) {
     checks.push({ tone: "err", strong: m.cert_check_encrypted(), text: m.cert_check_encrypted_text() });
   } else if (facts.keyMatches === null) {
     checks.push({ tone: "warn", strong: m.cert_check_key_unknown() });

@@ -35,6 +35,7 @@ export class EditorDraft {
   password = $state<string | null>(null);
   passwordEncoding = $state<SecretEncoding>("utf8");
   proxyPassword = $state<string | null>(null);
+  keyPassphrase = $state<string | null>(null);
   /** By the header's name in lower case. */
   headerSecrets = $state<Record<string, string | null>>({});
   /** Which secrets the engine has. */
@@ -141,6 +142,7 @@ export class EditorDraft {
     };
     add({ kind: "password" }, this.password, this.passwordEncoding);
     add({ kind: "proxy_password" }, this.proxyPassword);
+    add({ kind: "key_passphrase" }, this.keyPassphrase);
     const names = new Set<string>();
     for (const { name, secret } of this.draft.settings.websocket.headers) {
       const lower = name.toLowerCase();

@@ -122,6 +122,7 @@ const file = (change: Partial<FileReport>): FileReport => ({
   certificates: [],
   key_type: null,
   key_encrypted: false,
+  bundle: false,
   error: null,
   ...change,
 });
@@ -131,6 +132,7 @@ test("dropped files are told apart by what is in them", () => {
   expect(droppedAs(file({ certificates: [deviceCa, deviceCa] }))).toBe("authority");
   expect(droppedAs(file({ key_type: "ECDSA P-256" }))).toBe("key");
   expect(droppedAs(file({ key_encrypted: true }))).toBe("key");
+  expect(droppedAs(file({ key_encrypted: true, bundle: true }))).toBe("certificate_and_key");
   expect(droppedAs(file({ certificates: [certificate()], key_type: "RSA 2048" }))).toBe(
     "certificate_and_key",
   );

@@ -8,7 +8,9 @@ import { m } from "$messages";
 export type DroppedAs = "certificate" | "key" | "certificate_and_key" | "authority" | "nothing";
 
 /** A key makes an identity; certificates without one are a CA's when the first of them says so. */
-export function droppedAs({ certificates, key_type, key_encrypted }: FileReport): DroppedAs {
+export function droppedAs({ certificates, key_type, key_encrypted, bundle }: FileReport): DroppedAs {
+  // What is in a locked bundle shows later; an identity is what people keep in one.
+  if (bundle && key_encrypted) return "certificate_and_key";
   const hasKey = key_type !== null || key_encrypted;
   const [first] = certificates;
   if (first && hasKey) return "certificate_and_key";
@@ -26,7 +28,9 @@ export function placeFile(draft: ProfileDraft, report: FileReport): string {
       identity.enabled = true;
       identity.cert_file = report.path;
       identity.key_file = "";
-      return m.auth_dropped_cert({ file });
+      return report.bundle && report.key_encrypted
+        ? m.auth_dropped_bundle({ file })
+        : m.auth_dropped_cert({ file });
     case "certificate":
       identity.enabled = true;
       identity.cert_file = report.path;

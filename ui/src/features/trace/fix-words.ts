@@ -53,8 +53,8 @@ export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
     case "enter_passphrase":
       return {
         title: m.fix_passphrase_title(),
-        detail: m.fix_identity_detail(),
-        button: m.fix_identity_button(),
+        detail: m.fix_passphrase_detail(),
+        button: m.fix_passphrase_button(),
       };
     case "set_version": {
       const version = versionName(fix.change.version);

@@ -47,7 +47,7 @@ export interface Backend {
   profile(id: ProfileId): Promise<Profile>;
   /** A fresh draft with the defaults, a random id and a random client identifier. */
   newDraft(): Promise<ProfileDraft>;
-  checkDraft(draft: ProfileDraft): Promise<DraftReport>;
+  checkDraft(draft: ProfileDraft, secrets: SecretEdit[]): Promise<DraftReport>;
   parseEndpoint(text: string, fallback: Scheme): Promise<ParsedEndpoint>;
   /** Creates or replaces; `folder` only counts for a new one. */
   saveProfile(draft: ProfileDraft, folder: FolderId | null, secrets: SecretEdit[]): Promise<Profile>;

@@ -23,9 +23,13 @@ certificates: Array<CertificateInfo>,
  */
 key_type: string | null, 
 /**
- * Whether that key is encrypted.
+ * Whether a passphrase is needed to use what is in it.
  */
 key_encrypted: boolean, 
+/**
+ * Whether it is a PKCS#12 bundle.
+ */
+bundle: boolean, 
 /**
  * What is wrong with it.
  */

@@ -14,7 +14,7 @@ role: string,
  */
 path: string, 
 /**
- * `pem` or `der`.
+ * `pem`, `der` or `pkcs12`.
  */
 format: string, 
 /**
