@@ -48,3 +48,8 @@ export function urlText(endpoint: EndpointParts): string {
   const { base, secure, host, port, path } = urlPieces(endpoint);
   return `${base}${secure ? "s" : ""}://${host}:${port}${path}`;
 }
+
+/** The password in a text that was meant as a URL, whether or not it is one; digits before a path are a port. */
+export function passwordIn(text: string): string | null {
+  return /^\s*[a-z0-9+]+:\/\/[^/@:]*:(?!\d+[/?#])(.+)@/i.exec(text)?.[1] ?? null;
+}

@@ -130,6 +130,18 @@ export class EditorDraft {
     header.secret = secret;
   }
 
+  /** Takes what a URL said of the login: a user name stays with the settings, a password with the secrets. */
+  takeLogin(username: string | null, password: string | null): void {
+    const { login } = this.draft.settings;
+    if (username === null && password === null) return;
+    login.enabled = true;
+    if (username !== null) login.username = username;
+    if (password !== null) {
+      this.password = password;
+      this.passwordEncoding = "utf8";
+    }
+  }
+
   #text(): string {
     return JSON.stringify([this.draft, this.folder]);
   }

@@ -23,6 +23,7 @@ export const SHORTCUTS = [
   { id: "settings", keys: "Mod+,", scope: "anywhere", label: m.shortcut_settings },
   { id: "next_pane", keys: "F6", scope: "anywhere", label: m.shortcut_next_pane },
   { id: "previous_pane", keys: "Shift+F6", scope: "anywhere", label: m.shortcut_previous_pane },
+  { id: "notices", keys: "F8", scope: "anywhere", label: m.shortcut_notices },
   { id: "rename", keys: "F2", scope: "sidebar", label: m.shortcut_rename, local: true },
   { id: "move_up", keys: "Alt+ArrowUp", scope: "sidebar", label: m.shortcut_move_up, local: true },
   { id: "move_down", keys: "Alt+ArrowDown", scope: "sidebar", label: m.shortcut_move_down, local: true },

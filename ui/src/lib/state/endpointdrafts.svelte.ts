@@ -37,6 +37,11 @@ class EndpointDrafts {
     });
   }
 
+  /** A password of a text that was no URL. */
+  password(id: ProfileId, endpoint: EndpointParts, password: string): void {
+    this.#set(id, { ...this.#known(id, endpoint), password });
+  }
+
   dropCertificate(id: ProfileId, endpoint: EndpointParts): void {
     this.#set(id, { ...this.#known(id, endpoint), dropCertificate: true });
   }
