@@ -11,6 +11,7 @@ use heliograph_engine::engine::{
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
+use heliograph_engine::probe::ProbeReport;
 use heliograph_engine::profile::{Profile, ProfileDraft, ProfileId, Subscription};
 use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
 use heliograph_engine::session::{PublishOutcome, SubscriptionState};
@@ -51,6 +52,8 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         stop_retrying,
         test_connection,
         cancel_test,
+        probe,
+        cancel_probe,
         traces,
         save_subscription,
         delete_subscription,
@@ -235,6 +238,21 @@ async fn test_connection(
 #[tauri::command]
 async fn cancel_test(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
     engine.cancel_test(id);
+    Ok(())
+}
+
+#[tauri::command]
+async fn probe(
+    engine: State<'_, Engine>,
+    draft: ProfileDraft,
+    secrets: Vec<SecretEdit>,
+) -> Result<ProbeReport> {
+    engine.probe(draft, &secrets).await
+}
+
+#[tauri::command]
+async fn cancel_probe(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.cancel_probe(id);
     Ok(())
 }
 

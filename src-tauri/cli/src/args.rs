@@ -31,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Connect, show every stage, disconnect
     Trace(TraceArgs),
+    /// Find out what a port speaks: TLS or not, WebSocket or not, which path and MQTT version
+    Probe(ProbeArgs),
     /// Subscribe and print messages
     Sub(SubArgs),
     /// Publish
@@ -53,6 +55,38 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
     /// One JSON object a line: each stage as it ends, then the verdict
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ProbeArgs {
+    /// host:port, or a URL; its user name and password are not sent
+    #[arg(value_name = "HOST:PORT")]
+    pub target: String,
+    /// A WebSocket path to try before /mqtt, /ws and /
+    #[arg(long)]
+    pub path: Option<String>,
+    /// Judge the server by these certificates too: PEM or DER
+    #[arg(long, alias = "cafile", value_name = "FILE")]
+    pub ca: Vec<String>,
+    /// Judge it only by the certificates of --ca
+    #[arg(long, requires = "ca")]
+    pub ca_only: bool,
+    /// Protocol name to offer in TLS; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub alpn: Vec<String>,
+    /// Name to ask for in TLS and to verify, instead of the host
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// http://, https://, socks5:// or socks5h:// [user:password@]host[:port]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// One bound for everything together
+    #[arg(long, value_name = "SECONDS", default_value_t = heliograph_engine::probe::TIMEOUT_S,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub connect_timeout: u16,
+    /// One JSON object a line: each combination as it is decided, then the whole report
     #[arg(long)]
     pub json: bool,
 }
@@ -182,7 +216,7 @@ pub struct BrokerArgs {
     pub json: bool,
 }
 
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// mqtt://, mqtts://, ws:// or wss:// [user[:password]@]host[:port][/path]
@@ -354,11 +388,12 @@ mod tests {
             "pub -h broker -t a -m x -q 2 -r -d",
             "pub mqtt://broker -t a --stdin-lines",
             "trace wss://broker/mqtt --json",
+            "probe broker:8883 --ca ca.pem --json",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_ok(), "{words}: {:?}", parsed.err());
         }
-        for words in ["pub -t a", "pub -t a -m x -n", "sub", "sub -t a -V 3.1", "sub -t a -q 3"] {
+        for words in ["pub -t a", "pub -t a -m x -n", "sub", "sub -t a -V 3.1", "sub -t a -q 3", "probe"] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_err(), "{words}");
         }

@@ -6,6 +6,7 @@ mod broker;
 mod failure;
 mod live;
 mod output;
+mod probe;
 mod publish;
 mod subscribe;
 mod target;
@@ -26,6 +27,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
         Command::Trace(args) => trace::run(args).await,
+        Command::Probe(args) => probe::run(args).await,
         Command::Sub(args) => subscribe::run(args).await,
         Command::Pub(args) => publish::run(args).await,
         Command::Broker(args) => broker::run(args).await,

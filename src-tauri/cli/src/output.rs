@@ -11,10 +11,10 @@ use heliograph_engine::message::{Message, UnixMicros};
 use heliograph_engine::trace::{Outcome, StageDetail, StageReport, Verdict, VerdictOutcome};
 use serde_json::{Value, json};
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const CARE: Style = AnsiColor::Yellow.on_default().bold();
-const QUIET: Style = Style::new().dimmed();
+pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const CARE: Style = AnsiColor::Yellow.on_default().bold();
+pub const QUIET: Style = Style::new().dimmed();
 
 /// A remark on standard error.
 pub fn warn(text: &str) {
@@ -101,7 +101,7 @@ pub fn verdict_text(verdict: &Verdict) -> String {
     }
 }
 
-fn why_and_fixes(failure: &Failure) -> String {
+pub fn why_and_fixes(failure: &Failure) -> String {
     let mut text = String::new();
     if !failure.cause.is_empty() {
         text.push_str(&format!("  {}\n", printable(&failure.cause)));
@@ -196,7 +196,7 @@ fn describe(detail: &StageDetail) -> (String, Lines) {
     (summary, lines)
 }
 
-fn certificate(info: &CertificateInfo) -> String {
+pub fn certificate(info: &CertificateInfo) -> String {
     let (from, until) = (date(info.not_before), date(info.not_after));
     let names = if info.sans.is_empty() { String::new() } else { format!(", {}", info.sans.join(" ")) };
     format!(
@@ -210,11 +210,11 @@ fn date(time: UnixMicros) -> String {
 }
 
 /// The contract's name of a stage or a code.
-fn name_of(value: &impl serde::Serialize) -> String {
+pub fn name_of(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn duration(micros: u64) -> String {
+pub fn duration(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod library;
 pub mod message;
 pub mod paths;
+pub mod probe;
 pub mod profile;
 pub mod secret;
 pub mod session;

@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::history::{History, MessageDetail, Page, RowFilter, Seq, StorageHealth, ViewId};
 use crate::identity;
 use crate::library::{Folder, FolderId, Library, LibraryTree};
+use crate::probe::{self, ProbeConfig, ProbeReport};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, Subscription};
 use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
 use crate::session::{self, Publication, PublishOutcome, SessionConfig, SubscriptionState};
@@ -48,11 +49,15 @@ struct Inner {
     outbox: Arc<Outbox>,
     secrets: Mutex<HashMap<ProfileId, Secrets>>,
     connections: Mutex<HashMap<ProfileId, Arc<Connection>>>,
-    tests: Mutex<HashMap<ProfileId, CancellationToken>>,
+    tests: Mutex<Cancellations>,
+    probes: Mutex<Cancellations>,
     broker: tokio::sync::Mutex<BrokerState>,
     devices: tokio::sync::Mutex<Option<Devices>>,
     shutdown: CancellationToken,
 }
+
+/// What can be cancelled, by the draft that it is about.
+type Cancellations = HashMap<ProfileId, CancellationToken>;
 
 #[derive(Default)]
 struct BrokerState {
@@ -82,6 +87,7 @@ impl Engine {
             secrets: Mutex::default(),
             connections: Mutex::default(),
             tests: Mutex::default(),
+            probes: Mutex::default(),
             broker: tokio::sync::Mutex::default(),
             devices: tokio::sync::Mutex::default(),
             shutdown: CancellationToken::new(),
@@ -548,27 +554,34 @@ impl Engine {
         let id = profile.id;
         let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
         secrets.apply(edits)?;
-        let cancel = CancellationToken::new();
-        if let Some(earlier) = lock(&self.inner.tests).insert(id, cancel.clone()) {
-            earlier.cancel();
-        }
         let outbox = self.inner.outbox.clone();
         let observer = Arc::new(move |trace: Trace| outbox.trace(id, true, trace));
         let config = SessionConfig { profile, secrets, keep_trying: false };
-        tokio::select! {
-            trace = session::test(config, observer) => {
-                lock(&self.inner.tests).remove(&id);
-                Ok(trace)
-            }
-            () = cancel.cancelled() => Err(Error::new(ErrorCode::Cancelled, "The test was cancelled")),
-        }
+        one_at_a_time(&self.inner.tests, id, session::test(config, observer)).await
     }
 
     /// Ends a test that is under way.
     pub fn cancel_test(&self, id: ProfileId) {
-        if let Some(cancel) = lock(&self.inner.tests).remove(&id) {
-            cancel.cancel();
-        }
+        cancel(&self.inner.tests, id);
+    }
+
+    /// Finds out what the port of a draft speaks, without credentials of the broker. Only ever at a person's
+    /// request, within [`probe::TIMEOUT_S`]. Secrets that are not edited are those of the saved connection.
+    ///
+    /// # Errors
+    /// `invalid_input`, `cancelled`.
+    pub async fn probe(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<ProbeReport> {
+        let profile = draft::build(draft)?;
+        let id = profile.id;
+        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
+        secrets.apply(edits)?;
+        let config = ProbeConfig { profile, secrets, timeout_s: probe::TIMEOUT_S };
+        one_at_a_time(&self.inner.probes, id, probe::probe(config, |_| {})).await
+    }
+
+    /// Ends a probe that is under way.
+    pub fn cancel_probe(&self, id: ProfileId) {
+        cancel(&self.inner.probes, id);
     }
 
     /// The latest attempts of a connection, newest first.
@@ -832,6 +845,31 @@ impl Engine {
 /// The window's keys cannot touch the engine's own.
 fn window_key(key: &str) -> String {
     format!("window.{key}")
+}
+
+/// Does the work unless it is cancelled; cancels an earlier one for the same draft.
+async fn one_at_a_time<T>(
+    running: &Mutex<Cancellations>,
+    id: ProfileId,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    let cancel = CancellationToken::new();
+    if let Some(earlier) = lock(running).insert(id, cancel.clone()) {
+        earlier.cancel();
+    }
+    tokio::select! {
+        done = work => {
+            lock(running).remove(&id);
+            Ok(done)
+        }
+        () = cancel.cancelled() => Err(Error::new(ErrorCode::Cancelled, "It was cancelled")),
+    }
+}
+
+fn cancel(running: &Mutex<Cancellations>, id: ProfileId) {
+    if let Some(cancel) = lock(running).remove(&id) {
+        cancel.cancel();
+    }
 }
 
 /// Runs what waits for a disk away from the tasks that serve sockets.

@@ -178,6 +178,7 @@ pub(super) fn read_connack(version: MqttVersion, bytes: &[u8]) -> Option<Connack
     if rest.len() < 2 {
         return None;
     }
+    let version = if is_of_3_1_1(bytes) { MqttVersion::V311 } else { version };
     let session_present = rest.get_u8() & 1 == 1;
     let code = rest.get_u8();
     let properties = match version {
@@ -188,6 +189,12 @@ pub(super) fn read_connack(version: MqttVersion, bytes: &[u8]) -> Option<Connack
         MqttVersion::V311 => connack_v311(session_present, code),
         MqttVersion::V5 => connack_v5(session_present, code, properties.as_ref()),
     })
+}
+
+/// Whether a whole CONNACK has come, in the form of MQTT 3.1.1: that of 5 is longer by its properties (3.2.2.3).
+/// A broker that knows no 5 answers so whatever it was asked in.
+pub(super) fn is_of_3_1_1(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x20, 2, _, _, ..])
 }
 
 /// The Server Reference of a DISCONNECT (MQTT 5, 3.14.2.2.5), which the library leaves out.
@@ -305,6 +312,13 @@ mod tests {
         for (returned, code) in [(0, 0), (1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (77, 0x80)] {
             assert_eq!(read_connack(MqttVersion::V311, &[0x20, 2, 0, returned]).map(|c| c.code), Some(code));
         }
+    }
+
+    #[test]
+    fn a_broker_of_3_1_1_alone_refuses_5_in_its_own_words() {
+        let refused = read_connack(MqttVersion::V5, &[0x20, 2, 0, 1]).expect("a CONNACK");
+        assert_eq!((refused.code, refused.reason.as_str()), (0x84, "Unsupported Protocol Version"));
+        assert!(!is_of_3_1_1(&[0x20, 2, 0]) && !is_of_3_1_1(&[0x20, 3, 0, 0x84, 0]));
     }
 
     #[test]

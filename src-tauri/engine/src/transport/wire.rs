@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::tls::TlsFacts;
@@ -45,6 +46,19 @@ impl Wire {
     /// The first bytes received after the last handshake, at most 1 KiB: CONNACK, or what stood in its place.
     pub fn first_bytes(&self) -> Vec<u8> {
         self.mqtt.first_bytes()
+    }
+
+    /// Waits until the first bytes after the last handshake are as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&[u8]) -> bool) {
+        loop {
+            let more = self.mqtt.0.more.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            if wanted(&self.first_bytes()) {
+                return;
+            }
+            more.await;
+        }
     }
 
     /// Bytes received after the last handshake.
@@ -139,6 +153,7 @@ struct TapState {
     received: AtomicU64,
     sent: AtomicU64,
     full: AtomicBool,
+    more: Notify,
     first: Mutex<Vec<u8>>,
     ended: Mutex<Option<Ended>>,
 }
@@ -161,6 +176,8 @@ impl Tap {
         let room = KEPT - first.len();
         first.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.0.full.store(first.len() == KEPT, Ordering::Relaxed);
+        drop(first);
+        self.0.more.notify_waiters();
     }
 
     /// Notes the end; an alert is never forgotten for the plain error that follows it.
