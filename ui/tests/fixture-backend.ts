@@ -30,6 +30,7 @@ import type { Subscription } from "../src/lib/backend/types/Subscription";
 import type { SubscriptionStatus } from "../src/lib/backend/types/SubscriptionStatus";
 import type { Trace } from "../src/lib/backend/types/Trace";
 import { draftReport, fileReport } from "./fixtures/drafts";
+import { probeOf } from "./fixtures/probe";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
 const HOUR_MICROS = 3_600_000_000;
@@ -857,6 +858,10 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       return trace;
     },
     async cancelTest() {},
+    async probe(draft) {
+      return probeOf(draft.endpoint);
+    },
+    async cancelProbe() {},
     async traces(id) {
       return traces.get(id) ?? [];
     },

@@ -4,8 +4,9 @@
  * authentication.
  */
 import type { Fix } from "$lib/backend/types/Fix";
+import type { ProbeAttempt } from "$lib/backend/types/ProbeAttempt";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
-import { switchesOf, urlText } from "$lib/endpoint";
+import { switchesOf, urlPieces, urlText } from "$lib/endpoint";
 
 /** The draft with the fix in it; the same draft where a person has to say more. `caFile` is for `add_trust`. */
 export function applyFix(draft: ProfileDraft, fix: Fix, caFile?: string): ProfileDraft {
@@ -52,6 +53,19 @@ export function applyFix(draft: ProfileDraft, fix: Fix, caFile?: string): Profil
     case "retry":
       break;
   }
+  return next;
+}
+
+/** The draft with what a probe found: transport, port, path and MQTT version; authentication and trust stay. */
+export function withAnswer(draft: ProfileDraft, found: ProbeAttempt): ProfileDraft {
+  const next = structuredClone(draft);
+  const { endpoint, settings } = next;
+  // The port that was asked stays, also where it was only implied by the former transport.
+  endpoint.port = urlPieces(endpoint).port;
+  Object.assign(endpoint, switchesOf(found.transport));
+  if (endpoint.websocket) endpoint.path = found.path;
+  // Behind a demand for a certificate no version was heard.
+  if (found.answer !== "client_certificate") settings.session.version = found.version;
   return next;
 }
 

@@ -8,6 +8,7 @@ export {
   clientChecks,
   dateChecks,
   fileName,
+  pemOf,
   sentChecks,
   serverChecks,
   shortName,

@@ -2,10 +2,11 @@ import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-li
 import { beforeEach, expect, test, vi } from "vitest";
 import { backend } from "$lib/backend";
 import type { Fix } from "$lib/backend/types/Fix";
+import { fingerprint } from "$lib/format";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
 import { secretPrompts } from "$lib/state/secretprompt.svelte";
-import { certificateRefused, traceOf } from "../../../tests/fixture-backend";
+import { certificate, certificateRefused, traceOf } from "../../../tests/fixture-backend";
 import TraceView from "./TraceView.svelte";
 
 vi.mock("$lib/backend/tauri", async () => {
@@ -39,21 +40,29 @@ test("a failure is told as an alert with what was not tried", async () => {
   expect(screen.getByRole("tab", { selected: true }).textContent).toContain("TLS");
 });
 
-test("a one-click fix saves exactly its change and connects", async () => {
-  const id = await failing({
+test("a one-click fix goes into the draft and is tried, and nothing is saved", async () => {
+  const fix: Fix = {
     label: "Switch to mqtts",
     kind: "set_transport",
     change: { transport: "mqtts", port: 8883 },
-  });
-  const before = await backend.profile(id);
+  };
+  const id = await failing(fix);
   const save = vi.spyOn(backend, "saveProfile");
-  const connect = vi.spyOn(backend, "connect");
   await fireEvent.click(await screen.findByRole("button", { name: "Apply and try again" }));
-  await waitFor(() => expect(connect).toHaveBeenCalledWith(id));
-  const saved = save.mock.calls[0]?.[0];
-  expect(saved?.endpoint).toMatchObject({ websocket: false, tls: true, port: "8883" });
-  expect(saved?.settings).toEqual(before.settings);
-  expect(save.mock.calls[0]?.[2]).toEqual([]);
+  await waitFor(() => expect(navigation.screen).toMatchObject({ kind: "editor", id, fix, test: true }));
+  expect(save).not.toHaveBeenCalled();
+});
+
+test("pinning shows the certificate and its whole fingerprint first", async () => {
+  const sha256 = certificate("line3-gw").sha256;
+  const fix: Fix = { label: "", kind: "add_trust", change: { mode: "pinned", pinned_sha256: sha256 } };
+  const id = await failing(fix);
+  await fireEvent.click(await screen.findByRole("button", { name: "Apply and try again" }));
+  const dialog = await screen.findByRole("dialog", { name: "Pin this certificate?" });
+  expect(dialog.textContent).toContain(fingerprint(sha256));
+  expect(navigation.screen.kind).toBe("connection");
+  await fireEvent.click(within(dialog).getByRole("button", { name: "Pin and try again" }));
+  await waitFor(() => expect(navigation.screen).toMatchObject({ kind: "editor", id, fix, test: true }));
 });
 
 test("a fix that needs more opens the editor with it", async () => {
@@ -97,19 +106,31 @@ test("trusting a CA asks for its file first, and does nothing without one", asyn
   expect(navigation.screen.kind).toBe("connection");
   pick.mockResolvedValueOnce("/certs/ca.pem");
   await fireEvent.click(button);
+  const dialog = await screen.findByRole("dialog", { name: "Trust the CA of this file?" });
+  expect(navigation.screen.kind).toBe("connection");
+  await fireEvent.click(within(dialog).getByRole("button", { name: "Trust and try again" }));
   await waitFor(() =>
-    expect(navigation.screen).toMatchObject({ kind: "editor", id, fix, caFile: "/certs/ca.pem" }),
+    expect(navigation.screen).toMatchObject({ kind: "editor", id, fix, caFile: "/certs/ca.pem", test: true }),
   );
 });
 
-test("what cannot be done yet is not offered", async () => {
-  await failing(
-    { label: "Find out what this port speaks", kind: "probe_port", change: {} },
-    { label: "Try again", kind: "retry", change: {} },
-  );
-  const alert = await screen.findByRole("alert");
-  await within(alert).findByRole("button");
-  expect(within(alert).getAllByRole("button")).toHaveLength(1);
+test("what the port speaks is asked on a click, shown with what it would change, and filled into the draft", async () => {
+  const probe = vi.spyOn(backend, "probe");
+  const id = await failing({ label: "Find out what this port speaks", kind: "probe_port", change: {} });
+  const button = await screen.findByRole("button", { name: "Find out" });
+  expect(probe).not.toHaveBeenCalled();
+  await fireEvent.click(button);
+  const dialog = await screen.findByRole("dialog");
+  await within(dialog).findByText("fleet.example:443 speaks wss.");
+  expect(probe).toHaveBeenCalledOnce();
+  expect(dialog.textContent).toContain("Not authorized");
+  const save = vi.spyOn(backend, "saveProfile");
+  await fireEvent.click(within(dialog).getByRole("button", { name: "Fill in" }));
+  await waitFor(() => expect(navigation.screen).toMatchObject({ kind: "editor", id, test: true }));
+  expect(navigation.screen).toMatchObject({
+    draft: { endpoint: { websocket: true, tls: true, port: "443" } },
+  });
+  expect(save).not.toHaveBeenCalled();
 });
 
 test("a connection that never tried says so and offers to connect", async () => {

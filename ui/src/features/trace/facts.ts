@@ -3,8 +3,8 @@ import type { Connack } from "$lib/backend/types/Connack";
 import type { StageReport } from "$lib/backend/types/StageReport";
 import type { TcpAttempt } from "$lib/backend/types/TcpAttempt";
 import { bytes, count, duration } from "$lib/format";
+import { versionName } from "$lib/mqtt/words";
 import { m } from "$messages";
-import { versionName } from "./stages";
 
 export interface Fact {
   label: string;

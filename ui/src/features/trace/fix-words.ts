@@ -1,17 +1,12 @@
 /** A fix in words: what it is called, what follows from it, what its button says. Pure. */
 import type { Fix } from "$lib/backend/types/Fix";
+import { versionName } from "$lib/mqtt/words";
 import { m } from "$messages";
-import { versionName } from "./stages";
 
 export interface FixWords {
   title: string;
   detail: string;
   button: string;
-}
-
-/** Kinds that a person can use here; what a port speaks cannot be asked yet, keys stay as they are. */
-export function isOffered(fix: Fix): boolean {
-  return fix.kind !== "probe_port";
 }
 
 /** `retypes` says that the fix asks for secrets of user names and headers that are there already. */
@@ -87,6 +82,7 @@ export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
         button: m.fix_server_button(),
       };
     case "probe_port":
+      return { title: m.fix_probe_title(), detail: m.fix_probe_detail(), button: m.fix_probe_button() };
     case "retry":
       return { title: m.fix_retry_title(), detail: "", button: m.fix_retry_button() };
   }

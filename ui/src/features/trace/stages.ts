@@ -3,6 +3,7 @@ import type { Stage } from "$lib/backend/types/Stage";
 import type { StageReport } from "$lib/backend/types/StageReport";
 import type { Trace } from "$lib/backend/types/Trace";
 import { failureTitle } from "$lib/failures";
+import { versionName } from "$lib/mqtt/words";
 import { m } from "$messages";
 
 export type CellState = "ok" | "failed" | "running" | "waiting" | "skipped";
@@ -163,8 +164,4 @@ function doneFact(report: StageReport): string {
         version: versionName(report.detail.version),
       });
   }
-}
-
-export function versionName(version: "3.1.1" | "5"): string {
-  return version === "5" ? "5.0" : version;
 }

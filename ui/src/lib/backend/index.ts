@@ -17,6 +17,7 @@ import type { MessageDetail } from "./types/MessageDetail";
 import type { OpenView } from "./types/OpenView";
 import type { Page } from "./types/Page";
 import type { ParsedEndpoint } from "./types/ParsedEndpoint";
+import type { ProbeReport } from "./types/ProbeReport";
 import type { Profile } from "./types/Profile";
 import type { ProfileDraft } from "./types/ProfileDraft";
 import type { ProfileId } from "./types/ProfileId";
@@ -83,6 +84,9 @@ export interface Backend {
   /** One attempt with the draft as it stands; its trace also arrives by events while it runs. */
   testConnection(draft: ProfileDraft, secrets: SecretEdit[]): Promise<Trace>;
   cancelTest(id: ProfileId): Promise<void>;
+  /** Finds out what the draft's port speaks, without credentials of the broker. Only when a person asks. */
+  probe(draft: ProfileDraft, secrets: SecretEdit[]): Promise<ProbeReport>;
+  cancelProbe(id: ProfileId): Promise<void>;
   /** The latest attempts, newest first. */
   traces(id: ProfileId): Promise<Trace[]>;
   /** Adds or replaces (same filter) a subscription of the profile, and sends it when connected. */

@@ -1,4 +1,4 @@
-/** Words for the rules that topics break. */
+/** Words of MQTT: versions, and the rules that topics break. */
 import { m } from "$messages";
 import type { TopicProblem } from "./topic";
 
@@ -19,4 +19,8 @@ export function topicProblem(problem: TopicProblem): string {
     case "share":
       return m.topic_share();
   }
+}
+
+export function versionName(version: "3.1.1" | "5"): string {
+  return version === "5" ? "5.0" : version;
 }

@@ -8,17 +8,25 @@ import type { ProfileId } from "$lib/backend/types/ProfileId";
 export type Screen =
   | { kind: "connection" }
   /** The editor, on a saved connection or on a new one (then with what is known already). */
-  | {
+  | ({
       kind: "editor";
       id: ProfileId | null;
       folder?: FolderId | null;
       seed?: ProfileDraft;
-      /** A failure's fix, to be put into the form and shown there. */
-      fix?: Fix;
-      /** The CA file that goes with it. */
-      caFile?: string;
-    }
+    } & DraftChange)
   | { kind: "settings"; section?: string };
+
+/** What the editor does to the draft when it opens. Nothing of it is saved before the person says so. */
+export interface DraftChange {
+  /** A failure's fix, to be put into the form and shown there. */
+  fix?: Fix;
+  /** The CA file that goes with it. */
+  caFile?: string;
+  /** The draft as changed elsewhere. */
+  draft?: ProfileDraft;
+  /** Tries the changed draft at once. */
+  test?: boolean;
+}
 
 export type ConnectionTab = "messages" | "trace";
 
@@ -69,9 +77,9 @@ class Navigation {
     this.screen = { kind: "connection" };
   }
 
-  edit(id: ProfileId, fix?: Fix, caFile?: string): void {
+  edit(id: ProfileId, change: DraftChange = {}): void {
     this.selected = id;
-    this.screen = { kind: "editor", id, fix, caFile };
+    this.screen = { kind: "editor", id, ...change };
   }
 
   create(folder: FolderId | null = null, seed?: ProfileDraft): void {
