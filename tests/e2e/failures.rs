@@ -40,13 +40,23 @@ async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
     let traces = window.engine("traces", json!({"id": profile["id"]})).await?;
     assert_eq!(traces[0]["verdict"]["failure"]["code"], json!("server_cert_unknown_issuer"), "{traces:#}");
 
+    // The server presents a CA of its own; the person has its file.
     window.click("Choose CA file").await?;
+    window.says("Trust the CA that the server presented?").await?;
+    window.shots("2-presented").await?;
+    window
+        .js("[...document.querySelectorAll('[role=dialog] button')].find(b => b.innerText.startsWith('Choose CA file'))\
+             .click(); return true")
+        .await?;
     dialog::choose("Trust the CA that issued the server certificate", &pki.ca.display().to_string()).await?;
-    window.says("CA files hold 2 certificates").await?;
-    window.shots("2-fix-in-the-draft").await?;
+    window.says("The server's certificate names it as its issuer").await?;
+    window.shots("3-its-card").await?;
+    window.click("Trust and try again").await?;
+    window.says("Connected in").await?;
+    window.shots("4-tried-in-the-draft").await?;
     window.click("Save and connect").await?;
     window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
-    window.shots("3-connected").await?;
+    window.shots("5-connected").await?;
     let saved = window.engine("profile", json!({"id": profile["id"]})).await?;
     assert_eq!(saved["endpoint"]["port"], json!(broker.wss.to_string()), "{saved:#}");
     assert_eq!(saved["endpoint"]["tls"], json!(true));

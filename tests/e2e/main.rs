@@ -11,3 +11,4 @@ mod failures;
 mod first_run;
 mod keyboard;
 mod window;
+mod wrong_transport;
