@@ -294,6 +294,7 @@ fn describe_client(
         .seen_during(seen)
         .permanent()
         .fact("client_cert_asked", true)
+        .fact("client_cert_set", plan.identity.is_some())
         .fact("client_cert_issuers", facts.issuers.iter().map(|name| name_words(name)).collect::<Vec<_>>());
     if let Some(leaf) = leaf {
         failure = failure

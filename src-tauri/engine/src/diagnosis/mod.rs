@@ -30,6 +30,7 @@ pub(crate) fn internal(stage: Stage) -> Failure {
     };
     Failure::new(stage, code, "A part of Heliograph stopped while it was working on this attempt")
         .because("A worker thread ended early; this is a fault of Heliograph.")
+        .fact("internal", true)
         .fix("Try again", FixAction::Retry {})
 }
 

@@ -472,6 +472,7 @@ fn refused(plan: &Plan, connack: &Connack) -> Failure {
             Some(words) => format!("{cause} The broker says: {words}"),
             None => cause.to_owned(),
         })
+        .fact("packet", "CONNACK")
         .fact("reason_code", connack.code)
         .fact("reason", reason_name(connack.code));
     if let Some(words) = &connack.reason_string {
@@ -585,6 +586,7 @@ fn disconnected(plan: &Plan, code: u8, words: Option<&str>, server: Option<&str>
             Some(words) => format!("{cause} The broker says: {words}"),
             None => cause.to_owned(),
         })
+        .fact("packet", "DISCONNECT")
         .fact("reason_code", code)
         .fact("reason", name);
     if let Some(words) = words {

@@ -99,7 +99,8 @@ fn closed(plan: &Plan, wire: &Wire, problem: &io::Error) -> Failure {
         FailureCode::ClosedDuringTls,
         format!("{at} {how} during the TLS handshake"),
     );
-    let silent = wire.socket.first_bytes().is_empty();
+    let bytes = wire.socket.first_bytes();
+    let silent = bytes.is_empty();
     let failure = match silent {
         true => failure.because(
             "Not one byte came back. Likeliest this port does not speak TLS: a plain MQTT or HTTP listener ends a \
@@ -111,7 +112,7 @@ fn closed(plan: &Plan, wire: &Wire, problem: &io::Error) -> Failure {
              whose own backend is down looks like this.",
         ),
     };
-    let failure = with_end(failure, Some(&end));
+    let failure = with_bytes(with_end(failure, Some(&end)), &bytes);
     if silent { retry(probe(switch_to_plain(failure, plan), plan)) } else { probe(retry(failure), plan) }
 }
 
@@ -222,10 +223,9 @@ fn version(plan: &Plan) -> Failure {
         }
     };
     let message = format!("{} and Heliograph share no TLS version", plan.address());
-    probe(
-        Failure::new(Stage::Tls, FailureCode::TlsVersionUnsupported, message).because(cause).permanent(),
-        plan,
-    )
+    let failure = Failure::new(Stage::Tls, FailureCode::TlsVersionUnsupported, message).because(cause);
+    let minimum = serde_json::to_value(minimum).unwrap_or_default();
+    probe(failure.fact("min_version", minimum).permanent(), plan)
 }
 
 fn no_shared(plan: &Plan) -> Failure {

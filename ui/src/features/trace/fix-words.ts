@@ -1,4 +1,5 @@
 /** A fix in words: what it is called, what follows from it, what its button says. Pure. */
+import type { FailureCode } from "$lib/backend/types/FailureCode";
 import type { Fix } from "$lib/backend/types/Fix";
 import { versionName } from "$lib/mqtt/words";
 import { m } from "$messages";
@@ -9,8 +10,15 @@ export interface FixWords {
   button: string;
 }
 
-/** `retypes` says that the fix asks for secrets of user names and headers that are there already. */
-export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
+/** What else decides the words. */
+interface About {
+  /** The fix asks for secrets of user names and headers that are there already. */
+  retype?: boolean;
+  /** What it is to fix. */
+  code?: FailureCode;
+}
+
+export function fixWords(fix: Fix, scheme: string, { retype = false, code }: About = {}): FixWords {
   switch (fix.kind) {
     case "set_transport": {
       const to = fix.change.transport;
@@ -41,7 +49,7 @@ export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
         return { title: m.fix_disable_title(), detail, button: m.fix_disable_button() };
       }
       return {
-        title: m.fix_identity_title(),
+        title: identityTitle(code),
         detail: m.fix_identity_detail(),
         button: m.fix_identity_button(),
       };
@@ -70,7 +78,7 @@ export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
         proxy: m.fix_retype_proxy_title,
         http: m.fix_retype_http_title,
       };
-      const title = (retypes ? again : titles)[fix.change.target]();
+      const title = (retype ? again : titles)[fix.change.target]();
       return { title, detail: "", button: m.fix_credentials_button() };
     }
     case "set_server":
@@ -85,6 +93,24 @@ export function fixWords(fix: Fix, scheme: string, retypes = false): FixWords {
       return { title: m.fix_probe_title(), detail: m.fix_probe_detail(), button: m.fix_probe_button() };
     case "retry":
       return { title: m.fix_retry_title(), detail: "", button: m.fix_retry_button() };
+  }
+}
+
+/** Which certificate to choose: one without the fault of the present one. */
+function identityTitle(code: FailureCode | undefined): string {
+  switch (code) {
+    case "client_cert_required":
+    case "ws_unauthorized":
+    case "ws_forbidden":
+      return m.fix_identity_some_title();
+    case "client_cert_chain_incomplete":
+      return m.fix_identity_chain_title();
+    case "client_cert_expired":
+      return m.fix_identity_valid_title();
+    case "client_cert_wrong_purpose":
+      return m.fix_identity_purpose_title();
+    default:
+      return m.fix_identity_title();
   }
 }
 

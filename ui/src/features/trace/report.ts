@@ -1,7 +1,7 @@
 /** A whole trace as Markdown, to be pasted into an issue. Traces hold no secrets, so neither does it. Pure. */
 import type { CertificateInfo } from "$lib/backend/types/CertificateInfo";
 import type { Trace } from "$lib/backend/types/Trace";
-import { failureTitle, stageName } from "$lib/failures";
+import { failureWords, stageName } from "$lib/failures";
 import { date, dateTime, duration, fingerprint, millis } from "$lib/format";
 import { m } from "$messages";
 import { evidenceOf } from "./evidence";
@@ -26,8 +26,10 @@ export function traceReport(trace: Trace, name: string): string {
   lines.push("");
 
   if (failure) {
-    lines.push(`## ${m.trace_happened()}`, "", `**${failureTitle(failure.code)}** (\`${failure.code}\`)`, "");
-    lines.push(failure.message, "", `${m.trace_cause()}: ${failure.cause}`, "");
+    const { title, what, why, detail } = failureWords(failure, trace.url);
+    lines.push(`## ${m.trace_happened()}`, "", `**${title}** (\`${failure.code}\`)`, "");
+    lines.push(what, "", `${m.trace_cause()}: ${why}`, "");
+    if (detail) lines.push(`${m.failure_in_detail()} ${detail}`, "");
     if (failure.seen_during !== failure.stage) {
       lines.push(lateSentence(failure.seen_during, failure.stage), "");
     }
