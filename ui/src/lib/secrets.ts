@@ -61,8 +61,9 @@ export function fieldsOf(details: Record<string, unknown>): SecretField[] {
  * more to say than a secret, which is for the editor.
  */
 export function secretsToRetype(fix: Fix, settings: Settings): SecretField[] {
+  const { login, proxy, websocket, client_certificate } = settings;
+  if (fix.kind === "enter_passphrase") return client_certificate.enabled ? [{ kind: "key_passphrase" }] : [];
   if (fix.kind !== "set_credentials") return [];
-  const { login, proxy, websocket } = settings;
   switch (fix.change.target) {
     case "broker":
       return login.enabled && login.username !== "" ? [{ kind: "password" }] : [];

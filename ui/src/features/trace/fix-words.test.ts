@@ -58,7 +58,9 @@ test("every kind of fix has its words in both languages", () => {
     expect(SAMPLES[kind]?.length, kind).toBeGreaterThan(0);
     for (const sample of SAMPLES[kind]) {
       for (const code of kind === "choose_identity" ? CODES : [undefined]) {
-        for (const retype of kind === "set_credentials" ? [false, true] : [false]) {
+        for (const retype of kind === "set_credentials" || kind === "enter_passphrase"
+          ? [false, true]
+          : [false]) {
           setLocale("en", { reload: false });
           const en = fixWords(sample, "wss", { code, retype });
           setLocale("zh", { reload: false });

@@ -56,7 +56,7 @@ export function fixWords(fix: Fix, scheme: string, { retype = false, code }: Abo
     case "enter_passphrase":
       return {
         title: m.fix_passphrase_title(),
-        detail: m.fix_passphrase_detail(),
+        detail: retype ? "" : m.fix_passphrase_detail(),
         button: m.fix_passphrase_button(),
       };
     case "set_version": {
