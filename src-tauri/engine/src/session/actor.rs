@@ -207,7 +207,11 @@ impl Actor {
         let keep_alive_s = connack.server_keep_alive_s.unwrap_or(session.connect.keep_alive_s);
         let mut patience = Patience::beside_keep_alive(keep_alive_s);
 
-        let online = Arc::new(Online { client: session.client.clone(), connack: connack.clone() });
+        let online = Arc::new(Online {
+            client: session.client.clone(),
+            connack: connack.clone(),
+            unwritable: ends.unwritable(),
+        });
         shared.set_online(Some(online.clone()));
         let (missing, unwanted) = shared.subscriptions().connected(connack.session_present);
         shared.tell_subscriptions();

@@ -5,11 +5,13 @@
 //! It also steps back from reading at two moments, because of how the library polls. When a keep alive is
 //! due: the library looks at its timer only while there is nothing to read. And before a DISCONNECT, an error
 //! or the end: the library throws away what it has read in the batch that ends the connection, so these come
-//! in a batch of their own. For that it follows packet boundaries; it looks at nothing else.
+//! in a batch of their own. For that it follows packet boundaries; it looks at nothing else. An error of a write
+//! waits for the reads for the same reason: a QoS 2 message thrown away would never come again, since the
+//! library remembers its packet identifier.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -35,6 +37,7 @@ impl Slot {
     pub(super) fn fill(&self, stream: BoxedStream) -> Ends {
         let keep_alive_ms = Arc::new(AtomicU64::new(0));
         let last_words = Arc::new(Mutex::new(Vec::new()));
+        let unwritable = Unwritable::default();
         let (give_back, returned) = oneshot::channel();
         let line = Line {
             stream: Some(stream),
@@ -46,9 +49,11 @@ impl Slot {
             held: None,
             stepped_back: false,
             last_words: last_words.clone(),
+            write_error: None,
+            unwritable: unwritable.clone(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
-        Ends { returned, keep_alive_ms, last_words }
+        Ends { returned, keep_alive_ms, last_words, unwritable }
     }
 
     /// Takes the stream out, once.
@@ -63,12 +68,28 @@ pub(super) struct Ends {
     returned: oneshot::Receiver<BoxedStream>,
     keep_alive_ms: Arc<AtomicU64>,
     last_words: Arc<Mutex<Vec<u8>>>,
+    unwritable: Unwritable,
+}
+
+/// Whether writing to a stream has failed: what the library was told is written since then is not.
+#[derive(Clone, Default)]
+pub(super) struct Unwritable(Arc<AtomicBool>);
+
+impl Unwritable {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Ends {
     /// Tells the keep alive that was agreed on; 0 is off.
     pub(super) fn keep_alive(&self, seconds: u16) {
         self.keep_alive_ms.store(u64::from(seconds) * 1000, Ordering::Relaxed);
+    }
+
+    /// Whether writing has failed, now and later.
+    pub(super) fn unwritable(&self) -> Unwritable {
+        self.unwritable.clone()
     }
 
     /// The server's DISCONNECT, as far as it came.
@@ -101,6 +122,9 @@ pub(super) struct Line {
     held: Option<Held>,
     stepped_back: bool,
     last_words: Arc<Mutex<Vec<u8>>>,
+    /// Told by a read, once there is nothing left to read.
+    write_error: Option<io::Error>,
+    unwritable: Unwritable,
 }
 
 /// What was read but has to come in a batch of its own.
@@ -135,6 +159,11 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
+    fn remember(&mut self, write_error: io::Error) {
+        self.write_error = Some(write_error);
+        self.unwritable.0.store(true, Ordering::Release);
+    }
+
     fn keep_alive_is_due(&self) -> bool {
         let keep_alive = self.keep_alive_ms.load(Ordering::Relaxed);
         keep_alive > 0 && self.written.elapsed() > Duration::from_millis(keep_alive)
@@ -157,9 +186,13 @@ impl AsyncRead for Line {
         }
         self.pauses = 0;
         let before = buf.filled().len();
-        let result = ready!(self.stream()?.poll_read(cx, buf));
+        let result = match self.stream()?.poll_read(cx, buf) {
+            Poll::Pending if self.write_error.is_some() => Ok(()),
+            result => ready!(result),
+        };
         let new = &buf.filled()[before..];
         if result.is_err() || new.is_empty() {
+            let result = self.write_error.take().map_or(result, Err);
             self.held = Some(Held::End(result));
             return self.release(cx, buf);
         }
@@ -175,11 +208,26 @@ impl AsyncRead for Line {
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.written = Instant::now();
-        self.stream()?.poll_write(cx, buf)
+        if self.unwritable.is_set() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        match ready!(self.stream()?.poll_write(cx, buf)) {
+            Ok(written) => Poll::Ready(Ok(written)),
+            Err(error) => {
+                self.remember(error);
+                Poll::Ready(Ok(buf.len()))
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
+        if self.unwritable.is_set() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Err(error) = ready!(self.stream()?.poll_flush(cx)) {
+            self.remember(error);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -271,5 +319,22 @@ mod tests {
         assert_eq!(line.read(&mut bytes).await.expect("DISCONNECT"), 4);
         assert_eq!(ends.last_words(), [0xe0, 2, 0x8b, 0]);
         assert_eq!(line.read(&mut bytes).await.expect("the end"), 0);
+    }
+
+    #[tokio::test]
+    async fn an_error_of_a_write_waits_until_all_is_read() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let slot = Slot::default();
+        let ends = slot.fill(Box::new(near));
+        let mut line = slot.take().expect("filled");
+        far.write_all(&[0xd0, 0]).await.expect("written");
+        drop(far);
+        line.write_all(&[0x50, 2, 0, 1]).await.expect("told later");
+        line.flush().await.expect("told later");
+        assert!(ends.unwritable().is_set());
+        let mut bytes = [0; 64];
+        assert_eq!(line.read(&mut bytes).await.expect("PINGRESP"), 2);
+        let error = line.read(&mut bytes).await.expect_err("the write's");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

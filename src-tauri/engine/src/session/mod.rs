@@ -159,7 +159,9 @@ impl SessionHandle {
         shared.keep_message(outbound.message(shared.clock.now()), &mut Patience::default()).await;
         let answer = online.client.publish(outbound).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let Ok(answer) = answer else {
+        // To the library a failed write looks like any other until the reads are done.
+        let lost = qos == Qos::AtMostOnce && online.unwritable.is_set();
+        let Some(answer) = answer.ok().filter(|_| !lost) else {
             let text = format!("The connection was lost before {topic} was acknowledged");
             shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
             return Err(connection_lost());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::line::Unwritable;
 use super::link::Client;
 use super::subscriptions::Subscriptions;
 use super::{Phase, SessionEvent, SubscriptionState};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
 pub(super) struct Online {
     pub(super) client: Client,
     pub(super) connack: Connack,
+    pub(super) unwritable: Unwritable,
 }
 
 impl Shared {
