@@ -36,6 +36,13 @@ pub(crate) fn identity(error: &IdentityError) -> Failure {
 pub(crate) fn dns(plan: &Plan, name: &str, problem: &DnsProblem) -> Failure {
     let port = plan.endpoint().port();
     let (code, message, cause, number) = match problem {
+        DnsProblem::NotFound { number } if plan.endpoint().scope().is_some() => (
+            FailureCode::NameNotFound,
+            format!("{name} is no address of this computer's networks"),
+            "What stands after the % has to be a network interface of this computer, and the address a \
+             link-local one (fe80::/10).",
+            *number,
+        ),
         DnsProblem::NotFound { number } => (
             FailureCode::NameNotFound,
             format!("There is no host named {name} (wanted for {})", plan.address()),

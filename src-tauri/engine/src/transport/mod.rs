@@ -76,27 +76,29 @@ struct Credentials {
 }
 
 async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials, Failure> {
-    let Some(tls) = &plan.tls else {
-        if plan.identity.is_some() {
-            let warning =
-                format!("A client certificate is set, but {} has no TLS: it is not sent", plan.url());
-            trace.log(Stage::Identity, warning.clone());
-            let warnings = vec![warning];
+    let proxy = plan.proxy.iter().flat_map(|proxy| &proxy.ca_files);
+    let wanted: Vec<String> = match &plan.tls {
+        Some(tls) => plan::given_authorities(&tls.trust).unwrap_or_default().to_vec(),
+        None => proxy.cloned().collect(),
+    };
+    let unused = plan.tls.is_none() && plan.identity.is_some();
+    let mut warnings = Vec::new();
+    if unused {
+        let warning = format!("A client certificate is set, but {} has no TLS: it is not sent", plan.url());
+        trace.log(Stage::Identity, warning.clone());
+        warnings.push(warning);
+    }
+    let client = plan.identity.clone().filter(|_| !unused);
+    if client.is_none() && wanted.is_empty() {
+        if unused {
             trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
         }
         return Ok(Credentials::default());
-    };
-    let wanted = match tls.trust.mode {
-        TrustMode::SystemAndCa | TrustMode::CaOnly => tls.trust.ca_files.clone(),
-        _ => Vec::new(),
-    };
-    let (client, passphrase) = (plan.identity.clone(), plan.passphrase.clone());
-    if client.is_none() && wanted.is_empty() {
-        return Ok(Credentials::default());
     }
+    let passphrase = plan.passphrase.clone();
     trace.begin(StageDetail::Identity(IdentityDetail::default()));
     let loaded = tokio::task::spawn_blocking(move || {
-        let mut detail = IdentityDetail::default();
+        let mut detail = IdentityDetail { warnings, ..IdentityDetail::default() };
         let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &mut detail);
         (detail, result)
     });

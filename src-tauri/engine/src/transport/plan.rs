@@ -72,6 +72,8 @@ pub(crate) struct ProxyPlan {
     /// User name and password; none are sent without a user name.
     pub(crate) login: Option<(String, Secret)>,
     pub(crate) resolve_locally: bool,
+    /// CA files that may vouch for the proxy itself, beside the system's roots; none without TLS to it.
+    pub(crate) ca_files: Vec<String>,
 }
 
 impl ProxyPlan {
@@ -126,6 +128,11 @@ fn plan_tls(profile: &Profile) -> Result<TlsPlan, Failure> {
         alpn: settings.tls.alpn.clone(),
         server_name,
     })
+}
+
+/// The CA files that a trust mode makes use of.
+pub(crate) fn given_authorities(trust: &Trust) -> Option<&[String]> {
+    matches!(trust.mode, TrustMode::SystemAndCa | TrustMode::CaOnly).then_some(&trust.ca_files[..])
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
@@ -205,8 +212,18 @@ fn plan_proxy(profile: &Profile, secrets: &Secrets) -> Result<Option<ProxyPlan>,
             return Err(invalid(Stage::Proxy, text));
         }
     }
+    if let Some(scope) = profile.endpoint.scope() {
+        let text = format!(
+            "%{scope} is a network interface of this computer, where no proxy can go: leave the zone or the proxy out"
+        );
+        return Err(invalid(Stage::Proxy, text));
+    }
+    let ca_files = match (proxy.kind, given_authorities(&profile.settings.trust)) {
+        (ProxyKind::Https, Some(files)) => files.to_vec(),
+        _ => Vec::new(),
+    };
     let resolve_locally = proxy.resolve_locally;
-    Ok(Some(ProxyPlan { kind: proxy.kind, host, port: proxy.port, login, resolve_locally }))
+    Ok(Some(ProxyPlan { kind: proxy.kind, host, port: proxy.port, login, resolve_locally, ca_files }))
 }
 
 fn invalid(stage: Stage, message: impl Into<String>) -> Failure {

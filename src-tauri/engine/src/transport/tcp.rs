@@ -112,7 +112,7 @@ fn words(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
@@ -148,5 +148,55 @@ mod tests {
         let problem = connect(&ports, &trace, soon()).await.expect_err("nobody listens");
         assert_eq!(problem.errors.len(), 2);
         assert!(!problem.timed_out);
+    }
+
+    /// A port that lets SYN after SYN go unanswered, and what keeps it so: its queue of one is full.
+    pub(crate) async fn silent(address: &str) -> (SocketAddr, impl Sized + use<>) {
+        let address: SocketAddr = address.parse().expect("address");
+        let listener =
+            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+        let listener = listener.expect("socket");
+        listener.bind(&address.into()).expect("bind");
+        listener.listen(0).expect("listen");
+        let address = listener.local_addr().expect("address").as_socket().expect("IP");
+        let mut queued = Vec::new();
+        while let Ok(stream) =
+            tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            queued.push(stream.expect("queued"));
+        }
+        (address, (listener, queued))
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_is_given_250_ms_before_the_next_is_tried() {
+        let (dark, _kept) = silent("[::1]:0").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let open = listener.local_addr().expect("address");
+        let trace = TraceRecorder::new("mqtt://x:1", 1, |_| {});
+        let stream = connect(&[dark, open], &trace, soon()).await.expect("the second answers");
+        assert_eq!(stream.peer_addr().expect("peer"), open);
+        let StageDetail::Tcp(detail) = trace.snapshot().stages[0].detail.clone() else {
+            unreachable!("the tcp stage")
+        };
+        let [first, second] = &detail.attempts[..] else { unreachable!("two attempts: {detail:?}") };
+        assert_eq!((first.result.as_str(), second.result.as_str()), ("abandoned", "connected"));
+        let waited = second.start_micros - first.start_micros;
+        // It is 250 to 252 ms on an idle machine; the rest is for a busy one.
+        assert!((250_000..400_000).contains(&waited), "{waited} µs");
+        assert!(first.micros >= waited, "the first was given up only when the second had connected");
+    }
+
+    #[tokio::test]
+    async fn addresses_that_stay_silent_are_named_when_the_time_is_up() {
+        let (dark, _kept) = silent("127.0.0.1:0").await;
+        let trace = TraceRecorder::new("mqtt://x:1", 1, |_| {});
+        let bound = tokio::time::Instant::now() + Duration::from_millis(300);
+        let problem = connect(&[dark], &trace, bound).await.expect_err("silence");
+        assert!(problem.timed_out && problem.errors.is_empty());
+        let StageDetail::Tcp(detail) = trace.snapshot().stages[0].detail.clone() else {
+            unreachable!("the tcp stage")
+        };
+        assert_eq!(detail.attempts[0].result, "no answer");
     }
 }

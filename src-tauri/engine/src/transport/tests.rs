@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+mod reach;
+
 use super::*;
 use crate::diagnosis::{MqttProblem, before_connack};
 use crate::endpoint::{Endpoint, Scheme};

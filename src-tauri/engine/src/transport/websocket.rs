@@ -3,6 +3,7 @@
 //! frames come in as one run of bytes, since MQTT does not care where a frame ends (MQTT 5, 6.0).
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolE
 
 use super::plan::WebsocketPlan;
 use super::wire::{BoxedStream, Shared, WebsocketFacts};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Host};
 use crate::trace::{HttpHeader, WebsocketDetail};
 
 /// The largest MQTT packet is 256 MiB (MQTT 5, 2.1.4) and may come in one message, with others beside it.
@@ -88,14 +89,23 @@ pub(crate) struct Request {
     pub(crate) detail: WebsocketDetail,
 }
 
+/// The Host header: without the usual port (RFC 9110, 7.2), and without a zone, which means nothing to anybody
+/// but this computer (RFC 6874, 4).
+fn host(endpoint: &Endpoint) -> String {
+    let name = match endpoint.host() {
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+        host => host.to_string(),
+    };
+    match (endpoint.tls(), endpoint.port()) {
+        (false, 80) | (true, 443) => name,
+        (_, port) => format!("{name}:{port}"),
+    }
+}
+
 /// Writes the request.
 pub(crate) fn request(endpoint: &Endpoint, plan: &WebsocketPlan) -> Request {
     let key = generate_key();
-    let host = match (endpoint.tls(), endpoint.port()) {
-        (false, 80) | (true, 443) => endpoint.authority().rsplit_once(':').map(|(h, _)| h.to_owned()),
-        _ => None,
-    }
-    .unwrap_or_else(|| endpoint.authority());
+    let host = host(endpoint);
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     let mut shown = Vec::new();
     let line = format!("GET {} HTTP/1.1", endpoint.path());
