@@ -374,10 +374,10 @@ async fn message_payload(
 /// Writes a report or an export to the file that the person chose in the dialog.
 #[tauri::command]
 async fn write_text_file(path: PathBuf, text: String) -> Result<()> {
-    tokio::fs::write(&path, text).await.map_err(|error| {
-        let path = path.display().to_string();
-        Error::new(ErrorCode::File, format!("{path} cannot be written: {error}")).with("path", path)
-    })
+    let write = move || heliograph_engine::whole_file::write(&path, text.as_bytes());
+    tauri::async_runtime::spawn_blocking(write)
+        .await
+        .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
 }
 
 /// The system's clipboard, opened at first use. Kept, because under X11 the one who copied hands the text out.

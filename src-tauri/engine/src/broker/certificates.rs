@@ -2,7 +2,7 @@
 //! in one directory. In: the directory and the time. Out: files that fit together. Never replaces the CA
 //! while it is good, since people have told their tools to trust it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::BrokerFiles;
 use crate::error::{Error, ErrorCode, Result};
+use crate::whole_file;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that browsers and operating systems accept is 398 days.
@@ -212,27 +213,7 @@ fn write_public(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Readers see the old file or the new one, never a part; a key is never readable by others, not even briefly.
 fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    match std::fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = create_new(Path::new(&temporary), mode)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)
-}
-
-#[cfg(unix)]
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
-}
-
-#[cfg(not(unix))]
-fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
+    whole_file::replace(path, Some(mode), |file| file.write_all(content))
 }
 
 fn file_error(path: &Path, error: &io::Error) -> Error {

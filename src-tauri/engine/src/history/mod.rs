@@ -30,6 +30,7 @@ use crate::database;
 use crate::error::{Error, ErrorCode, Result};
 use crate::message::{Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
 use crate::profile::{ProfileId, Qos};
+use crate::whole_file;
 
 /// The most bytes kept of each profile, unless set otherwise.
 pub const DEFAULT_RETENTION: u64 = 2_000_000_000;
@@ -238,7 +239,8 @@ impl History {
         bytes.await?.ok_or_else(|| Error::not_found("The message"))
     }
 
-    /// Writes a payload to a file, a part at a time, and returns its size in bytes.
+    /// Writes a payload to a file, a part at a time, and returns its size in bytes. The file is there whole or
+    /// as it was before.
     ///
     /// # Errors
     /// `not_found`: the row is not kept any more; `file`: the file cannot be written; `storage`.
@@ -251,26 +253,15 @@ impl History {
                 return Ok(None);
             }
             let key = store::key(extent.number, seq);
-            let mut file = match std::fs::File::create(&target) {
-                Ok(file) => file,
-                Err(error) => return Ok(Some(Err(error))),
-            };
-            let mut size = 0;
-            loop {
-                let part = store::payload_part(&connection, key, size, COPY)?;
-                if let Err(error) = file.write_all(&part) {
-                    return Ok(Some(Err(error)));
-                }
-                size += part.len() as u64;
-                if (part.len() as u64) < COPY {
-                    return Ok(Some(Ok(size)));
-                }
+            let written = whole_file::replace(&target, None, |file| copy_payload(&connection, key, file));
+            match written {
+                Ok(size) => Ok(Some(Ok(size))),
+                Err(Unsaved::Database(error)) => Err(error),
+                Err(Unsaved::File(error)) => Ok(Some(Err(error))),
             }
         });
-        saved.await?.ok_or_else(|| Error::not_found("The message"))?.map_err(|e| {
-            Error::new(ErrorCode::File, format!("{} cannot be written: {e}", path.display()))
-                .with("path", path.display().to_string())
-        })
+        let saved = saved.await?.ok_or_else(|| Error::not_found("The message"))?;
+        saved.map_err(|error| whole_file::refused(path, &error))
     }
 
     /// Lets go of everything kept of a profile, and returns how many rows that were. What arrives while
@@ -353,6 +344,34 @@ impl History {
         let _permit = self.0.readers.permits.acquire().await.map_err(|e| broken(&e))?;
         let inner = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || inner.readers.with(work)).await.map_err(|e| broken(&e))?
+    }
+}
+
+/// Why a payload is not in a file.
+enum Unsaved {
+    Database(rusqlite::Error),
+    File(std::io::Error),
+}
+
+impl From<std::io::Error> for Unsaved {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+fn copy_payload(
+    connection: &Connection,
+    key: i64,
+    file: &mut std::fs::File,
+) -> std::result::Result<u64, Unsaved> {
+    let mut size = 0;
+    loop {
+        let part = store::payload_part(connection, key, size, COPY).map_err(Unsaved::Database)?;
+        file.write_all(&part)?;
+        size += part.len() as u64;
+        if (part.len() as u64) < COPY {
+            return Ok(size);
+        }
     }
 }
 

@@ -112,7 +112,7 @@ fn words(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
@@ -151,7 +151,7 @@ pub(crate) mod tests {
     }
 
     /// A port that lets SYN after SYN go unanswered, and what keeps it so: its queue of one is full.
-    pub(crate) async fn silent(address: &str) -> (SocketAddr, impl Sized + use<>) {
+    async fn silent(address: &str) -> (SocketAddr, impl Sized + use<>) {
         let address: SocketAddr = address.parse().expect("address");
         let listener =
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);

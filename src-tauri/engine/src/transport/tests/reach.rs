@@ -1,5 +1,5 @@
 //! Ways to a broker that few people have at home: a proxy that is spoken to over TLS, a server that insists on an
-//! ALPN name, an address with a zone, a name whose first address is dead.
+//! ALPN name, an address with a zone.
 
 use super::*;
 use crate::profile::ProxyKind;
@@ -142,24 +142,4 @@ async fn a_zone_that_leads_nowhere_is_named() {
     let failure = plan(&proxied, &Secrets::default()).expect_err("a proxy has other interfaces");
     assert_eq!((failure.stage, failure.code), (Stage::Proxy, FailureCode::InvalidSettings));
     assert!(failure.message.contains("%nosuch0"), "{}", failure.message);
-}
-
-#[tokio::test]
-async fn a_name_with_a_dead_first_address_connects_through_the_second() {
-    let found = dns::lookup("localhost", 0).await.expect("localhost");
-    let [first, second, ..] = found[..] else {
-        eprintln!("localhost has one address here: {found:?}");
-        return;
-    };
-    let (dark, _kept) = tcp::tests::silent(&first.to_string()).await;
-    let open = TcpListener::bind(SocketAddr::new(second.ip(), dark.port())).await.expect("bind");
-    let (result, trace) =
-        attempt(&profile(&format!("mqtt://localhost:{}", dark.port())), &Secrets::default(), 5000).await;
-    result.expect("connected");
-    let Some(StageDetail::Tcp(detail)) = trace.stages.last().map(|s| s.detail.clone()) else {
-        unreachable!("the tcp stage")
-    };
-    assert_eq!(detail.remote, Some(open.local_addr().expect("address").to_string()));
-    assert_eq!(detail.attempts[0].result, "abandoned");
-    assert!(trace.verdict.is_none(), "CONNACK is another matter");
 }
