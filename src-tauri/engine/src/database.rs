@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorCode, Result};
 /// How long a statement waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long opening waits for another process that is creating or migrating the same file.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Opens the file for reading and writing, made if missing (mode 0600, its folder too), at the newest schema.
 ///
@@ -20,11 +20,7 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 /// `storage`, with `details.path` and `details.reason`: `not_a_database`, `newer_version`, `locked`,
 /// `no_permission`, `full` or `failed`.
 pub(crate) fn open(path: &Path, migrations: &Migrations<'_>) -> Result<Connection> {
-    create_private(path).map_err(|e| {
-        let reason =
-            if e.kind() == std::io::ErrorKind::PermissionDenied { "no_permission" } else { "failed" };
-        failed(path, reason, &format!("{} cannot be created: {e}", path.display()))
-    })?;
+    create_private(path).map_err(|e| uncreatable(path, &e))?;
     let patience = Instant::now() + OPEN_PATIENCE;
     loop {
         match open_once(path, migrations) {
@@ -53,22 +49,59 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
 pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> Error {
     let name = path.display();
     let (reason, message) = match error.sqlite_error_code() {
-        Some(SqliteCode::NotADatabase | SqliteCode::DatabaseCorrupt) => (
-            "not_a_database",
-            format!(
-                "{name} is damaged or not a database of Heliograph. It was left untouched: move it away to start anew"
-            ),
-        ),
+        Some(SqliteCode::NotADatabase | SqliteCode::DatabaseCorrupt) => ("not_a_database", damaged(path)),
         Some(SqliteCode::DatabaseBusy | SqliteCode::DatabaseLocked) => {
-            ("locked", format!("{name} is in use by another program"))
+            ("locked", format!("{name} is in use by another program: close that one"))
         }
-        Some(SqliteCode::DiskFull) => ("full", format!("There is no room left to write {name}")),
+        _ if is_full(error) => ("full", format!("There is no room left to write {name}: free some")),
         Some(SqliteCode::PermissionDenied | SqliteCode::ReadOnly | SqliteCode::CannotOpen) => {
-            ("no_permission", format!("{name} cannot be written: check its permissions and its folder"))
+            ("no_permission", unwritable(path))
         }
         _ => ("failed", format!("{name} cannot be used: {error}")),
     };
     failed(path, reason, &message)
+}
+
+/// Looks through a file that is small enough for it, so that damage is found before anything is written.
+///
+/// # Errors
+/// `storage` with `details.reason` `not_a_database`.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(failed(path, "not_a_database", &damaged(path)).with("found", found)),
+        Err(error) => Err(storage(path, &error)),
+    }
+}
+
+/// No room for the file itself, or for the index beside it that its readers and writers share.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(code, _) = error else { return false };
+    code.code == SqliteCode::DiskFull || code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+}
+
+fn uncreatable(path: &Path, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => failed(path, "no_permission", &unwritable(path)),
+        Kind::StorageFull | Kind::QuotaExceeded => {
+            let message = format!("There is no room left to write {}: free some", path.display());
+            failed(path, "full", &message)
+        }
+        _ => failed(path, "failed", &format!("{} cannot be created: {error}", path.display())),
+    }
+}
+
+fn damaged(path: &Path) -> String {
+    let name = path.display();
+    format!(
+        "{name} is damaged or not a database of Heliograph. It was left untouched: move it away to start anew"
+    )
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("{} cannot be written: check the permissions of the file and of its folder", path.display())
 }
 
 /// Marks a file as Heliograph's (`PRAGMA application_id`): "HELI".

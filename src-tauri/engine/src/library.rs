@@ -65,6 +65,7 @@ impl Library {
     /// `storage`: the file cannot be used; it is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
         let connection = database::open(path, &Migrations::from_slice(VERSIONS))?;
+        database::check(&connection, path)?;
         let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0));
         let data_version = version.map_err(|e: rusqlite::Error| database::storage(path, &e))?;
         let state = Mutex::new(State { connection, data_version });
@@ -128,7 +129,7 @@ impl Library {
     /// # Errors
     /// `storage`.
     pub fn tree(&self) -> Result<LibraryTree> {
-        self.with(|tx| {
+        self.look(|tx| {
             let mut tree = LibraryTree::default();
             let mut folders = tx.prepare_cached(
                 "SELECT id, name, collapsed FROM folder WHERE deleted_at IS NULL ORDER BY position, rowid",
@@ -161,18 +162,7 @@ impl Library {
     /// # Errors
     /// `not_found`; `storage` with `details.reason` `damaged`: it is kept but cannot be read.
     pub fn profile(&self, id: ProfileId) -> Result<Profile> {
-        self.with(|tx| {
-            let found = tx
-                .prepare_cached("SELECT name, body FROM profile WHERE id = ?1 AND deleted_at IS NULL")?
-                .query_row([id.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-                .optional()?;
-            let Some((name, body)) = found else { return Ok(Err(Error::not_found("The connection"))) };
-            Ok(read_profile(&id.to_string(), &name, &body).map_err(|cause| {
-                Error::new(ErrorCode::Storage, format!("The connection “{name}” is damaged: {cause}"))
-                    .with("reason", "damaged")
-                    .with("id", id.to_string())
-            }))
-        })
+        self.look(|tx| Ok(find(tx, id)?.unwrap_or_else(|| Err(Error::not_found("The connection")))))
     }
 
     /// Saves a profile. A new one is put at the end of `folder`; one that exists stays where it is, see
@@ -182,21 +172,42 @@ impl Library {
     /// `not_found`: no such folder; `storage`.
     pub fn save(&self, profile: &Profile, folder: Option<FolderId>) -> Result<()> {
         let body = body(profile)?;
+        self.with(|tx| put(tx, profile, &body, folder))
+    }
+
+    /// Saves what an editor holds: all but the subscriptions of a profile that exists, which may have changed
+    /// since the editor was opened; see [`Library::edit`]. Says what was saved.
+    ///
+    /// # Errors
+    /// As [`Library::save`].
+    pub fn save_form(&self, mut profile: Profile, folder: Option<FolderId>) -> Result<Profile> {
         self.with(|tx| {
-            let id = profile.id.to_string();
-            let known = tx.execute(
-                "UPDATE profile SET name = ?2, body = ?3, deleted_at = NULL WHERE id = ?1",
-                params![id, profile.name, body],
-            )?;
-            if known > 0 {
-                return Ok(Ok(()));
+            if let Some(Ok(known)) = find(tx, profile.id)? {
+                profile.settings.subscriptions = known.settings.subscriptions;
             }
-            let folder = folder.map(|f| f.0.to_string());
-            if !folder_exists(tx, folder.as_deref())? {
-                return Ok(Err(Error::not_found("The folder")));
+            let body = match body(&profile) {
+                Ok(body) => body,
+                Err(error) => return Ok(Err(error)),
+            };
+            Ok(put(tx, &profile, &body, folder)?.map(|()| profile))
+        })
+    }
+
+    /// Changes a profile as it stands now; another process, or another task, cannot write in between.
+    ///
+    /// # Errors
+    /// As [`Library::profile`].
+    pub fn edit(&self, id: ProfileId, edit: impl FnOnce(&mut Profile)) -> Result<()> {
+        self.with(|tx| {
+            let mut profile = match find(tx, id)?.unwrap_or_else(|| Err(Error::not_found("The connection"))) {
+                Ok(profile) => profile,
+                Err(error) => return Ok(Err(error)),
+            };
+            edit(&mut profile);
+            match body(&profile) {
+                Ok(body) => put(tx, &profile, &body, None),
+                Err(error) => Ok(Err(error)),
             }
-            insert(tx, &id, &profile.name, &body, folder.as_deref())?;
-            Ok(Ok(()))
         })
     }
 
@@ -384,7 +395,7 @@ impl Library {
     /// # Errors
     /// `storage`.
     pub fn value(&self, key: &str) -> Result<Option<Value>> {
-        self.with(|tx| {
+        self.look(|tx| {
             let found: Option<String> = tx
                 .prepare_cached("SELECT json FROM value WHERE key = ?1")?
                 .query_row([key], |row| row.get(0))
@@ -429,9 +440,22 @@ impl Library {
 
     /// Does all of `work` or, when it fails, nothing.
     fn with<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>) -> Result<T> {
+        self.within(TransactionBehavior::Immediate, work)
+    }
+
+    /// Does `work`, which only reads: it waits for nobody who writes.
+    fn look<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>) -> Result<T> {
+        self.within(TransactionBehavior::Deferred, work)
+    }
+
+    fn within<T>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>,
+    ) -> Result<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = || {
-            let tx = Transaction::new_unchecked(&state.connection, TransactionBehavior::Immediate)?;
+            let tx = Transaction::new_unchecked(&state.connection, behavior)?;
             let result = work(&tx)?;
             if result.is_ok() {
                 tx.commit()?;
@@ -440,6 +464,45 @@ impl Library {
         };
         attempt().map_err(|e| database::storage(&self.path, &e))?
     }
+}
+
+/// A profile that is not deleted, or what is wrong with it.
+fn find(tx: &Transaction<'_>, id: ProfileId) -> rusqlite::Result<Option<Result<Profile>>> {
+    let found = tx
+        .prepare_cached("SELECT name, body FROM profile WHERE id = ?1 AND deleted_at IS NULL")?
+        .query_row([id.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    let read = |(name, body): (String, String)| {
+        read_profile(&id.to_string(), &name, &body).map_err(|cause| {
+            Error::new(ErrorCode::Storage, format!("The connection “{name}” is damaged: {cause}"))
+                .with("reason", "damaged")
+                .with("id", id.to_string())
+        })
+    };
+    Ok(found.map(read))
+}
+
+/// Writes a profile where it stands, or a new one at the end of `folder`.
+fn put(
+    tx: &Transaction<'_>,
+    profile: &Profile,
+    body: &str,
+    folder: Option<FolderId>,
+) -> rusqlite::Result<Result<()>> {
+    let id = profile.id.to_string();
+    let known = tx.execute(
+        "UPDATE profile SET name = ?2, body = ?3, deleted_at = NULL WHERE id = ?1",
+        params![id, profile.name, body],
+    )?;
+    if known > 0 {
+        return Ok(Ok(()));
+    }
+    let folder = folder.map(|f| f.0.to_string());
+    if !folder_exists(tx, folder.as_deref())? {
+        return Ok(Err(Error::not_found("The folder")));
+    }
+    insert(tx, &id, &profile.name, body, folder.as_deref())?;
+    Ok(Ok(()))
 }
 
 /// The profile as it is written: without what belongs to the secrets.

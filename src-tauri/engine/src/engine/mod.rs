@@ -269,7 +269,8 @@ impl Engine {
         Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })
     }
 
-    /// Saves a draft and its secrets (those in memory, for this run).
+    /// Saves a draft and its secrets (those in memory, for this run). The subscriptions of a connection that
+    /// exists stay as they are: [`Self::save_subscription`] changes them one by one.
     ///
     /// # Errors
     /// `invalid_input` when the endpoint cannot be dialled, `storage`.
@@ -281,7 +282,7 @@ impl Engine {
     ) -> Result<Profile> {
         let profile = draft::build(draft)?;
         self.set_secrets(profile.id, secrets)?;
-        self.inner.library.save(&profile, folder)?;
+        let profile = self.inner.library.save_form(profile, folder)?;
         self.library_changed(profile.id);
         Ok(profile)
     }
@@ -603,13 +604,13 @@ impl Engine {
     ) -> Result<SubscriptionState> {
         topic::check_filter(&subscription.filter)
             .map_err(|e| Error::invalid("filter", format!("The topic filter is not valid: {e}")))?;
-        let mut profile = self.inner.library.profile(id)?;
-        let list = &mut profile.settings.subscriptions;
-        match list.iter_mut().find(|known| known.filter == subscription.filter) {
-            Some(known) => *known = subscription.clone(),
-            None => list.push(subscription.clone()),
-        }
-        self.inner.library.save(&profile, None)?;
+        self.inner.library.edit(id, |profile| {
+            let list = &mut profile.settings.subscriptions;
+            match list.iter_mut().find(|known| known.filter == subscription.filter) {
+                Some(known) => *known = subscription.clone(),
+                None => list.push(subscription.clone()),
+            }
+        })?;
         self.connection(id)?.save_subscription(subscription).await
     }
 
@@ -618,9 +619,9 @@ impl Engine {
     /// # Errors
     /// `refused`, `connection_lost`, `storage`.
     pub async fn delete_subscription(&self, id: ProfileId, filter: &str) -> Result<()> {
-        let mut profile = self.inner.library.profile(id)?;
-        profile.settings.subscriptions.retain(|known| known.filter != filter);
-        self.inner.library.save(&profile, None)?;
+        self.inner.library.edit(id, |profile| {
+            profile.settings.subscriptions.retain(|known| known.filter != filter);
+        })?;
         self.connection(id)?.delete_subscription(filter).await
     }
 

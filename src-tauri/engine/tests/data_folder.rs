@@ -1,0 +1,438 @@
+//! The data folder when things go wrong around it: a process that is killed while it writes, two processes at
+//! once, files that are damaged, locked or cannot be written, a disk that is full.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use heliograph_engine::Engine;
+use heliograph_engine::engine::EngineEvent;
+use heliograph_engine::error::{Error, ErrorCode};
+use heliograph_engine::history::{History, PAGE_ROWS, RowContent, RowFilter, StorageHealth};
+use heliograph_engine::library::Library;
+use heliograph_engine::message::{Direction, Item, Message, MessageProperties, MessageSink};
+use heliograph_engine::profile::{Profile, ProfileId, Qos, Settings, Subscription};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// The connection that the processes share.
+const SHARED: &str = "6f1c3c1e-93f5-4c1c-8b0c-5a0d3f1f7a11";
+
+#[tokio::test]
+async fn a_process_that_is_killed_while_it_writes_leaves_whole_files() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut promised = 0;
+    for _ in 0..8 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let (mut child, mut lines) = spawn("store", folder.path(), "");
+        let mut told = 0;
+        for _ in 0..random % 12 + 1 {
+            told = number(&mut lines);
+        }
+        // It is in the middle of the next batch now.
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+
+        let history = History::open(&folder.path().join("messages.db")).expect("the history opens");
+        let stored = history.stored(shared());
+        assert!(stored >= told && told > promised, "{told} were promised, {stored} are there");
+        promised = stored;
+        let (view, count) = history.open_view(shared(), RowFilter::default()).await.expect("a view");
+        assert_eq!(count.rows, stored);
+        let mut next = 0;
+        while next < stored {
+            let page = history.page(view, next, PAGE_ROWS).await.expect("a page");
+            for row in page.rows {
+                next += 1;
+                assert_eq!(row.seq.unsigned_abs(), next);
+                let RowContent::Message { preview, size, .. } = row.content else {
+                    unreachable!("a message")
+                };
+                assert!(preview.starts_with(&format!("{next} ")) && size == payload(next).len() as u64);
+            }
+        }
+        let last = history.payload(shared(), i64::try_from(stored).expect("small"), 0, 1 << 20).await;
+        assert_eq!(last.expect("the last payload"), payload(stored));
+        history.close().await.expect("closed");
+        let library = Library::open(&folder.path().join("heliograph.db")).expect("the library opens");
+        assert!(library.tree().expect("a tree").profiles.len() as u64 >= told / BATCH);
+        for file in ["messages.db", "heliograph.db"] {
+            let connection = Connection::open(folder.path().join(file)).expect("opened");
+            let found: String =
+                connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
+            assert_eq!(found, "ok", "{file}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_at_once_lose_nothing_and_see_each_other() {
+    let folder = tempfile::tempdir().expect("folder");
+    let engine = Engine::open(folder.path()).expect("opened");
+    let library = Library::open(&folder.path().join("heliograph.db")).expect("opened");
+    library.save(&profile(shared(), "shared"), None).expect("saved");
+
+    let mut children = ["north", "south"].map(|name| spawn("edit", folder.path(), name));
+    for (child, lines) in &mut children {
+        assert_eq!(number(lines), 0, "the history was never refused");
+        assert!(child.wait().expect("ended").success());
+    }
+
+    let tree = engine.library_tree().expect("a tree");
+    assert_eq!(tree.profiles.len() as u64, 1 + 2 * EDITS);
+    let filters = engine.profile(shared()).expect("there").settings.subscriptions;
+    assert_eq!(filters.len() as u64, 2 * EDITS, "edits of one connection by both are all there");
+    let told = async {
+        while !engine.events().await.iter().any(|event| matches!(event, EngineEvent::LibraryChanged)) {}
+    };
+    tokio::time::timeout(BOUND, told).await.expect("the third process is told");
+
+    let open = engine.open_view(shared(), RowFilter::default()).await.expect("a view");
+    assert_eq!(open.count.rows, 2 * STORED);
+    let mut next = [1, 1];
+    for start in (0..2 * STORED).step_by(PAGE_ROWS as usize) {
+        for row in engine.page(open.view, start, PAGE_ROWS).await.expect("a page").rows {
+            let RowContent::Message { topic, preview, .. } = row.content else { unreachable!("a message") };
+            let next = &mut next[usize::from(topic == "south")];
+            assert!(preview.starts_with(&format!("{next} ")), "in order within each process");
+            *next += 1;
+        }
+    }
+    assert_eq!(next, [STORED + 1; 2]);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn an_editor_that_was_open_meanwhile_undoes_no_subscription() {
+    let folder = tempfile::tempdir().expect("folder");
+    let engine = Engine::open(folder.path()).expect("opened");
+    let mut draft = engine.new_draft();
+    draft.name = "one".into();
+    draft.endpoint.host = "broker.example".into();
+    let id = engine.save_profile(draft.clone(), None, &[]).expect("saved").id;
+    engine.save_subscription(id, subscription("a/#")).await.expect("saved");
+    draft.name = "two".into();
+    assert_eq!(engine.save_profile(draft, None, &[]).expect("saved").settings.subscriptions.len(), 1);
+    let saved = engine.profile(id).expect("there");
+    assert_eq!((saved.name.as_str(), saved.settings.subscriptions[0].filter.as_str()), ("two", "a/#"));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn damage_is_said_at_the_start_and_nothing_is_overwritten() {
+    for file in ["heliograph.db", "messages.db"] {
+        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+            ("other bytes", |bytes| *bytes = b"not a database at all ".repeat(500)),
+            ("a torn header", |bytes| bytes[20..60].fill(0xff)),
+            ("a torn schema", |bytes| bytes[100..4096].fill(0xa5)),
+        ];
+        for (what, damage) in damages {
+            let folder = filled().await;
+            let path = folder.path().join(file);
+            let mut bytes = std::fs::read(&path).expect("read");
+            damage(&mut bytes);
+            std::fs::write(&path, &bytes).expect("written");
+            let error = refused(folder.path());
+            assert_eq!(error.details["reason"], "not_a_database", "{what}: {error}");
+            assert_eq!(error.details["path"], path.display().to_string());
+            assert!(error.message.contains("move it away"), "{error}");
+            assert!(std::fs::read(&path).expect("read") == bytes, "{file} with {what} is as it was");
+        }
+    }
+    // Deeper damage in the library, which is small enough to be looked through.
+    let folder = filled().await;
+    let path = folder.path().join("heliograph.db");
+    let mut bytes = std::fs::read(&path).expect("read");
+    let page = bytes.len() - 4096;
+    bytes[page..].fill(0xa5);
+    std::fs::write(&path, &bytes).expect("written");
+    assert_eq!(refused(folder.path()).details["reason"], "not_a_database");
+    assert!(std::fs::read(&path).expect("read") == bytes);
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_holds_is_said_to_be_in_use() {
+    let folder = filled().await;
+    let holder = Connection::open(folder.path().join("messages.db")).expect("opened");
+    holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").expect("held");
+    let error = refused(folder.path());
+    assert_eq!(error.details["reason"], "locked", "{error}");
+    assert!(error.message.contains("in use by another program"), "{error}");
+    drop(holder);
+    Engine::open(folder.path()).expect("free again").close().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let Some(disk) = Disk::of("4m") else { return };
+    fill(&disk.path().join("data")).await;
+    disk.mount_again("remount,ro");
+    let error = refused(&disk.path().join("data"));
+    assert_eq!(error.details["reason"], "no_permission", "{error}");
+    let error = refused(&disk.path().join("new"));
+    assert_eq!(error.details["reason"], "no_permission", "{error}");
+    assert!(error.message.contains("check the permissions"), "{error}");
+    disk.mount_again("remount,rw");
+    let engine = Engine::open(&disk.path().join("data")).expect("writable again");
+    assert_eq!(engine.library_tree().expect("a tree").profiles.len(), 1);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_costs_nothing_that_was_there() {
+    let Some(disk) = Disk::of("2m") else { return };
+    let data = disk.path().join("data");
+    fill(&data).await;
+    let rest = disk.path().join("rest");
+    let fill_up = || {
+        let mut file = std::fs::File::options().create(true).append(true).open(&rest).expect("created");
+        while file.write_all(&[0; 4096]).is_ok() {}
+    };
+    fill_up();
+    let error = refused(&data);
+    assert_eq!(error.details["reason"], "full", "{error}");
+    assert_eq!(refused(&disk.path().join("new")).details["reason"], "full");
+
+    std::fs::remove_file(&rest).expect("removed");
+    let engine = Engine::open(&data).expect("there is room again");
+    let history = History::open(&data.join("messages.db")).expect("opened");
+    fill_up();
+    let file = disk.path().join("payload.bin");
+    let error = engine.save_message_payload(shared(), 1, &file).await.expect_err("full");
+    assert_eq!(error.code, ErrorCode::File);
+    assert!(error.message.contains("no room left"), "{error}");
+    let names: Vec<_> = std::fs::read_dir(disk.path())
+        .expect("listed")
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "data" && name != "rest" && name != "new")
+        .collect();
+    assert!(names.is_empty(), "no part is left: {names:?}");
+    let error = engine.create_folder("no room").expect_err("full");
+    assert_eq!((error.code, &error.details["reason"]), (ErrorCode::Storage, &"full".into()), "{error}");
+    let sink = history.sink(shared());
+    for n in 2..200 {
+        put(&*sink, n).await;
+    }
+    let error = history.flush().await.expect_err("full");
+    assert_eq!(error.details["reason"], "full", "{error}");
+
+    std::fs::remove_file(&rest).expect("removed");
+    let mut health = history.health();
+    let well = health.wait_for(|health| *health == StorageHealth::Ok);
+    tokio::time::timeout(BOUND, well).await.expect("in time").expect("told");
+    history.flush().await.expect("written after all");
+    assert_eq!(history.stored(shared()), 199);
+    engine.create_folder("room").expect("room");
+    assert_eq!(
+        engine.save_message_payload(shared(), 1, &file).await.expect("saved"),
+        payload(1).len() as u64
+    );
+    assert_eq!(std::fs::read(&file).expect("read"), payload(1));
+    history.close().await.expect("closed");
+    engine.close().await;
+}
+
+// ------------------------------------------------------------------------------------ the other processes
+
+const BATCH: u64 = 200;
+const EDITS: u64 = 40;
+const STORED: u64 = 5_000;
+
+/// What the tests above start this program again for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it is the other process of other tests"]
+async fn other_process() {
+    let role = std::env::var("HELIOGRAPH_TEST_ROLE").expect("a role");
+    let folder = PathBuf::from(std::env::var_os("HELIOGRAPH_TEST_FOLDER").expect("a folder"));
+    let name = std::env::var("HELIOGRAPH_TEST_NAME").expect("a name");
+    match role.as_str() {
+        "store" => store(&folder).await,
+        "edit" => edit(&folder, &name).await,
+        other => unreachable!("{other}"),
+    }
+}
+
+/// Writes messages and connections for ever, and tells the number of what is certainly written.
+async fn store(folder: &Path) {
+    let library = Library::open(&folder.join("heliograph.db")).expect("opened");
+    let history = History::open(&folder.join("messages.db")).expect("opened");
+    let sink = history.sink(shared());
+    let mut n = history.stored(shared());
+    loop {
+        for _ in 0..BATCH {
+            n += 1;
+            put(&*sink, n).await;
+        }
+        history.flush().await.expect("flushed");
+        library.save(&profile(ProfileId::random(), &n.to_string()), None).expect("saved");
+        say(n);
+    }
+}
+
+/// Edits the library and writes messages as fast as it can, and tells how often the history was refused.
+async fn edit(folder: &Path, name: &str) {
+    let engine = Engine::open(folder).expect("opened");
+    let history = History::open(&folder.join("messages.db")).expect("opened");
+    let mut health = history.health();
+    let refusals = tokio::spawn(async move {
+        let mut refusals = 0;
+        while health.changed().await.is_ok() {
+            refusals += u64::from(*health.borrow_and_update() != StorageHealth::Ok);
+        }
+        refusals
+    });
+    let storing = {
+        let (sink, name) = (history.sink(shared()), name.to_owned());
+        tokio::spawn(async move {
+            for n in 1..=STORED {
+                put_on(&*sink, &name, n).await;
+            }
+        })
+    };
+    for n in 0..EDITS {
+        let mut draft = engine.new_draft();
+        draft.name = format!("{name} {n}");
+        draft.endpoint.host = "broker.example".into();
+        engine.save_profile(draft, None, &[]).expect("saved");
+        engine.save_subscription(shared(), subscription(&format!("{name}/{n}"))).await.expect("saved");
+    }
+    storing.await.expect("stored");
+    history.close().await.expect("everything is written");
+    engine.close().await;
+    drop(history);
+    say(refusals.await.expect("counted"));
+}
+
+fn say(number: u64) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "told {number}").and_then(|()| out.flush()).expect("said");
+}
+
+fn spawn(role: &str, folder: &Path, name: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "--nocapture", "other_process"])
+        .env("HELIOGRAPH_TEST_ROLE", role)
+        .env("HELIOGRAPH_TEST_FOLDER", folder)
+        .env("HELIOGRAPH_TEST_NAME", name)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let lines = BufReader::new(child.stdout.take().expect("piped"));
+    (child, lines)
+}
+
+/// The next number that the other process tells.
+fn number(lines: &mut BufReader<ChildStdout>) -> u64 {
+    loop {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).expect("a line") > 0, "the other process ended early");
+        if let Some((_, number)) = line.trim().rsplit_once("told ") {
+            return number.parse().expect("a number");
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------- the fixtures
+
+fn shared() -> ProfileId {
+    ProfileId(SHARED.parse().expect("a UUID"))
+}
+
+fn profile(id: ProfileId, name: &str) -> Profile {
+    let endpoint = serde_json::from_str(r#"{"host":"broker.example"}"#).expect("an endpoint");
+    Profile { id, name: name.into(), endpoint, settings: Settings::default() }
+}
+
+fn subscription(filter: &str) -> Subscription {
+    Subscription { filter: filter.into(), enabled: true, ..Subscription::default() }
+}
+
+fn payload(n: u64) -> Vec<u8> {
+    let mut payload = format!("{n} ").into_bytes();
+    payload.resize(64 + usize::try_from(n % 3_000).expect("small"), b'x');
+    payload
+}
+
+async fn put(sink: &dyn MessageSink, n: u64) {
+    put_on(sink, "t", n).await;
+}
+
+async fn put_on(sink: &dyn MessageSink, topic: &str, n: u64) {
+    let mut item = Item::Message(Message {
+        time: i64::try_from(n).expect("small"),
+        direction: Direction::In,
+        topic: topic.to_owned(),
+        payload: Bytes::from(payload(n)),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        dup: false,
+        properties: MessageProperties::default(),
+    });
+    while let Err(back) = sink.try_accept(item) {
+        item = back;
+        sink.room().await;
+    }
+}
+
+/// A data folder with a connection and a message, all of it in the files themselves.
+async fn filled() -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    fill(folder.path()).await;
+    folder
+}
+
+async fn fill(folder: &Path) {
+    let library = Library::open(&folder.join("heliograph.db")).expect("made");
+    library.save(&profile(shared(), "one"), None).expect("saved");
+    let history = History::open(&folder.join("messages.db")).expect("made");
+    put(&*history.sink(shared()), 1).await;
+    history.close().await.expect("written");
+}
+
+fn refused(folder: &Path) -> Error {
+    let error = Engine::open(folder).err().expect("it cannot be opened");
+    assert_eq!(error.code, ErrorCode::Storage);
+    error
+}
+
+/// A small disk of its own; there is none where this may not mount one.
+struct Disk(TempDir);
+
+impl Disk {
+    fn of(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("folder");
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            eprintln!("no file system can be mounted here: not tried");
+            return None;
+        }
+        Some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn mount_again(&self, options: &str) {
+        let mounted = Command::new("mount").args(["-o", options]).arg(self.path()).status();
+        assert!(mounted.expect("mount").success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
