@@ -20,9 +20,12 @@ use serde_json::Value;
 use tauri::ipc::{Invoke, Response};
 use tauri::{State, Wry};
 
+use crate::start::Start;
+
 /// Every command that the window may call; `permissions/engine.toml` lists the same names.
 pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
     tauri::generate_handler![
+        start,
         library_tree,
         profile,
         new_draft,
@@ -75,6 +78,12 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         write_text_file,
         copy_text,
     ]
+}
+
+/// The first call of the window: waits until the engine is open, or says why it is not.
+#[tauri::command]
+async fn start(app: tauri::AppHandle, start: State<'_, Start>) -> Result<()> {
+    start.engine(&app).await
 }
 
 #[tauri::command]

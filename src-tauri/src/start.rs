@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use heliograph_engine::Engine;
+use heliograph_engine::error::{Error, ErrorCode};
 use heliograph_engine::paths::default_data_dir;
 use tauri::{AppHandle, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder};
 
@@ -40,6 +41,41 @@ const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--version] [--help
   --demo             start the local broker and simulated devices, and connect to them
   --data-dir FOLDER  keep connections and messages there";
 
+/// What the engine is opened with. It is there once that went well; until then the window calls nothing else.
+pub(crate) struct Start {
+    data_dir: PathBuf,
+    demo: bool,
+    turn: tauri::async_runtime::Mutex<()>,
+}
+
+impl Start {
+    /// Opens the engine, unless it is open, and sets it to work.
+    ///
+    /// # Errors
+    /// `storage`: the data folder cannot be used now; asked again, it is tried again.
+    pub(crate) async fn engine(&self, app: &AppHandle) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        if app.try_state::<Engine>().is_some() {
+            return Ok(());
+        }
+        let data_dir = self.data_dir.clone();
+        let engine = tauri::async_runtime::spawn_blocking(move || Engine::open(&data_dir))
+            .await
+            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))??;
+        app.manage(engine.clone());
+        tauri::async_runtime::spawn(events::forward(engine.clone(), app.clone()));
+        let demo = self.demo;
+        tauri::async_runtime::spawn(async move {
+            let begun =
+                if demo { engine.start_demo().await.map(|_| ()) } else { engine.resume_broker().await };
+            if let Err(error) = begun {
+                tracing::error!(%error, "the local broker did not start");
+            }
+        });
+        Ok(())
+    }
+}
+
 /// Runs the window until it is closed.
 pub fn run() -> ExitCode {
     tracing_subscriber::fmt()
@@ -56,8 +92,10 @@ pub fn run() -> ExitCode {
     match build(options) {
         Ok(app) => {
             app.run(|app, event| {
-                if let RunEvent::Exit = event {
-                    let engine = app.state::<Engine>().inner().clone();
+                if let RunEvent::Exit = event
+                    && let Some(engine) = app.try_state::<Engine>()
+                {
+                    let engine = engine.inner().clone();
                     tauri::async_runtime::block_on(async move { engine.close().await });
                 }
             });
@@ -89,16 +127,16 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
         )
         .setup(move |app| {
             let handle = app.handle().clone();
-            let engine = tauri::async_runtime::block_on(async { Engine::open(&data_dir) })?;
-            app.manage(engine.clone());
             app.manage(commands::Clipboard::default());
-            tauri::async_runtime::spawn(events::forward(engine.clone(), handle));
-            let demo = options.demo;
+            app.manage(Start {
+                data_dir: data_dir.clone(),
+                demo: options.demo,
+                turn: tauri::async_runtime::Mutex::default(),
+            });
+            // The window asks again and shows what stands in the way: a start that fails is said there.
             tauri::async_runtime::spawn(async move {
-                let begun =
-                    if demo { engine.start_demo().await.map(|_| ()) } else { engine.resume_broker().await };
-                if let Err(error) = begun {
-                    tracing::error!(%error, "the local broker did not start");
+                if let Err(error) = handle.state::<Start>().engine(&handle).await {
+                    tracing::error!(%error, "the data folder cannot be used");
                 }
             });
             WebviewWindowBuilder::new(app, "main", WebviewUrl::default())

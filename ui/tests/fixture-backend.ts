@@ -655,6 +655,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   }
 
   return {
+    async start() {},
     async libraryTree() {
       return {
         damaged: copy(damaged),

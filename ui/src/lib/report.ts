@@ -1,5 +1,5 @@
 /** Tells the person about a command that the engine refused. In: what was thrown. Out: a toast. */
-import { asEngineError } from "$lib/backend";
+import { asEngineError, type EngineError } from "$lib/backend";
 import { toasts } from "$lib/state/toasts.svelte";
 import { m } from "$messages";
 
@@ -17,8 +17,29 @@ export function errorText(thrown: unknown): string {
       return m.error_not_connected();
     case "already_connected":
       return m.error_already_connected();
+    case "storage":
+      return storageText(error) ?? error.message;
     default:
       return error.message;
+  }
+}
+
+/** What stands in the way of a file that the engine keeps, and what to do. */
+function storageText({ details }: EngineError): string | undefined {
+  const path = typeof details["path"] === "string" ? details["path"] : "";
+  switch (details["reason"]) {
+    case "not_a_database":
+      return m.error_storage_damaged({ path });
+    case "newer_version":
+      return m.error_storage_newer({ path });
+    case "locked":
+      return m.error_storage_locked({ path });
+    case "no_permission":
+      return m.error_storage_read_only({ path });
+    case "full":
+      return m.error_storage_full({ path });
+    default:
+      return undefined;
   }
 }
 

@@ -43,6 +43,9 @@ export interface FileQuestion {
 
 /** Every rejected promise carries an `EngineError`. */
 export interface Backend {
+  /** Waits until the engine is open; the first call. Rejected, it can be asked again. */
+  start(): Promise<void>;
+
   // Saved connections
   libraryTree(): Promise<LibraryTree>;
   profile(id: ProfileId): Promise<Profile>;

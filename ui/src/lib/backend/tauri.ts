@@ -12,6 +12,7 @@ function detach(pending: Promise<() => void>): () => void {
 }
 
 export const tauri: Backend = {
+  start: () => invoke("start"),
   libraryTree: () => invoke("library_tree"),
   profile: (id) => invoke("profile", { id }),
   newDraft: () => invoke("new_draft"),
