@@ -63,3 +63,25 @@ async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
     assert_eq!(saved["endpoint"]["websocket"], json!(true));
     window.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_cannot_be_used_is_said_in_the_window_and_tried_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("heliograph.db");
+    let content = b"dear diary ".repeat(1000);
+    std::fs::write(&file, &content)?;
+    let window = Window::start(dir.path(), "no-start", &[]).await?;
+    window.says("Heliograph cannot start").await?;
+    window.says(&format!("{} is damaged", file.display())).await?;
+    window.shots("1-said").await?;
+    window.click("Try again").await?;
+    window.says(&format!("{} is damaged", file.display())).await?;
+    assert_eq!(std::fs::read(&file)?, content, "it is as it was");
+
+    std::fs::rename(&file, dir.path().join("aside.db"))?;
+    window.click("Try again").await?;
+    window.find("[data-ready=true]").await?;
+    window.says("New connection").await?;
+    window.shots("2-started").await?;
+    window.close().await
+}

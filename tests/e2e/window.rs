@@ -40,6 +40,13 @@ impl Drop for Driver {
 impl Window {
     /// Starts the binary with its data in `data`, and waits until the window is usable.
     pub async fn open(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
+        let window = Self::start(data, shots, args).await?;
+        window.find("[data-ready=true]").await?;
+        Ok(window)
+    }
+
+    /// Starts the binary, which may not get far.
+    pub async fn start(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
         let driver_port = free_port();
         let driver = {
             use std::os::unix::process::CommandExt as _;
@@ -75,9 +82,7 @@ impl Window {
         };
         let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e").join(shots);
         std::fs::create_dir_all(&shots)?;
-        let window = Self { client, driver, shots };
-        window.find("[data-ready=true]").await?;
-        Ok(window)
+        Ok(Self { client, driver, shots })
     }
 
     /// The element, once it is there and shown.
