@@ -128,16 +128,15 @@ async fn an_editor_that_was_open_meanwhile_undoes_no_subscription() {
 #[tokio::test]
 async fn damage_is_said_at_the_start_and_nothing_is_overwritten() {
     for file in ["heliograph.db", "messages.db"] {
-        let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
-            ("other bytes", |bytes| *bytes = b"not a database at all ".repeat(500)),
-            ("a torn header", |bytes| bytes[20..60].fill(0xff)),
-            ("a torn schema", |bytes| bytes[100..4096].fill(0xa5)),
-        ];
-        for (what, damage) in damages {
+        for what in ["other bytes", "a torn header", "a torn schema"] {
             let folder = filled().await;
             let path = folder.path().join(file);
             let mut bytes = std::fs::read(&path).expect("read");
-            damage(&mut bytes);
+            match what {
+                "other bytes" => bytes = b"not a database at all ".repeat(500),
+                "a torn header" => bytes[20..60].fill(0xff),
+                _ => bytes[100..4096].fill(0xa5),
+            }
             std::fs::write(&path, &bytes).expect("written");
             let error = refused(folder.path());
             assert_eq!(error.details["reason"], "not_a_database", "{what}: {error}");
