@@ -18,7 +18,7 @@ use heliograph_engine::session::{PublishOutcome, SubscriptionState};
 use heliograph_engine::trace::Trace;
 use serde_json::Value;
 use tauri::ipc::{Invoke, Response};
-use tauri::{State, Wry};
+use tauri::{State, Window, Wry};
 
 use crate::start::Start;
 
@@ -77,6 +77,8 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         message_payload,
         write_text_file,
         copy_text,
+        close_window,
+        leave_window,
     ]
 }
 
@@ -409,4 +411,20 @@ async fn copy_text(clipboard: State<'_, Clipboard>, text: String) -> Result<()> 
     clipboard.copy(text).map_err(|error| {
         Error::new(ErrorCode::Internal, format!("The system's clipboard cannot be used: {error}"))
     })
+}
+
+/// Closes the window as its own button does: see `start::closing`.
+#[tauri::command]
+async fn close_window(window: Window) -> Result<()> {
+    window.close().map_err(not_closed)
+}
+
+/// The window has written everything that it still had to.
+#[tauri::command]
+async fn leave_window(window: Window) -> Result<()> {
+    window.destroy().map_err(not_closed)
+}
+
+fn not_closed(error: tauri::Error) -> Error {
+    Error::new(ErrorCode::Internal, format!("The window cannot be closed: {error}"))
 }

@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use heliograph_engine::Engine;
 use heliograph_engine::error::{Error, ErrorCode};
 use heliograph_engine::paths::default_data_dir;
-use tauri::{AppHandle, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder};
+use tauri::{AppHandle, Emitter, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
 use crate::{commands, events};
+
+/// A page that hangs does not keep the window open.
+const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the command line of the window asks for.
 #[derive(Default)]
@@ -147,8 +151,27 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
                 .build()?;
             Ok(())
         })
+        .on_window_event(|window, event| {
+            if let WindowEvent::CloseRequested { api, .. } = event {
+                api.prevent_close();
+                closing(window);
+            }
+        })
         .invoke_handler(commands::handler())
         .build(tauri::generate_context!())
+}
+
+/// Lets the window write what was typed last, and closes it then; at the latest after [`CLOSES_WITHIN`].
+fn closing(window: &Window) {
+    let told = window.emit("closing", ());
+    let window = window.clone();
+    tauri::async_runtime::spawn(async move {
+        if told.is_ok() {
+            tokio::time::sleep(CLOSES_WITHIN).await;
+        }
+        // Gone already, as a rule.
+        let _ = window.destroy();
+    });
 }
 
 fn show(app: &AppHandle) {

@@ -1,14 +1,18 @@
 //! Connections that fail in the real window: the trace names the cause, and its fix is clicked.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::brokers::{Mosquitto, MosquittoOptions, PASSWORD, Pki, USER};
 use crate::dialog;
 use crate::window::Window;
 
+const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
+
 /// A saved connection to the broker's wss listener with a client certificate, trusting `ca`.
-async fn saved(window: &Window, name: &str, port: u16, pki: &Pki, ca: &std::path::Path) -> Result<Value> {
+async fn saved(window: &Window, name: &str, port: u16, pki: &Pki, ca: &Path) -> Result<Value> {
     let mut draft = window.engine("new_draft", json!({})).await?;
     draft["name"] = json!(name);
     draft["endpoint"] = json!({"websocket": true, "tls": true, "host": "localhost", "port": port.to_string(), "path": "/mqtt"});
@@ -55,7 +59,7 @@ async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
     window.says("Connected in").await?;
     window.shots("4-tried-in-the-draft").await?;
     window.click("Save and connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     window.shots("5-connected").await?;
     let saved = window.engine("profile", json!({"id": profile["id"]})).await?;
     assert_eq!(saved["endpoint"]["port"], json!(broker.wss.to_string()), "{saved:#}");
@@ -84,4 +88,58 @@ async fn a_data_folder_that_cannot_be_used_is_said_in_the_window_and_tried_again
     window.says("New connection").await?;
     window.shots("2-started").await?;
     window.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_password_is_asked_for_again_and_never_written_in_plain() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions { password: true, ..MosquittoOptions::default() });
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "password", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("With a login");
+    draft["endpoint"]["host"] = json!("127.0.0.1");
+    draft["endpoint"]["port"] = json!(broker.mqtt.to_string());
+    draft["settings"]["login"] = json!({"enabled": true, "username": USER});
+    let wrong = json!([{"field": {"kind": "password"}, "value": "not this", "encoding": "utf8"}]);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": wrong})).await?;
+
+    window.click("With a login").await?;
+    window.click("Connect").await?;
+    window.until("the refusal", "return /Failed at MQTT/.test(document.body.innerText)").await?;
+    window.says("Transport stayed mqtt").await?;
+    window.shots("1-refused").await?;
+    window.click("Enter…").await?;
+    window.find("[role=dialog]").await?;
+    window.shots("2-asked").await?;
+    window.fill("Password", PASSWORD).await?;
+    window.press("Enter").await?;
+    window.until("connected", CONNECTED).await?;
+    window.shots("3-connected").await?;
+    let secret = window.engine("traces", json!({"id": draft["id"]})).await?.to_string();
+    assert!(!secret.contains("s3cret") && !secret.contains("not this"), "a secret in the trace");
+    window.close().await?;
+
+    for file in files_in(&data)? {
+        let bytes = std::fs::read(&file)?;
+        for secret in [PASSWORD.as_bytes(), b"not this"] {
+            let found = bytes.windows(secret.len()).any(|part| part == secret);
+            assert!(!found, "{} holds a password in plain", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(files_in(&entry.path())?);
+        } else if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }

@@ -10,5 +10,6 @@ mod dialog;
 mod failures;
 mod first_run;
 mod keyboard;
+mod library;
 mod window;
 mod wrong_transport;

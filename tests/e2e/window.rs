@@ -21,10 +21,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open window.
 pub struct Window {
-    /// The session; `None` once closed.
     client: Client,
     driver: Driver,
     shots: PathBuf,
+    data: PathBuf,
 }
 
 struct Driver(Child);
@@ -82,7 +82,7 @@ impl Window {
         };
         let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e").join(shots);
         std::fs::create_dir_all(&shots)?;
-        Ok(Self { client, driver, shots })
+        Ok(Self { client, driver, shots, data: data.to_owned() })
     }
 
     /// The element, once it is there and shown.
@@ -223,12 +223,37 @@ impl Window {
         Ok(())
     }
 
-    /// Ends the window as closing it does.
+    /// Closes the window as a person does, and waits until its process has ended.
     pub async fn close(self) -> Result<()> {
-        self.client.close().await?;
-        drop(self.driver);
+        let Self { client, driver, data, .. } = self;
+        let quit = KeyActions::new("keyboard".into())
+            .then(KeyAction::Down { value: Key::Control.into() })
+            .then(KeyAction::Down { value: 'q' });
+        // The answer may not come any more.
+        let _ = client.perform_actions(quit).await;
+        let started = Instant::now();
+        while runs_on(&data)? {
+            if started.elapsed() > PATIENCE {
+                bail!("the window does not close");
+            }
+            sleep(Duration::from_millis(25)).await;
+        }
+        let _ = client.close().await;
+        drop(driver);
         Ok(())
     }
+}
+
+/// Whether a process was started with this folder.
+fn runs_on(data: &Path) -> Result<bool> {
+    let data = data.as_os_str().as_encoded_bytes();
+    for process in std::fs::read_dir("/proc")? {
+        let line = std::fs::read(process?.path().join("cmdline")).unwrap_or_default();
+        if line.split(|&byte| byte == 0).any(|argument| argument == data) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A key by its name, or the character that it types.
@@ -244,6 +269,8 @@ fn key(name: &str) -> Result<char> {
         "Down" => Key::Down,
         "Home" => Key::Home,
         "End" => Key::End,
+        "Delete" => Key::Delete,
+        "F2" => Key::F2,
         "F6" => Key::F6,
         "F10" => Key::F10,
         "Space" => return Ok(' '),

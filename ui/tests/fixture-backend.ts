@@ -1007,6 +1007,8 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       await navigator.clipboard?.writeText(text);
     },
     onFileDrop: () => () => {},
+    async closeWindow() {},
+    onClosing: () => () => {},
     onEvent(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -128,6 +128,10 @@ export interface Backend {
   /** Files dropped onto the window, with where (CSS pixels). */
   onFileDrop(listener: (paths: string[], x: number, y: number) => void): () => void;
   onEvent(listener: (event: EngineEvent) => void): () => void;
+  /** Closes the window as its own button does. */
+  closeWindow(): Promise<void>;
+  /** The window is about to close, and waits a moment for what the listener still has to write. */
+  onClosing(listener: () => Promise<void>): () => void;
 }
 
 /** The engine behind this window. */

@@ -80,5 +80,8 @@ export const tauri: Backend = {
         listener(payload.paths, payload.position.x / scale, payload.position.y / scale);
       }),
     ),
+  closeWindow: () => invoke("close_window"),
+  onClosing: (listener) =>
+    detach(listen("closing", () => void listener().finally(() => invoke("leave_window")))),
   onEvent: (listener) => detach(listen<EngineEvent>("engine", ({ payload }) => listener(payload))),
 };

@@ -21,6 +21,7 @@ export const SHORTCUTS = [
   { id: "sidebar", keys: "Mod+B", scope: "anywhere", label: m.shortcut_sidebar },
   { id: "theme", keys: "Mod+Shift+L", scope: "anywhere", label: m.shortcut_theme },
   { id: "settings", keys: "Mod+,", scope: "anywhere", label: m.shortcut_settings },
+  { id: "quit", keys: "Mod+Q", scope: "anywhere", label: m.shortcut_quit },
   { id: "next_pane", keys: "F6", scope: "anywhere", label: m.shortcut_next_pane },
   { id: "previous_pane", keys: "Shift+F6", scope: "anywhere", label: m.shortcut_previous_pane },
   { id: "notices", keys: "F8", scope: "anywhere", label: m.shortcut_notices },

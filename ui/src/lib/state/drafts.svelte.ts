@@ -7,6 +7,7 @@ import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { PublishRequest } from "$lib/backend/types/PublishRequest";
 import type { Qos } from "$lib/backend/types/Qos";
 import type { UserProperty } from "$lib/backend/types/UserProperty";
+import { keepSoon } from "./keeping";
 
 export type PayloadFormat = "json" | "text" | "hex" | "base64" | "file";
 
@@ -35,8 +36,7 @@ export interface Published {
 }
 
 const KEPT = 100;
-const SAVE_MS = 400;
-/** Larger drafts are not kept across restarts. */
+/** Larger payloads are not kept across restarts; the rest of their draft is. */
 const SAVED_CHARS = 256 * 1024;
 
 export function emptyDraft(): Draft {
@@ -103,7 +103,6 @@ export class Composer {
   /** Place in the history while stepping through it; −1 is the draft itself. */
   #step = -1;
   #own: Draft | null = null;
-  #saving: ReturnType<typeof setTimeout> | undefined;
   #touched = false;
   readonly #id: ProfileId;
 
@@ -160,12 +159,10 @@ export class Composer {
 
   save(): void {
     this.#touched = true;
-    clearTimeout(this.#saving);
-    this.#saving = setTimeout(() => {
-      const draft = $state.snapshot(this.draft);
-      if (draft.payload.length > SAVED_CHARS) return;
-      void backend.setValue(`publish.draft.${this.#id}`, draft).catch(() => {});
-    }, SAVE_MS);
+    keepSoon(`publish.draft.${this.#id}`, () => {
+      const { payload, ...rest } = $state.snapshot(this.draft);
+      return { ...rest, payload: payload.length > SAVED_CHARS ? "" : payload };
+    });
   }
 
   async #restore(): Promise<void> {

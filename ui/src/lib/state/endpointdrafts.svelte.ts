@@ -1,12 +1,14 @@
 /**
  * Endpoints that were changed in the header but not saved yet, one a connection. In: switches and URLs. Out: the
- * endpoint to show, and a saved connection. A password from a URL waits here for the save, and only here.
+ * endpoint to show, and a saved connection. Kept across restarts, but for a password from a URL: that waits here for
+ * the save, and only here.
  */
 import { backend } from "$lib/backend";
 import type { EndpointParts } from "$lib/backend/types/EndpointParts";
 import type { ParsedEndpoint } from "$lib/backend/types/ParsedEndpoint";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { SecretEdit } from "$lib/backend/types/SecretEdit";
+import { keepSoon } from "./keeping";
 
 export interface EndpointDraft {
   endpoint: EndpointParts;
@@ -16,8 +18,15 @@ export interface EndpointDraft {
   dropCertificate?: boolean;
 }
 
+const KEY = "endpoints";
+
 class EndpointDrafts {
   #drafts = $state.raw<ReadonlyMap<ProfileId, EndpointDraft>>(new Map());
+
+  async restore(): Promise<void> {
+    const kept = await backend.value<[ProfileId, EndpointDraft][]>(KEY).catch(() => null);
+    this.#drafts = new Map(kept ?? []);
+  }
 
   of(id: ProfileId): EndpointDraft | undefined {
     return this.#drafts.get(id);
@@ -49,7 +58,7 @@ class EndpointDrafts {
   discard(id: ProfileId): void {
     const drafts = new Map(this.#drafts);
     drafts.delete(id);
-    this.#drafts = drafts;
+    this.#take(drafts);
   }
 
   /** Saves the connection with its draft in it; nothing happens when there is none. */
@@ -69,7 +78,12 @@ class EndpointDrafts {
   }
 
   #set(id: ProfileId, draft: EndpointDraft): void {
-    this.#drafts = new Map(this.#drafts).set(id, draft);
+    this.#take(new Map(this.#drafts).set(id, draft));
+  }
+
+  #take(drafts: ReadonlyMap<ProfileId, EndpointDraft>): void {
+    this.#drafts = drafts;
+    keepSoon(KEY, () => [...drafts].map(([id, draft]) => [id, { ...draft, password: null }]));
   }
 }
 

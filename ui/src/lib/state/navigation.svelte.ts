@@ -4,6 +4,7 @@ import type { Fix } from "$lib/backend/types/Fix";
 import type { FolderId } from "$lib/backend/types/FolderId";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { keepSoon } from "./keeping";
 
 export type Screen =
   | { kind: "connection" }
@@ -42,7 +43,6 @@ interface Kept {
 }
 
 const KEY = "window";
-const SAVE_MS = 300;
 
 class Navigation {
   screen = $state.raw<Screen>({ kind: "connection" });
@@ -53,7 +53,6 @@ class Navigation {
   sidebarHidden = $state(false);
   subscriptionsHeight = $state(SUBSCRIPTIONS.usual);
   #tabs = $state.raw<ReadonlyMap<ProfileId, ConnectionTab>>(new Map());
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** The tab of the selected connection. */
   get tab(): ConnectionTab {
@@ -107,14 +106,7 @@ class Navigation {
   /** Keeps everything shortly after it changed; to be called inside an effect. */
   keep(): void {
     const kept = this.#kept();
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void backend.setValue(KEY, kept), SAVE_MS);
-  }
-
-  /** Keeps everything now, because the window may close. */
-  keepNow(): void {
-    clearTimeout(this.#timer);
-    void backend.setValue(KEY, this.#kept());
+    keepSoon(KEY, () => kept);
   }
 
   #kept(): Kept {
