@@ -70,3 +70,12 @@ test("remarks are spoken politely, failures at once", async () => {
   toasts.show({ tone: "err", text: "not saved" });
   await waitFor(() => expect(screen.getByRole("alert").textContent).toBe("not saved"));
 });
+
+test("the action of the only remark runs, though the remark is gone with it", async () => {
+  render(Toasts);
+  const run = vi.fn();
+  show("Line 1 deleted", run);
+  await fireEvent.click(await screen.findByRole("button", { name: "Undo" }));
+  expect(run).toHaveBeenCalledOnce();
+  expect(toasts.shown).toEqual([]);
+});
