@@ -1,6 +1,8 @@
 //! Saved connections: folders, order, profiles, subscriptions, settings of the window; in SQLite, with
 //! versioned migrations, safe with the window and `helio` open at once.
 
+mod export;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +18,7 @@ use crate::endpoint::Scheme;
 use crate::error::{Error, ErrorCode, Result};
 use crate::message::{Clock, UnixMicros};
 use crate::profile::{Profile, ProfileId};
+pub use export::{Export, Import, ImportedProfile};
 
 /// Versions of the file, oldest first. Only ever add to the end.
 const VERSIONS: &[M<'static>] = &[M::up(

@@ -463,12 +463,7 @@ impl Engine {
     /// `secret_needed`: some were set in an earlier run and are gone with it.
     fn secrets_for(&self, profile: &Profile) -> Result<Secrets> {
         let secrets = lock(&self.inner.secrets).get(&profile.id).cloned().unwrap_or_default();
-        let expected = self.inner.library.value(SECRETS_EXPECTED)?.unwrap_or(Value::Null);
-        let fields = expected.get(profile.id.to_string()).cloned().unwrap_or(Value::Null);
-        let fields: Vec<SecretField> = serde_json::from_value(fields).unwrap_or_default();
-        let missing: Vec<_> = (fields.into_iter())
-            .filter(|field| secrets.get(field).is_none() && is_used(field, &profile.settings))
-            .collect();
+        let missing = missing_secrets(&self.inner.library, profile, &secrets)?;
         if missing.is_empty() {
             return Ok(secrets);
         }
@@ -476,6 +471,20 @@ impl Engine {
         let fields = serde_json::to_value(missing).unwrap_or(Value::Null);
         Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields))
     }
+}
+
+/// Which secrets a saved connection uses and had, in this run of Heliograph or an earlier one, that are not
+/// among `secrets`.
+///
+/// # Errors
+/// `storage`.
+pub fn missing_secrets(library: &Library, profile: &Profile, secrets: &Secrets) -> Result<Vec<SecretField>> {
+    let expected = library.value(SECRETS_EXPECTED)?.unwrap_or(Value::Null);
+    let fields = expected.get(profile.id.to_string()).cloned().unwrap_or(Value::Null);
+    let fields: Vec<SecretField> = serde_json::from_value(fields).unwrap_or_default();
+    Ok((fields.into_iter())
+        .filter(|field| secrets.get(field).is_none() && is_used(field, &profile.settings))
+        .collect())
 }
 
 fn is_used(field: &SecretField, settings: &Settings) -> bool {

@@ -14,6 +14,7 @@ use super::backoff::{Backoff, random};
 use super::connect::{Connect, is_of_3_1_1, read_connack, read_server_reference};
 use super::line::{Ends, Slot};
 use super::link::{self, Broken, Client, Driver, Happening};
+use super::packets::{PacketObserver, Watched};
 use super::shared::{Online, Patience, Shared};
 use super::{Phase, SessionConfig, SessionEvent};
 use crate::diagnosis::{self, LossReason, MqttProblem};
@@ -43,6 +44,7 @@ pub(super) struct Actor {
     config: SessionConfig,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
+    packets: Option<PacketObserver>,
 }
 
 /// Everything that one session's attempts have in common.
@@ -53,6 +55,7 @@ struct Session {
     client: Client,
     driver: Driver,
     timeout: Duration,
+    packets: Option<PacketObserver>,
 }
 
 /// A connection that CONNACK opened.
@@ -88,8 +91,13 @@ enum Served {
 }
 
 impl Actor {
-    pub(super) fn new(config: SessionConfig, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) -> Self {
-        Self { config, shared, commands }
+    pub(super) fn new(
+        config: SessionConfig,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        packets: Option<PacketObserver>,
+    ) -> Self {
+        Self { config, shared, commands, packets }
     }
 
     pub(super) async fn run(mut self) {
@@ -108,7 +116,7 @@ impl Actor {
         let shared = self.shared.clone();
         shared.tell_subscriptions();
         shared.tell_phase(Phase::Connecting { attempt: 1 });
-        let mut session = match Session::new(&self.config) {
+        let mut session = match Session::new(&self.config, self.packets.clone()) {
             Ok(session) => session,
             Err(failure) => {
                 self.recorder(1).finish_failed(failure.clone());
@@ -310,13 +318,13 @@ impl Actor {
 }
 
 impl Session {
-    fn new(config: &SessionConfig) -> Result<Self, Failure> {
+    fn new(config: &SessionConfig, packets: Option<PacketObserver>) -> Result<Self, Failure> {
         let plan = transport::plan(&config.profile, &config.secrets)?;
         let connect = Connect::new(config)?;
         let slot = Slot::default();
         let (client, driver) = link::open(&connect, slot.clone());
         let timeout = Duration::from_secs(config.profile.settings.timing.connect_timeout_s.max(1).into());
-        Ok(Self { plan, connect, slot, client, driver, timeout })
+        Ok(Self { plan, connect, slot, client, driver, timeout, packets })
     }
 
     /// Whether a later connection goes on with the session of an earlier one.
@@ -342,7 +350,11 @@ impl Session {
         let deadline = Instant::now() + self.timeout;
         let dialled = transport::dial(&self.plan, recorder, deadline).await?;
         let wire = dialled.wire;
-        let ends = self.slot.fill(dialled.stream);
+        let stream = match &self.packets {
+            Some(tell) => Box::new(Watched::new(dialled.stream, self.connect.version, tell.clone())),
+            None => dialled.stream,
+        };
+        let ends = self.slot.fill(stream);
 
         let clean_start = self.connect.clean_start && !(reconnect && self.resumes());
         self.driver.prepare(clean_start, self.connect.keep_alive_s);
@@ -402,10 +414,14 @@ impl Session {
 }
 
 /// One attempt, then DISCONNECT. See [`super::test`].
-pub(super) async fn test(config: SessionConfig, observer: Arc<dyn Fn(Trace) + Send + Sync>) -> Trace {
+pub(super) async fn test(
+    config: SessionConfig,
+    observer: Arc<dyn Fn(Trace) + Send + Sync>,
+    packets: Option<PacketObserver>,
+) -> Trace {
     let url = config.profile.endpoint.url();
     let recorder = TraceRecorder::new(url, 1, move |trace: &Trace| observer(trace.clone()));
-    let mut session = match Session::new(&config) {
+    let mut session = match Session::new(&config, packets) {
         Ok(session) => session,
         Err(failure) => {
             recorder.finish_failed(failure);

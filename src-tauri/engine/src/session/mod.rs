@@ -7,6 +7,7 @@ mod backoff;
 mod connect;
 mod line;
 mod link;
+mod packets;
 mod publication;
 mod shared;
 mod subscriptions;
@@ -27,6 +28,7 @@ use crate::secret::Secrets;
 use crate::trace::{Connack, Trace};
 use crate::{diagnosis, topic};
 use actor::{Actor, Command};
+pub use packets::PacketObserver;
 pub use publication::Publication;
 use publication::{Outbound, check_size, check_subscription};
 use shared::{Patience, Shared};
@@ -69,16 +71,44 @@ pub fn spawn(
     sink: Arc<dyn MessageSink>,
     events: Arc<dyn Fn(SessionEvent) + Send + Sync>,
 ) -> SessionHandle {
+    start(config, sink, events, None)
+}
+
+/// As [`spawn`], and tells every packet in words; for debugging, since that costs time.
+pub fn spawn_watched(
+    config: SessionConfig,
+    sink: Arc<dyn MessageSink>,
+    events: Arc<dyn Fn(SessionEvent) + Send + Sync>,
+    packets: PacketObserver,
+) -> SessionHandle {
+    start(config, sink, events, Some(packets))
+}
+
+fn start(
+    config: SessionConfig,
+    sink: Arc<dyn MessageSink>,
+    events: Arc<dyn Fn(SessionEvent) + Send + Sync>,
+    packets: Option<PacketObserver>,
+) -> SessionHandle {
     let shared = Arc::new(Shared::new(&config.profile, sink, events));
     let (commands, inbox) = mpsc::channel(16);
-    tokio::spawn(Actor::new(config, shared.clone(), inbox).run());
+    tokio::spawn(Actor::new(config, shared.clone(), inbox, packets).run());
     SessionHandle { shared, commands }
 }
 
 /// Makes one attempt to connect, says DISCONNECT, and returns its trace. `observer` sees the trace grow.
 /// Dropping the future cancels.
 pub async fn test(config: SessionConfig, observer: Arc<dyn Fn(Trace) + Send + Sync>) -> Trace {
-    actor::test(config, observer).await
+    actor::test(config, observer, None).await
+}
+
+/// As [`test`], and tells every packet in words.
+pub async fn test_watched(
+    config: SessionConfig,
+    observer: Arc<dyn Fn(Trace) + Send + Sync>,
+    packets: PacketObserver,
+) -> Trace {
+    actor::test(config, observer, Some(packets)).await
 }
 
 /// A session's requests. Clones speak to the same session.

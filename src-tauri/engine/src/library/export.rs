@@ -1,0 +1,502 @@
+//! Saved connections as text, to keep or to hand on: versioned JSON with folders and order, and without
+//! secrets. In: the library, or such text. Out: such text, or the same connections in a library. Reading adds
+//! and never overwrites; text that is not understood changes nothing.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+use uuid::Uuid;
+
+use super::{DamagedProfile, FolderId, IN_FOLDER, Library, body, insert, read_profile, strings};
+use crate::error::{Error, ErrorCode, Result};
+use crate::profile::{Profile, ProfileId};
+
+/// What the text says it is.
+const FORMAT: &str = "heliograph-connections";
+/// The version that is written. Earlier ones are read for ever.
+const VERSION: u64 = 1;
+/// Names of folders and connections have at most so many bytes.
+const LONGEST_NAME: usize = 4096;
+
+/// Connections as text.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct Export {
+    /// The text: JSON, indented, ends with a line feed.
+    pub text: String,
+    /// How many connections it holds.
+    pub profiles: usize,
+    /// Those that were asked for but cannot be read, and so are not in it.
+    pub damaged: Vec<DamagedProfile>,
+}
+
+/// What reading an export added, in its order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct Import {
+    /// Folders that were made.
+    pub folders: Vec<String>,
+    /// Connections, all of them new.
+    pub profiles: Vec<ImportedProfile>,
+}
+
+/// A connection that was added.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct ImportedProfile {
+    /// Its id: the one in the export, or a new one where that was taken.
+    pub id: ProfileId,
+    /// Its name now.
+    pub name: String,
+    /// The name of its folder; `None` at the top.
+    pub folder: Option<String>,
+    /// The name in the export, where that was taken in the same folder.
+    pub renamed_from: Option<String>,
+    /// Its exact URL, without user name and password.
+    pub url: String,
+}
+
+/// The text's shape. `profiles` are those at the top.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Document {
+    format: String,
+    version: u64,
+    #[serde(default)]
+    profiles: Vec<Profile>,
+    #[serde(default)]
+    folders: Vec<FolderOfProfiles>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct FolderOfProfiles {
+    id: FolderId,
+    name: String,
+    #[serde(default)]
+    collapsed: bool,
+    #[serde(default)]
+    profiles: Vec<Profile>,
+}
+
+impl Library {
+    /// Writes connections as text: all of them with every folder, or `only` these with their folders.
+    ///
+    /// # Errors
+    /// `not_found`: one of `only`; `storage`.
+    pub fn export(&self, only: Option<&[ProfileId]>) -> Result<Export> {
+        self.with(|tx| {
+            let mut found = Vec::new();
+            let mut damaged = Vec::new();
+            let profiles = read_folder(tx, None, only, &mut found, &mut damaged)?;
+            let mut folders = Vec::new();
+            for (id, name, collapsed) in read_folders(tx)? {
+                let profiles = read_folder(tx, Some(&id), only, &mut found, &mut damaged)?;
+                let Ok(id) = id.parse().map(FolderId) else { continue };
+                if only.is_none() || !profiles.is_empty() {
+                    folders.push(FolderOfProfiles { id, name, collapsed, profiles });
+                }
+            }
+            if let Some(ids) = only
+                && ids.iter().any(|id| !found.contains(&id.to_string()))
+            {
+                return Ok(Err(Error::not_found("The connection")));
+            }
+            let count = found.len() - damaged.len();
+            let document = Document { format: FORMAT.to_owned(), version: VERSION, profiles, folders };
+            Ok(write(&document).map(|text| Export { text, profiles: count, damaged }))
+        })
+    }
+
+    /// Adds the connections of an export, after those that are there, in the export's folders and order. All
+    /// of them or, after an error, none. A folder that is there already, by its id, takes its connections
+    /// in. Where an id is taken a new one is made; where a name is taken in its folder, a number is added.
+    ///
+    /// # Errors
+    /// `invalid_input` with `details.reason`: `not_an_export`, `unknown_version` (with `details.version`) or
+    /// `damaged` (with `details.place`); `storage`.
+    pub fn import(&self, text: &str) -> Result<Import> {
+        let document = read(text)?;
+        self.with(|tx| {
+            let mut done = Import::default();
+            add_profiles(tx, None, &document.profiles, &mut done)?;
+            for folder in &document.folders {
+                let id = add_folder(tx, folder, &mut done)?;
+                add_profiles(tx, Some((&id, &folder.name)), &folder.profiles, &mut done)?;
+            }
+            Ok(Ok(done))
+        })
+    }
+}
+
+fn write(document: &Document) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(document)
+        .map_err(|_| Error::new(ErrorCode::Internal, "The connections cannot be written"))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn read_folders(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, String, bool)>> {
+    tx.prepare_cached(
+        "SELECT id, name, collapsed FROM folder WHERE deleted_at IS NULL ORDER BY position, rowid",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    .collect()
+}
+
+fn read_folder(
+    tx: &Transaction<'_>,
+    folder: Option<&str>,
+    only: Option<&[ProfileId]>,
+    found: &mut Vec<String>,
+    damaged: &mut Vec<DamagedProfile>,
+) -> rusqlite::Result<Vec<Profile>> {
+    let mut profiles = Vec::new();
+    for id in strings(tx, IN_FOLDER, folder)? {
+        if only.is_some_and(|ids| !ids.iter().any(|wanted| wanted.to_string() == id)) {
+            continue;
+        }
+        let (name, text): (String, String) = tx
+            .prepare_cached("SELECT name, body FROM profile WHERE id = ?1")?
+            .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match read_profile(&id, &name, &text) {
+            Ok(profile) => profiles.push(profile),
+            Err(message) => damaged.push(DamagedProfile { id: id.clone(), name, message }),
+        }
+        found.push(id);
+    }
+    Ok(profiles)
+}
+
+fn read(text: &str) -> Result<Document> {
+    // Editors on Windows begin files with it.
+    let text = text.trim_start_matches('\u{feff}');
+    let refuse = |reason: &str, message: String| {
+        Error::new(ErrorCode::InvalidInput, message).with("field", "export").with("reason", reason)
+    };
+    let not_ours = "This is not an export of connections from Heliograph";
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        if text.trim_start().starts_with('{') && text.contains(FORMAT) {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let message = format!("The export is damaged at {place}: {error}. Nothing was added");
+            return refuse("damaged", message).with("place", place);
+        }
+        refuse("not_an_export", format!("{not_ours}: it is not JSON"))
+    })?;
+    if value.get("format").and_then(Value::as_str) != Some(FORMAT) {
+        return Err(refuse("not_an_export", format!("{not_ours}: its “format” is not “{FORMAT}”")));
+    }
+    match value.get("version").and_then(Value::as_u64) {
+        Some(VERSION) => {}
+        Some(newer) if newer > VERSION => {
+            let message = format!(
+                "The export has version {newer}, this Heliograph reads up to {VERSION}: use a newer Heliograph. Nothing was added"
+            );
+            return Err(refuse("unknown_version", message).with("version", newer));
+        }
+        _ => {
+            let given = value.get("version").map_or_else(|| "none".to_owned(), Value::to_string);
+            let message = format!("The export has no version that is known ({given}). Nothing was added");
+            return Err(refuse("unknown_version", message).with("version", given));
+        }
+    }
+    read_parts(&value).map_err(|(place, why)| {
+        let message = format!("The export is damaged at {place}: {why}. Nothing was added");
+        refuse("damaged", message).with("place", place)
+    })
+}
+
+/// Reads part by part, so that an error names its place.
+fn read_parts(value: &Value) -> std::result::Result<Document, (String, String)> {
+    type Part<T> = std::result::Result<T, (String, String)>;
+    let list = |value: &Value, place: &str| -> Part<Vec<Value>> {
+        match value.get("profiles") {
+            None => Ok(Vec::new()),
+            Some(Value::Array(all)) => Ok(all.clone()),
+            Some(_) => Err((format!("{place}profiles"), "it is not a list".to_owned())),
+        }
+    };
+    let profiles = |value: &Value, place: &str| -> Part<Vec<Profile>> {
+        (list(value, place)?.iter().enumerate())
+            .map(|(index, value)| {
+                let name = value.get("name").and_then(Value::as_str).unwrap_or("without a name");
+                let place =
+                    format!("{place}profiles[{index}] ({})", name.chars().take(60).collect::<String>());
+                let profile: Profile =
+                    serde_json::from_value(value.clone()).map_err(|e| (place.clone(), e.to_string()))?;
+                check_name(&profile.name).map_err(|why| (place, why))?;
+                Ok(profile)
+            })
+            .collect()
+    };
+    let folders = match value.get("folders") {
+        None => Vec::new(),
+        Some(Value::Array(all)) => all
+            .iter()
+            .enumerate()
+            .map(|(index, value)| {
+                let place = format!("folders[{index}].");
+                let mut head = value.clone();
+                head.as_object_mut().map(|head| head.remove("profiles"));
+                let folder: FolderOfProfiles = serde_json::from_value(head)
+                    .map_err(|e| (place.trim_end_matches('.').to_owned(), e.to_string()))?;
+                check_name(&folder.name).map_err(|why| (place.clone(), why))?;
+                Ok(FolderOfProfiles { profiles: profiles(value, &place)?, ..folder })
+            })
+            .collect::<Part<_>>()?,
+        Some(_) => return Err(("folders".to_owned(), "it is not a list".to_owned())),
+    };
+    Ok(Document { format: FORMAT.to_owned(), version: VERSION, profiles: profiles(value, "")?, folders })
+}
+
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    if name.len() > LONGEST_NAME {
+        return Err(format!("the name is longer than {LONGEST_NAME} bytes"));
+    }
+    match name.contains('\0') {
+        true => Err("the name has a character that cannot be kept".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The id of the folder that takes the connections in, made unless it is there.
+fn add_folder(
+    tx: &Transaction<'_>,
+    folder: &FolderOfProfiles,
+    done: &mut Import,
+) -> rusqlite::Result<String> {
+    let id = folder.id.0.to_string();
+    let live: Option<bool> = tx
+        .prepare_cached("SELECT deleted_at IS NULL FROM folder WHERE id = ?1")?
+        .query_row([&id], |row| row.get(0))
+        .optional()?;
+    let id = match live {
+        Some(true) => return Ok(id),
+        // A deleted one could still be restored: it keeps its id.
+        Some(false) => Uuid::new_v4().to_string(),
+        None => id,
+    };
+    tx.execute(
+        "INSERT INTO folder (id, name, collapsed, position)
+         VALUES (?1, ?2, ?3, (SELECT ifnull(max(position), -1) + 1 FROM folder))",
+        params![id, folder.name, folder.collapsed],
+    )?;
+    done.folders.push(folder.name.clone());
+    Ok(id)
+}
+
+fn add_profiles(
+    tx: &Transaction<'_>,
+    folder: Option<(&str, &str)>,
+    profiles: &[Profile],
+    done: &mut Import,
+) -> rusqlite::Result<()> {
+    let folder_id = folder.map(|(id, _)| id);
+    // Names in an export may repeat, as they may in the library: only those that were there are avoided.
+    let there = strings(tx, "SELECT name FROM profile WHERE folder IS ?1 AND deleted_at IS NULL", folder_id)?;
+    for profile in profiles {
+        let mut profile = profile.clone();
+        let taken =
+            tx.prepare_cached("SELECT 1 FROM profile WHERE id = ?1")?.exists([profile.id.to_string()])?;
+        if taken {
+            profile.id = ProfileId::random();
+        }
+        let name = unused_name(&profile.name, &there);
+        let renamed_from = (name != profile.name).then(|| std::mem::replace(&mut profile.name, name));
+        // It was read from JSON, so it can be written as such.
+        let Ok(text) = body(&profile) else { continue };
+        insert(tx, &profile.id.to_string(), &profile.name, &text, folder_id)?;
+        done.profiles.push(ImportedProfile {
+            id: profile.id,
+            folder: folder.map(|(_, name)| name.to_owned()),
+            renamed_from,
+            url: profile.endpoint.url(),
+            name: profile.name,
+        });
+    }
+    Ok(())
+}
+
+/// The name, or `name 2` and so on where it is taken.
+fn unused_name(name: &str, taken: &[String]) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 2;
+    while taken.contains(&candidate) {
+        candidate = format!("{name} {number}");
+        number += 1;
+    }
+    candidate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Header, MqttVersion, ProxyKind, Qos, Settings, Subscription, TrustMode};
+
+    fn fresh() -> (tempfile::TempDir, Library) {
+        let folder = tempfile::tempdir().expect("folder");
+        let library = Library::open(&folder.path().join("heliograph.db")).expect("opened");
+        (folder, library)
+    }
+
+    fn profile(name: &str, url: &str) -> Profile {
+        let endpoint =
+            crate::endpoint::Endpoint::parse_url(url, crate::endpoint::Scheme::Mqtt).expect("a URL");
+        Profile {
+            id: ProfileId::random(),
+            name: name.into(),
+            endpoint: endpoint.endpoint,
+            settings: Settings::default(),
+        }
+    }
+
+    /// Something in every part of the settings.
+    fn rich(name: &str) -> Profile {
+        let mut profile = profile(name, "wss://[fe80::1%25eth0]:9001/a?b=ü");
+        let settings = &mut profile.settings;
+        settings.login.enabled = true;
+        settings.login.username = "plänt".into();
+        settings.client_certificate.cert_file = "/a b/c.pem".into();
+        settings.trust.mode = TrustMode::CaOnly;
+        settings.trust.ca_files = vec!["/ca.pem".into()];
+        settings.tls.alpn = vec!["mqtt".into()];
+        settings.websocket.headers = vec![
+            Header { name: "X-Plant".into(), value: "north".into(), secret: false },
+            Header { name: "Authorization".into(), value: "canary-71c0".into(), secret: true },
+        ];
+        settings.proxy.kind = ProxyKind::Socks5;
+        settings.proxy.host = "proxy.example".into();
+        settings.proxy.port = 1080;
+        settings.session.version = MqttVersion::V311;
+        settings.session.session_expiry_s = Some(u32::MAX);
+        settings.will.enabled = true;
+        settings.will.topic = "gone".into();
+        settings.will.delay_s = Some(3);
+        settings.timing.reconnect_attempts = Some(7);
+        settings.subscriptions =
+            vec![Subscription { filter: "#".into(), qos: Qos::ExactlyOnce, ..Subscription::default() }];
+        profile
+    }
+
+    fn filled() -> (tempfile::TempDir, Library) {
+        let (dir, library) = fresh();
+        let first = library.create_folder("Plants").expect("made");
+        let second = library.create_folder("Plants").expect("made");
+        library.create_folder("Empty").expect("made");
+        library.collapse_folder(second, true).expect("closed");
+        library.move_folder(second, 0).expect("moved");
+        for (profile, folder) in [
+            (rich("a"), Some(first)),
+            (profile("b", "mqtt://b"), Some(first)),
+            (rich("a"), Some(second)),
+            (profile("top", "ws://t/x"), None),
+            (profile("top", "mqtts://t"), None),
+        ] {
+            library.save(&profile, folder).expect("saved");
+        }
+        let moved = library.tree().expect("a tree").profiles[1].id;
+        library.move_profile(moved, None, 0).expect("moved");
+        (dir, library)
+    }
+
+    #[test]
+    fn an_export_read_into_an_empty_library_is_the_same_library() {
+        let (_dir, library) = filled();
+        let export = library.export(None).expect("written");
+        assert_eq!((export.profiles, export.damaged.len()), (5, 0));
+        assert!(!export.text.contains("canary"), "{}", export.text);
+        let (_dir, other) = fresh();
+        let done = other.import(&export.text).expect("read");
+        assert_eq!(
+            (done.folders.as_slice(), done.profiles.len()),
+            (&["Plants", "Plants", "Empty"].map(String::from)[..], 5)
+        );
+        assert!(done.profiles.iter().all(|profile| profile.renamed_from.is_none()));
+        assert_eq!(other.tree().expect("a tree"), library.tree().expect("a tree"));
+        for entry in library.tree().expect("a tree").profiles {
+            assert_eq!(other.profile(entry.id).expect("there"), library.profile(entry.id).expect("there"));
+        }
+        assert_eq!(other.export(None).expect("written").text, export.text);
+    }
+
+    #[test]
+    fn reading_adds_and_never_overwrites() {
+        let (_dir, library) = filled();
+        let before = library.tree().expect("a tree");
+        let text = library.export(None).expect("written").text;
+        let done = library.import(&text).expect("read");
+        assert!(done.folders.is_empty(), "they are there");
+        let after = library.tree().expect("a tree");
+        assert_eq!(after.folders, before.folders);
+        assert_eq!(after.profiles.len(), 2 * before.profiles.len());
+        for entry in &before.profiles {
+            assert!(after.profiles.contains(entry));
+        }
+        let names: Vec<_> = after.profiles.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["top", "top", "top 2", "top 2", "a", "a 2", "a", "b", "a 2", "b 2"]);
+        assert_eq!(done.profiles[0].renamed_from.as_deref(), Some("top"));
+        assert_eq!(done.profiles[2].folder.as_deref(), Some("Plants"));
+
+        // What was deleted can still be restored beside what came.
+        let (folder, gone) = (after.folders[0].id, after.profiles[4].id);
+        library.delete(gone).expect("deleted");
+        library.delete_folder(folder).expect("deleted");
+        let done = library.import(&text).expect("read");
+        assert_eq!(done.folders, ["Plants"]);
+        library.restore_folder(folder).expect("restored");
+        library.restore(gone).expect("restored");
+        assert_eq!(library.tree().expect("a tree").profiles.len(), 15);
+    }
+
+    #[test]
+    fn a_part_can_be_exported() {
+        let (_dir, library) = filled();
+        let wanted = library.tree().expect("a tree").profiles.last().expect("one").clone();
+        let export = library.export(Some(&[wanted.id])).expect("written");
+        assert_eq!(export.profiles, 1);
+        let (_dir, other) = fresh();
+        other.import(&export.text).expect("read");
+        let tree = other.tree().expect("a tree");
+        assert_eq!((tree.folders.len(), &tree.profiles[..]), (1, &[wanted][..]));
+        let error = library.export(Some(&[ProfileId::random()])).expect_err("nobody");
+        assert_eq!(error.code, ErrorCode::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_understood_changes_nothing_and_is_named() {
+        let (_dir, library) = filled();
+        let good = library.export(None).expect("written").text;
+        let (_dir, other) = fresh();
+        let reason = |text: &str| {
+            let error = other.import(text).expect_err("refused");
+            assert_eq!(error.code, ErrorCode::InvalidInput, "{error}");
+            (error.details["reason"].as_str().expect("a reason").to_owned(), error)
+        };
+        for text in ["", "hello", "[]", "{}", "null", r#"{"format":"other","version":1}"#] {
+            assert_eq!(reason(text).0, "not_an_export", "{text}");
+        }
+        for version in ["2", "0", "-1", "1.5", "\"1\"", "null"] {
+            let text = good.replacen("\"version\": 1", &format!("\"version\": {version}"), 1);
+            assert_eq!(reason(&text).0, "unknown_version", "{version}");
+        }
+        assert_eq!(reason(&good.replacen("\"version\": 1", "\"version\": 9", 1)).1.details["version"], 9);
+        assert_eq!(reason(&good[..good.len() / 2]).0, "damaged");
+        let (_, error) = reason(&good.replacen("\"port\": \"1883\"", "\"port\": \"70000\"", 1));
+        assert!(error.details["place"].as_str().expect("a place").contains("profiles["), "{error}");
+        for (from, to) in [("\"folders\": [", "\"folders\": [7,"), ("\"profiles\": [", "\"profiles\": [{},")]
+        {
+            assert_eq!(reason(&good.replacen(from, to, 1)).0, "damaged", "{to}");
+        }
+        assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
+        // An editor's mark at the beginning, and other line ends, do no harm.
+        other.import(&format!("\u{feff}{}", good.replace('\n', "\r\n"))).expect("read");
+    }
+
+    #[test]
+    fn a_damaged_connection_is_named_and_the_others_are_exported() {
+        let (_dir, library) = filled();
+        let spoil = |tx: &Transaction<'_>| tx.execute("UPDATE profile SET body = '{' WHERE name = 'b'", []);
+        library.with(|tx| spoil(tx).map(Ok)).expect("spoilt");
+        let export = library.export(None).expect("written");
+        assert_eq!((export.profiles, export.damaged[0].name.as_str()), (4, "b"));
+    }
+}
