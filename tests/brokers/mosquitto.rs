@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::process::{self, Process, free_port};
 use super::{Identity, PASSWORD, Pki, USER};
 
+const CONFIG: &str = "mosquitto.conf";
+const LOG: &str = "mosquitto.log";
+
 /// How to run it.
 #[derive(Debug, Clone, Default)]
 pub struct MosquittoOptions {
@@ -35,7 +38,7 @@ pub struct Mosquitto {
     pub ws: u16,
     pub wss: u16,
     pub process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Mosquitto {
@@ -47,7 +50,7 @@ impl Mosquitto {
     fn attempt(pki: &Pki, options: &MosquittoOptions) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("directory");
         let [mqtt, mqtts, ws, wss] = std::array::from_fn(|_| free_port());
-        let log = dir.path().join("mosquitto.log");
+        let log = dir.path().join(LOG);
 
         let server = options.server.as_ref().unwrap_or(&pki.server);
         let tls = format!(
@@ -76,14 +79,24 @@ impl Mosquitto {
             write!(config, "listener {port} 127.0.0.1\nprotocol {protocol}\n{tls}").expect("text");
         }
         config.push_str(&options.extra);
-        let config_file = dir.path().join("mosquitto.conf");
-        std::fs::write(&config_file, config).expect("configuration");
+        std::fs::write(dir.path().join(CONFIG), config).expect("configuration");
 
-        let mut command = Command::new(program());
-        command.arg("-c").arg(&config_file);
-        let mut process = Process::spawn("mosquitto", &mut command, dir.path()).with_log(log);
+        let mut process = spawn(dir.path());
         process.wait_for(&[mqtt, mqtts, ws, wss])?;
-        Ok(Self { mqtt, mqtts, ws, wss, process, _dir: dir })
+        Ok(Self { mqtt, mqtts, ws, wss, process, dir })
+    }
+
+    /// Ends it without a word to its clients, and starts it again on the same ports.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.process = spawn(self.dir.path());
+        let ports = [self.mqtt, self.mqtts, self.ws, self.wss];
+        self.process.wait_for(&ports).expect("the same ports");
+    }
+
+    /// Ends it without a word to its clients.
+    pub fn stop(&mut self) {
+        self.process.kill();
     }
 
     /// The port of a transport by its URL scheme.
@@ -147,6 +160,12 @@ fn connect_packet() -> Vec<u8> {
     }
     let length = u8::try_from(body.len()).expect("less than 128 bytes");
     [vec![0x10, length], body].concat()
+}
+
+fn spawn(dir: &Path) -> Process {
+    let mut command = Command::new(program());
+    command.arg("-c").arg(dir.join(CONFIG));
+    Process::spawn("mosquitto", &mut command, dir).with_log(dir.join(LOG))
 }
 
 /// Debian keeps it out of the path of ordinary users.

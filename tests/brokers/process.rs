@@ -122,6 +122,17 @@ impl Process {
         }
     }
 
+    /// Ends it at once, with what it started itself.
+    pub fn kill(&mut self) {
+        // The group holds what the server started itself; its id is that of our child, which is not reaped yet.
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let group = format!("-{}", self.child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Everything it wrote.
     pub fn log(&self) -> String {
         self.logs.iter().chain([&self.output]).map(|path| read(path)).collect::<Vec<_>>().join("\n")
@@ -130,11 +141,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The group holds what the server started itself; its id is that of our child, which is not reaped yet.
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             eprintln!("--- {}\n{}", self.name, self.log());
         }

@@ -12,6 +12,7 @@ use heliograph_engine::profile::{MqttVersion, Qos, TlsVersion, UserProperty};
 #[command(
     name = "helio",
     version,
+    after_help = ENVIRONMENT,
     disable_help_flag = true,
     disable_version_flag = true,
     disable_help_subcommand = true
@@ -27,6 +28,18 @@ pub struct Cli {
     version: Option<bool>,
 }
 
+const ENVIRONMENT: &str = "\
+Environment:
+  HELIO_PASSWORD        password, unless an option or the URL gives one
+  HELIO_KEY_PASSWORD    passphrase of the private key, likewise
+  HELIO_PROXY_PASSWORD  password of the proxy, likewise
+  HELIOGRAPH_DATA_DIR   where the window and helio keep the saved connections
+  NO_COLOR              no colours; they are only used on a terminal anyway
+
+Exit status:
+  0 done, 1 other trouble, 2 wrong usage or a bad file, 3 no connection,
+  4 refused by the broker, 130 or 143 interrupted before the work was done";
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Connect, show every stage, disconnect
@@ -35,19 +48,76 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Subscribe and print messages
     Sub(SubArgs),
-    /// Publish
+    /// Publish messages
     Pub(PubArgs),
+    /// The saved connections: list, show, export, import, delete
+    #[command(subcommand)]
+    Profiles(ProfilesCommand),
     /// Run a local broker on loopback: all four transports, certificates made on first start
     Broker(BrokerArgs),
-    /// Print the completions of a shell
-    #[command(hide = true)]
+    /// Print the completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
+    /// Print a manual page
+    Man {
+        /// Of this command, for example sub; of helio itself when none is named
+        command: Vec<String>,
+        /// Write all pages into this folder instead
+        #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ProfilesCommand {
+    /// List the saved connections, by folder
+    List {
+        /// One JSON object a connection
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a saved connection; secrets are not shown
+    Show {
+        /// Its name, folder/name, or id
+        #[arg(value_name = "PROFILE")]
+        name: String,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write saved connections as JSON, without secrets
+    Export {
+        /// Which: name, folder/name, or id; all of them when none is named
+        #[arg(value_name = "PROFILE")]
+        names: Vec<String>,
+        /// Write to this file instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long, requires = "output")]
+        force: bool,
+    },
+    /// Add the connections of an export; nothing that is there is changed
+    Import {
+        /// The export; - reads standard input
+        file: PathBuf,
+        /// One JSON object a connection that was added
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete saved connections; for a day they can be restored
+    Delete {
+        /// Which: name, folder/name, or id
+        #[arg(value_name = "PROFILE", required = true)]
+        names: Vec<String>,
+    },
+    /// Bring a deleted connection back
+    Restore {
+        /// Its id, as delete printed it
+        id: uuid::Uuid,
+    },
 }
 
 #[derive(Args)]
@@ -61,7 +131,7 @@ pub struct TraceArgs {
 
 #[derive(Args)]
 pub struct ProbeArgs {
-    /// host:port, or a URL; its user name and password are not sent
+    /// host:port, a URL, or @NAME of a saved connection; user name and password are not sent
     #[arg(value_name = "HOST:PORT")]
     pub target: String,
     /// A WebSocket path to try before /mqtt, /ws and /
@@ -95,11 +165,11 @@ pub struct ProbeArgs {
 pub struct SubArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// Topic filter; may be given several times
-    #[arg(short, long = "topic", value_name = "FILTER", required = true)]
+    /// Topic filter; may be given several times. With @PROFILE its own subscriptions unless given
+    #[arg(short, long = "topic", value_name = "FILTER")]
     pub topics: Vec<String>,
-    /// The highest quality of service wanted
-    #[arg(short, long, default_value = "0", value_parser = qos)]
+    /// The highest quality of service wanted: 0, 1 or 2
+    #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos)]
     pub qos: Qos,
     /// Do not send back what this connection publishes (MQTT 5)
     #[arg(long)]
@@ -108,10 +178,10 @@ pub struct SubArgs {
     #[arg(long)]
     pub retain_as_published: bool,
     /// 0 sends retained messages, 1 only for a new subscription, 2 never (MQTT 5)
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    #[arg(long, value_name = "0|1|2", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub retain_handling: u8,
     /// End after so many messages
-    #[arg(short = 'C', long, value_name = "N")]
+    #[arg(short = 'C', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Print the topic before the payload
     #[arg(short, long)]
@@ -133,8 +203,8 @@ pub struct PubArgs {
     pub topic: String,
     #[command(flatten)]
     pub payload: PayloadArgs,
-    /// Quality of service
-    #[arg(short, long, default_value = "0", value_parser = qos)]
+    /// Quality of service: 0, 1 or 2
+    #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos)]
     pub qos: Qos,
     /// Let the broker keep the message for later subscribers
     #[arg(short, long)]
@@ -149,7 +219,7 @@ pub struct PubArgs {
     #[arg(long)]
     pub correlation_data: Option<String>,
     /// Message Expiry Interval (MQTT 5)
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, alias = "message-expiry-interval", value_name = "SECONDS")]
     pub message_expiry: Option<u32>,
     /// Say that the payload is UTF-8 text (MQTT 5)
     #[arg(long)]
@@ -166,7 +236,7 @@ pub struct PubArgs {
 #[group(required = true, multiple = false)]
 pub struct PayloadArgs {
     /// Payload
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "PAYLOAD", allow_hyphen_values = true)]
     pub message: Option<String>,
     /// A file whose bytes are the payload
     #[arg(short, long)]
@@ -219,8 +289,8 @@ pub struct BrokerArgs {
 #[derive(Args, Default)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
-    /// mqtt://, mqtts://, ws:// or wss:// [user[:password]@]host[:port][/path]
-    #[arg(value_name = "URL")]
+    /// mqtt://, mqtts://, ws:// or wss:// [user[:password]@]host[:port][/path], or @NAME of a saved connection
+    #[arg(value_name = "URL|@PROFILE")]
     pub target: Option<String>,
     /// Host, instead of the URL's
     #[arg(short = 'h', long, alias = "host")]
@@ -229,7 +299,7 @@ pub struct ConnectionArgs {
     #[arg(short, long)]
     pub port: Option<String>,
     /// mqtt, mqtts, ws or wss, instead of the URL's
-    #[arg(short = 'l', long, value_parser = scheme)]
+    #[arg(short = 'l', long, value_name = "SCHEME", value_parser = scheme)]
     pub protocol: Option<Scheme>,
     /// WebSocket path, instead of the URL's
     #[arg(long)]
@@ -238,7 +308,7 @@ pub struct ConnectionArgs {
     #[arg(short, long)]
     pub username: Option<String>,
     /// Password, whatever the transport
-    #[arg(short = 'P', long, conflicts_with = "password_stdin")]
+    #[arg(short = 'P', long, alias = "pw", conflicts_with = "password_stdin", allow_hyphen_values = true)]
     pub password: Option<String>,
     /// Read the password from the first line of standard input
     #[arg(long)]
@@ -265,7 +335,7 @@ pub struct ConnectionArgs {
     #[arg(long)]
     pub insecure: bool,
     /// Protocol name to offer in TLS; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "tls-alpn", value_name = "NAME")]
     pub alpn: Vec<String>,
     /// Name to ask for in TLS and to verify, instead of the host
     #[arg(long, value_name = "NAME")]
@@ -274,7 +344,7 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "1.2|1.3", value_parser = tls_version)]
     pub tls_min: Option<TlsVersion>,
     /// Header of the WebSocket request; may be given several times
-    #[arg(long, value_name = "NAME: VALUE")]
+    #[arg(long, alias = "ws-headers", value_name = "NAME: VALUE")]
     pub ws_header: Vec<String>,
     /// WebSocket subprotocol
     #[arg(long, value_name = "NAME")]
@@ -283,10 +353,10 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// 3.1.1 or 5
-    #[arg(short = 'V', long, value_parser = mqtt_version)]
+    #[arg(short = 'V', long, alias = "protocol-version", value_name = "VERSION", value_parser = mqtt_version)]
     pub mqtt_version: Option<MqttVersion>,
-    /// Client identifier; random unless given
-    #[arg(short = 'i', long)]
+    /// Client identifier; random unless given, with @PROFILE the saved one
+    #[arg(short = 'i', long, alias = "id")]
     pub client_id: Option<String>,
     /// Seconds; 0 turns it off
     #[arg(short = 'k', long, value_name = "SECONDS")]
@@ -295,7 +365,7 @@ pub struct ConnectionArgs {
     #[arg(short = 'c', long, alias = "disable-clean-session")]
     pub no_clean: bool,
     /// Session expiry (MQTT 5)
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, alias = "session-expiry-interval", value_name = "SECONDS")]
     pub session_expiry: Option<u32>,
     /// QoS 1 and 2 messages taken unacknowledged (MQTT 5)
     #[arg(long, value_name = "N")]
@@ -307,35 +377,117 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "N")]
     pub topic_alias_maximum: Option<u16>,
     /// User property of CONNECT (MQTT 5)
-    #[arg(long, value_name = "K=V", value_parser = user_property)]
+    #[arg(long, alias = "user-properties", value_name = "K=V", value_parser = user_property)]
     pub user_property: Vec<UserProperty>,
     /// Topic of the last will
     #[arg(long, value_name = "TOPIC")]
     pub will_topic: Option<String>,
     /// Payload of the last will
-    #[arg(long, alias = "will-payload", value_name = "TEXT", requires = "will_topic")]
+    #[arg(
+        long,
+        alias = "will-payload",
+        value_name = "TEXT",
+        requires = "will_topic",
+        allow_hyphen_values = true
+    )]
     pub will_message: Option<String>,
     /// Quality of service of the last will
-    #[arg(long, value_parser = qos, requires = "will_topic")]
+    #[arg(long, value_name = "QOS", value_parser = qos, requires = "will_topic")]
     pub will_qos: Option<Qos>,
     /// Let the broker keep the last will
     #[arg(long, requires = "will_topic")]
     pub will_retain: bool,
     /// Seconds between loss and last will (MQTT 5)
-    #[arg(long, value_name = "SECONDS", requires = "will_topic")]
+    #[arg(long, alias = "will-delay-interval", value_name = "SECONDS", requires = "will_topic")]
     pub will_delay: Option<u32>,
-    /// One bound for the whole attempt
+    /// Message Expiry Interval of the last will (MQTT 5)
+    #[arg(long, alias = "will-message-expiry-interval", value_name = "SECONDS", requires = "will_topic")]
+    pub will_message_expiry: Option<u32>,
+    /// Content Type of the last will (MQTT 5)
+    #[arg(long, value_name = "TYPE", requires = "will_topic")]
+    pub will_content_type: Option<String>,
+    /// Response Topic of the last will (MQTT 5)
+    #[arg(long, value_name = "TOPIC", requires = "will_topic")]
+    pub will_response_topic: Option<String>,
+    /// Correlation Data of the last will (MQTT 5)
+    #[arg(long, value_name = "TEXT", requires = "will_topic")]
+    pub will_correlation_data: Option<String>,
+    /// Say that the payload of the last will is UTF-8 text (MQTT 5)
+    #[arg(long, requires = "will_topic")]
+    pub will_payload_format_utf8: bool,
+    /// User property of the last will (MQTT 5)
+    #[arg(long, alias = "will-user-properties", value_name = "K=V", value_parser = user_property, requires = "will_topic")]
+    pub will_user_property: Vec<UserProperty>,
+    /// One bound for the whole attempt; 10 unless given
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
     pub connect_timeout: Option<u16>,
-    /// Keep trying with backoff
+    /// Keep trying with backoff, whether the first attempt fails or the connection is lost
     #[arg(long)]
     pub reconnect: bool,
     /// How often; implies --reconnect
-    #[arg(long, value_name = "N")]
+    #[arg(long, alias = "maximum-reconnect-times", value_name = "N")]
     pub max_reconnects: Option<u32>,
-    /// The trace and what happens after it, on standard error; secrets masked
+    /// The trace, then every packet, on standard error; secrets masked
     #[arg(short = 'd', long)]
     pub debug: bool,
+}
+
+/// The names of those that were given.
+fn given(options: &[(bool, &'static str)]) -> Vec<&'static str> {
+    options.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect()
+}
+
+impl SubArgs {
+    /// Options that were given and that MQTT 3.1.1 has no place for.
+    pub fn only_in_5(&self) -> Vec<&'static str> {
+        let mut names = self.connection.only_in_5();
+        names.extend(given(&[
+            (self.no_local, "--no-local"),
+            (self.retain_as_published, "--retain-as-published"),
+            (self.retain_handling != 0, "--retain-handling"),
+        ]));
+        names
+    }
+}
+
+impl PubArgs {
+    /// Options that were given and that MQTT 3.1.1 has no place for.
+    pub fn only_in_5(&self) -> Vec<&'static str> {
+        let mut names = self.connection.only_in_5();
+        names.extend(given(&[
+            (self.content_type.is_some(), "--content-type"),
+            (self.response_topic.is_some(), "--response-topic"),
+            (self.correlation_data.is_some(), "--correlation-data"),
+            (self.message_expiry.is_some(), "--message-expiry"),
+            (self.payload_format_utf8, "--payload-format-utf8"),
+            (!self.message_user_property.is_empty(), "--message-user-property"),
+        ]));
+        names
+    }
+}
+
+impl ConnectionArgs {
+    /// Options that were given and that MQTT 3.1.1 has no place for.
+    pub fn only_in_5(&self) -> Vec<&'static str> {
+        given(&[
+            (self.session_expiry.is_some(), "--session-expiry"),
+            (self.receive_maximum.is_some(), "--receive-maximum"),
+            (self.topic_alias_maximum.is_some(), "--topic-alias-maximum"),
+            (!self.user_property.is_empty(), "--user-property"),
+            (self.will_delay.is_some(), "--will-delay"),
+            (self.will_message_expiry.is_some(), "--will-message-expiry"),
+            (self.will_content_type.is_some(), "--will-content-type"),
+            (self.will_response_topic.is_some(), "--will-response-topic"),
+            (self.will_correlation_data.is_some(), "--will-correlation-data"),
+            (self.will_payload_format_utf8, "--will-payload-format-utf8"),
+            (!self.will_user_property.is_empty(), "--will-user-property"),
+        ])
+    }
+
+    /// Whether a failed attempt or a lost connection is tried again.
+    pub fn reconnects(&self) -> bool {
+        self.reconnect || self.max_reconnects.is_some()
+    }
 }
 
 fn scheme(text: &str) -> Result<Scheme, String> {
@@ -387,13 +539,26 @@ mod tests {
             "sub -h broker -l wss --path /mqtt -V 5 -t a --ca ca.pem --cert c.pem --key k.pem --insecure",
             "pub -h broker -t a -m x -q 2 -r -d",
             "pub mqtt://broker -t a --stdin-lines",
+            "pub -h broker -t a -m -5 -P -secret -u me",
             "trace wss://broker/mqtt --json",
             "probe broker:8883 --ca ca.pem --json",
+            "sub @plant -v",
+            "profiles export a b/c -o f --force",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_ok(), "{words}: {:?}", parsed.err());
         }
-        for words in ["pub -t a", "pub -t a -m x -n", "sub", "sub -t a -V 3.1", "sub -t a -q 3", "probe"] {
+        for words in [
+            "pub -t a",
+            "pub -t a -m x -n",
+            "sub -t a -V 3.1",
+            "sub -t a -q 3",
+            "sub -t a -C 0",
+            "sub -t a --will-qos 1",
+            "probe",
+            "profiles",
+            "profiles delete",
+        ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_err(), "{words}");
         }

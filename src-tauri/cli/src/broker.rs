@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::args::BrokerArgs;
 use crate::failure::Ending;
-use crate::{live, target};
+use crate::live::Interrupts;
+use crate::{output, target};
 
 pub async fn run(args: BrokerArgs) -> Result<(), Ending> {
     let password = if args.password_stdin { Some(target::password_from_stdin()?) } else { None };
@@ -19,6 +20,7 @@ pub async fn run(args: BrokerArgs) -> Result<(), Ending> {
         username: args.username.clone(),
     };
     let dir = args.dir.clone().unwrap_or_else(|| broker_dir(&default_data_dir()));
+    let mut interrupts = Interrupts::listen();
     let broker = LocalBroker::start(&dir, &options, password.clone()).await?;
     let devices = match (args.devices, broker.urls().first(), &password) {
         (true, Some(url), Some(password)) => Some(Devices::start(url, Some((&args.username, password)), 1)?),
@@ -27,15 +29,15 @@ pub async fn run(args: BrokerArgs) -> Result<(), Ending> {
     };
     let files = broker.files();
     if args.json {
-        anstream::println!("{}", json!({ "urls": broker.urls(), "files": files }));
+        output::line(&json!({ "urls": broker.urls(), "files": files }).to_string());
     } else {
-        broker.urls().iter().for_each(|url| anstream::println!("{url}"));
-        anstream::println!("CA certificate      {}", files.ca);
-        anstream::println!("client certificate  {}", files.client_cert);
-        anstream::println!("client key          {}", files.client_key);
-        anstream::println!("Ctrl-C stops it");
+        broker.urls().iter().for_each(|url| output::line(url));
+        output::line(&format!("CA certificate      {}", files.ca));
+        output::line(&format!("client certificate  {}", files.client_cert));
+        output::line(&format!("client key          {}", files.client_key));
+        output::line("Ctrl-C stops it");
     }
-    live::interrupted().await;
+    interrupts.first().await;
     if let Some(devices) = devices {
         devices.stop().await;
     }

@@ -1,12 +1,13 @@
-//! A session on the terminal: its phase, its messages on a bounded queue, and its failure. Ctrl-C ends it with
-//! a DISCONNECT.
+//! A session on the terminal: its phase, its messages on a bounded queue, and its failure; and the signals that
+//! ask for its end.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heliograph_engine::failure::Failure;
-use heliograph_engine::message::{Item, MessageSink};
+use heliograph_engine::message::{Clock, Item, MessageSink};
 use heliograph_engine::profile::Subscription;
 use heliograph_engine::session::{
     self, Phase, SessionConfig, SessionEvent, SessionHandle, SubscriptionState,
@@ -37,11 +38,13 @@ pub struct Live {
 
 /// Starts a session. `keep` says whether received items are wanted.
 pub fn start(config: SessionConfig, keep: bool, debug: bool) -> Live {
-    let inbox = Arc::new(Inbox { keep, debug, ..Inbox::default() });
+    let inbox = Arc::new(Inbox { keep, ..Inbox::default() });
     let (sender, latest) = watch::channel(Latest::default());
-    let progress = Progress::new(|stage| anstream::eprint!("{}", output::stage_text(stage)));
+    let progress = Progress::new(|stage| output::print_error(&output::stage_text(stage)));
+    let waited = AtomicBool::new(false);
     let events = Arc::new(move |event: SessionEvent| match event {
         SessionEvent::Phase(phase) => {
+            remark(&phase, &waited);
             sender.send_modify(|latest| {
                 latest.connected = matches!(phase, Phase::Connected { .. });
                 if let Phase::Failed { failure } | Phase::Waiting { failure, .. } = phase {
@@ -51,32 +54,111 @@ pub fn start(config: SessionConfig, keep: bool, debug: bool) -> Live {
         }
         SessionEvent::Subscriptions(states) => sender.send_modify(|latest| latest.subscriptions = states),
         SessionEvent::Trace(trace) if debug => progress.show(&trace),
-        SessionEvent::RoundTrip { micros } if debug => output::debug(&format!("round trip {micros} µs")),
         SessionEvent::Ended => sender.send_modify(|latest| latest.ended = true),
         SessionEvent::Trace(_) | SessionEvent::RoundTrip { .. } => {}
     });
-    let handle = session::spawn(config, inbox.clone(), events);
+    let handle = match debug {
+        true => {
+            let packets = Arc::new(|way, text: String| output::packet(way, &text));
+            session::spawn_watched(config, inbox.clone(), events, packets)
+        }
+        false => session::spawn(config, inbox.clone(), events),
+    };
     Live { handle, latest, inbox }
 }
 
-/// Waits for Ctrl-C, or for the request to end that a service manager sends.
-pub async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut end) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = end.recv() => {}
+/// Says that the connection is tried again, and that it is there again: nobody should wonder about silence.
+fn remark(phase: &Phase, waited: &AtomicBool) {
+    match phase {
+        Phase::Waiting { retry_at, failure, .. } => {
+            waited.store(true, Ordering::Relaxed);
+            let wait = retry_at.saturating_sub(Clock::start().now()).max(0);
+            let message = failure.message.trim_end_matches('.');
+            output::warn(&format!("{message}. Trying again in {:.1} s", wait as f64 / 1e6));
         }
-        return;
+        Phase::Connected { .. } if waited.swap(false, Ordering::Relaxed) => output::warn("Connected again"),
+        _ => {}
     }
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Ctrl-C, and the request to end that a service manager sends. From the moment of listening none is lost,
+/// whatever the program is doing; the second one ends it at once.
+#[derive(Clone)]
+pub struct Interrupts(watch::Receiver<Option<u8>>);
+
+impl Interrupts {
+    pub fn listen() -> Self {
+        let (sender, first) = watch::channel(None);
+        let mut signals = Signals::new();
+        tokio::spawn(async move {
+            let status = signals.next().await;
+            sender.send_replace(Some(status));
+            let status = signals.next().await;
+            std::process::exit(status.into());
+        });
+        Self(first)
+    }
+
+    /// Waits for the first. What it gives is the exit status of a command that was not done.
+    pub async fn first(&mut self) -> u8 {
+        match self.0.wait_for(Option::is_some).await.map(|status| *status) {
+            Ok(Some(status)) => status,
+            // The listener has gone, so there is nothing to wait for.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// 128 and the number of the signal, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+struct Signals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self {
+            terminate: signal(SignalKind::terminate()).ok(),
+            interrupt: signal(SignalKind::interrupt()).ok(),
+        }
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) -> u8 {
+        async fn receive(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = receive(&mut self.interrupt) => INTERRUPTED,
+            () = receive(&mut self.terminate) => 143,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Self {
+        Self {}
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) -> u8 {
+        let _ = tokio::signal::ctrl_c().await;
+        INTERRUPTED
+    }
 }
 
 /// Items that wait to be printed.
 #[derive(Default)]
 pub struct Inbox {
     keep: bool,
-    debug: bool,
     queue: Mutex<Queue>,
     arrived: Notify,
     taken: Notify,
@@ -117,19 +199,6 @@ impl Inbox {
 
 impl MessageSink for Inbox {
     fn try_accept(&self, item: Item) -> Result<(), Item> {
-        if self.debug {
-            match &item {
-                Item::Message(m) => output::debug(&format!(
-                    "{:?} {} qos {} retain {} {} bytes",
-                    m.direction,
-                    m.topic,
-                    u8::from(m.qos),
-                    m.retain,
-                    m.payload.len()
-                )),
-                Item::Event { text, .. } => output::debug(text),
-            }
-        }
         if !self.keep {
             return Ok(());
         }

@@ -1,5 +1,5 @@
 //! `helio`: Heliograph on the command line. In: words. Out: what the engine says, for people or machines, and
-//! an exit status: 0 done, 2 wrong usage or a bad file, 3 no connection, 4 refused. Decides nothing about MQTT.
+//! an exit status: 0 done, 1 other trouble, 2 wrong usage or a bad file, 3 no connection, 4 refused, 130 interrupted. Decides nothing about MQTT.
 
 mod args;
 mod broker;
@@ -7,11 +7,13 @@ mod failure;
 mod live;
 mod output;
 mod probe;
+mod profiles;
 mod publish;
 mod subscribe;
 mod target;
 mod trace;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -30,19 +32,49 @@ async fn main() -> ExitCode {
         Command::Probe(args) => probe::run(args).await,
         Command::Sub(args) => subscribe::run(args).await,
         Command::Pub(args) => publish::run(args).await,
+        Command::Profiles(command) => profiles::run(command),
         Command::Broker(args) => broker::run(args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "helio", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "helio", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
             Ok(())
         }
-        Command::Man => clap_mangen::Man::new(Cli::command())
-            .render(&mut std::io::stdout())
-            .map_err(|error| Ending::Other(format!("The manual page cannot be written: {error}"))),
+        Command::Man { command, dir } => manual(&command, dir.as_deref()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(ending) => ExitCode::from(report(&ending)),
+    let status = match result {
+        Ok(()) => 0,
+        Err(ending) => report(&ending),
+    };
+    match output::unprinted() {
+        Some(why) if status == 0 => {
+            output::error(&format!("Standard output took no more: {why}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(status),
     }
+}
+
+/// Prints the manual page of a command, or writes all of them into a folder.
+fn manual(words: &[String], dir: Option<&Path>) -> Result<(), Ending> {
+    let cannot = |error: std::io::Error| Ending::Other(format!("The manual cannot be written: {error}"));
+    let mut command = Cli::command();
+    if let Some(dir) = dir {
+        return clap_mangen::generate_to(command, dir).map_err(cannot);
+    }
+    command.build();
+    let mut name = "helio".to_owned();
+    for word in words {
+        let Some(found) = command.find_subcommand(word).cloned() else {
+            return Err(Ending::Usage(format!("There is no command {name} {word}")));
+        };
+        name = format!("{name} {word}");
+        command = found;
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(cannot)?;
+    output::print(&String::from_utf8_lossy(&page));
+    Ok(())
 }
 
 fn report(ending: &Ending) -> u8 {

@@ -1,14 +1,17 @@
 //! What is printed. In: traces, failures, messages. Out: lines for people, or JSON for machines. Text that came
 //! from a network never steers the terminal.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use base64::Engine as _;
 use heliograph_engine::failure::Failure;
 use heliograph_engine::identity::CertificateInfo;
-use heliograph_engine::message::{Message, UnixMicros};
+use heliograph_engine::message::{Direction, Message, MessageProperties, UnixMicros};
+use heliograph_engine::profile::Qos;
 use heliograph_engine::trace::{Outcome, StageDetail, StageReport, Verdict, VerdictOutcome};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -16,25 +19,74 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const CARE: Style = AnsiColor::Yellow.on_default().bold();
 pub const QUIET: Style = Style::new().dimmed();
 
+/// The first reason why standard output took no more.
+static UNPRINTED: OnceLock<String> = OnceLock::new();
+
+/// Prints to standard output, with colours where they are wanted. When whoever read has gone, as `head` does,
+/// the rest is not printed, which is no failure; any other reason is kept, see [`unprinted`].
+pub fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = UNPRINTED.set(error.to_string());
+    }
+}
+
+/// As [`print`], with a line feed.
+pub fn line(text: &str) {
+    print(&format!("{text}\n"));
+}
+
+/// Why standard output took no more, if it did not.
+pub fn unprinted() -> Option<&'static str> {
+    UNPRINTED.get().map(String::as_str)
+}
+
+/// To standard error. There is nobody left to tell when that fails.
+pub fn print_error(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
 /// A remark on standard error.
 pub fn warn(text: &str) {
-    anstream::eprintln!("{CARE}warning:{CARE:#} {}", printable(text));
+    print_error(&format!("{CARE}warning:{CARE:#} {}\n", printable(text)));
 }
 
 /// What ended the command, on standard error.
 pub fn error(text: &str) {
-    anstream::eprintln!("{BAD}error:{BAD:#} {}", printable(text));
+    print_error(&format!("{BAD}error:{BAD:#} {}\n", printable(text)));
 }
 
 /// A remark of `--debug`, on standard error.
 pub fn debug(text: &str) {
-    anstream::eprintln!("{QUIET}{}{QUIET:#}", printable(text));
+    print_error(&format!("{QUIET}{}{QUIET:#}\n", printable(text)));
+}
+
+/// A packet, for `--debug`.
+pub fn packet(direction: Direction, text: &str) {
+    let arrow = match direction {
+        Direction::In => "←",
+        Direction::Out => "→",
+    };
+    debug(&format!("  {arrow} {text}"));
 }
 
 /// A failure on standard error: what, why, and what would help.
 pub fn failure(failure: &Failure) {
     error(&failure.message);
-    anstream::eprint!("{}", why_and_fixes(failure));
+    print_error(&why_and_fixes(failure));
+}
+
+/// `1 message`, `2 messages`.
+pub fn count(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// A line of JSON.
+pub fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A stage that has ended, as a line of JSON.
@@ -129,7 +181,7 @@ fn describe(detail: &StageDetail) -> (String, Lines) {
             match identity.key_matches {
                 Some(true) => "the key belongs to the certificate".into(),
                 Some(false) => "the key does not belong to the certificate".into(),
-                None => format!("{} files", identity.files.len()),
+                None => count(identity.files.len(), "file", "files"),
             }
         }
         StageDetail::Dns(dns) => format!("{} → {}", dns.name, dns.addresses.join(", ")),
@@ -239,17 +291,33 @@ pub fn rfc3339(time: UnixMicros) -> String {
     format!("{year:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
 }
 
-/// A message as a line of JSON.
+/// A message as a line of JSON, in the order in which people read it.
 pub fn message_json(message: &Message) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        topic: &'a str,
+        qos: Qos,
+        retain: bool,
+        dup: bool,
+        payload: std::borrow::Cow<'a, str>,
+        encoding: &'static str,
+        properties: &'a MessageProperties,
+    }
     let (payload, encoding) = match std::str::from_utf8(&message.payload) {
-        Ok(text) => (text.to_owned(), "utf8"),
-        Err(_) => (base64::engine::general_purpose::STANDARD.encode(&message.payload), "base64"),
+        Ok(text) => (text.into(), "utf8"),
+        Err(_) => (base64::engine::general_purpose::STANDARD.encode(&message.payload).into(), "base64"),
     };
-    json!({
-        "time": rfc3339(message.time), "topic": message.topic, "qos": message.qos, "retain": message.retain,
-        "dup": message.dup, "payload": payload, "encoding": encoding, "properties": message.properties,
+    json(&Line {
+        time: rfc3339(message.time),
+        topic: &message.topic,
+        qos: message.qos,
+        retain: message.retain,
+        dup: message.dup,
+        payload,
+        encoding,
+        properties: &message.properties,
     })
-    .to_string()
 }
 
 /// A message by the letters of `--format`.

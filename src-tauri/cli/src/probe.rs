@@ -6,23 +6,23 @@ use heliograph_engine::probe::{self, ProbeAnswer, ProbeAttempt, ProbeConfig, Pro
 
 use crate::args::{ConnectionArgs, ProbeArgs};
 use crate::failure::Ending;
-use crate::output::{BAD, CARE, GOOD, QUIET, certificate, duration, name_of, printable, why_and_fixes};
-use crate::target;
+use crate::output::{self, BAD, CARE, GOOD, QUIET, certificate, duration, name_of, printable, why_and_fixes};
+use crate::target::{self, Wanted};
 
 pub async fn run(args: ProbeArgs) -> Result<(), Ending> {
     let config = resolve(&args)?;
     let json = args.json;
     if !json {
-        anstream::println!("{}", config.profile.endpoint.authority());
+        output::line(&config.profile.endpoint.authority());
     }
     let report = probe::probe(config, |attempt| match json {
-        true => anstream::println!("{}", serde_json::to_string(attempt).unwrap_or_default()),
-        false => anstream::print!("{}", attempt_text(attempt)),
+        true => output::line(&output::json(attempt)),
+        false => output::print(&attempt_text(attempt)),
     })
     .await;
     match json {
-        true => anstream::println!("{}", serde_json::to_string(&report).unwrap_or_default()),
-        false => anstream::print!("{}", report_text(&report)),
+        true => output::line(&output::json(&report)),
+        false => output::print(&report_text(&report)),
     }
     match report.best {
         Some(_) => Ok(()),
@@ -31,9 +31,11 @@ pub async fn run(args: ProbeArgs) -> Result<(), Ending> {
 }
 
 fn resolve(args: &ProbeArgs) -> Result<ProbeConfig, Ending> {
-    let url = split_url(&args.target, Scheme::Mqtt).map_err(|error| Ending::Usage(error.message))?;
-    if url.parts.port.is_empty() && !args.target.contains("://") {
-        return Err(Ending::Usage(format!("Which port? Write {}:PORT", args.target)));
+    if !args.target.starts_with('@') && !args.target.contains("://") {
+        let url = split_url(&args.target, Scheme::Mqtt).map_err(|error| Ending::Usage(error.message))?;
+        if url.parts.port.is_empty() {
+            return Err(Ending::Usage(format!("Which port? Write {}:PORT", args.target)));
+        }
     }
     let connection = ConnectionArgs {
         target: Some(args.target.clone()),
@@ -44,7 +46,7 @@ fn resolve(args: &ProbeArgs) -> Result<ProbeConfig, Ending> {
         proxy: args.proxy.clone(),
         ..ConnectionArgs::default()
     };
-    let mut session = target::resolve(&connection, Vec::new())?;
+    let mut session = target::resolve(&connection, &[], Wanted::Nothing)?;
     if let Some(path) = &args.path {
         let endpoint = session.profile.endpoint;
         let port = endpoint.port().to_string();

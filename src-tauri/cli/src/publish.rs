@@ -1,33 +1,36 @@
 //! `helio pub`: publishes one message, or one for each line of standard input, waits for each acknowledgement,
 //! and says DISCONNECT.
 
-use std::io::{BufRead as _, Read as _};
+use std::io::{BufRead, Read as _};
 
 use heliograph_engine::draft::payload_bytes;
 use heliograph_engine::error::ErrorCode;
-use heliograph_engine::profile::{PayloadEncoding, PayloadText, PublishProperties};
+use heliograph_engine::profile::{PayloadEncoding, PayloadText, PublishProperties, Qos};
 use heliograph_engine::session::Publication;
 use serde_json::json;
 
 use crate::args::PubArgs;
 use crate::failure::Ending;
+use crate::live::Interrupts;
+use crate::target::Wanted;
 use crate::{live, output, target};
+
+/// The longest payload, in bytes (MQTT 5, 2.1.4).
+const MOST: u64 = 268_435_455;
 
 pub async fn run(args: PubArgs) -> Result<(), Ending> {
     if args.connection.password_stdin && (args.payload.stdin || args.payload.stdin_lines) {
         return Err(Ending::Usage("Standard input cannot be both the password and the payload".into()));
     }
     let single = single_payload(&args)?;
-    let config = target::resolve(&args.connection, Vec::new())?;
+    let config = target::resolve(&args.connection, &args.only_in_5(), Wanted::Nothing)?;
+    let mut interrupts = Interrupts::listen();
     let mut live = live::start(config, false, args.connection.debug);
     let result = tokio::select! {
         result = publish(&args, &mut live, single) => result,
-        () = live::interrupted() => Err(Ending::Shown(130)),
+        status = interrupts.first() => Err(Ending::Shown(status)),
     };
-    tokio::select! {
-        () = live.handle.disconnect(0) => {}
-        () = live::interrupted() => live.handle.abort(),
-    }
+    live.handle.disconnect(0).await;
     result
 }
 
@@ -39,7 +42,7 @@ async fn publish(args: &PubArgs, live: &mut live::Live, single: Option<Vec<u8>>)
     let mut lines = stdin_lines();
     let mut refused = None;
     while let Some(line) = lines.recv().await {
-        let line = line.map_err(|error| Ending::Usage(format!("Standard input cannot be read: {error}")))?;
+        let line = line.map_err(|error| unreadable(&error))?;
         match publish_one(args, live, line).await {
             Err(Ending::Refused(why)) => {
                 output::error(&why);
@@ -59,10 +62,13 @@ async fn publish_one(args: &PubArgs, live: &mut live::Live, payload: Vec<u8>) ->
         retain: args.retain,
         properties: properties(args),
     };
+    let again = args.connection.reconnects() && args.qos == Qos::AtLeastOnce;
     let outcome = loop {
         match live.handle.publish(publication.clone()).await {
             // Between two connections: it waits for the next one.
             Err(error) if error.code == ErrorCode::NotConnected => connected(live).await?,
+            // At least once: it goes again over the next connection.
+            Err(error) if error.code == ErrorCode::ConnectionLost && again => connected(live).await?,
             Err(error) if error.code == ErrorCode::ConnectionLost => {
                 let failure = live.latest.borrow().failure.clone();
                 output::error(&error.message);
@@ -75,13 +81,11 @@ async fn publish_one(args: &PubArgs, live: &mut live::Live, payload: Vec<u8>) ->
         }
     };
     if args.json {
-        anstream::println!(
-            "{}",
-            json!({
-                "topic": args.topic, "qos": outcome.qos, "code": outcome.code, "reason": outcome.reason,
-                "reason_string": outcome.reason_string, "micros": outcome.micros,
-            })
-        );
+        let became = json!({
+            "topic": args.topic, "qos": outcome.qos, "code": outcome.code, "reason": outcome.reason,
+            "reason_string": outcome.reason_string, "micros": outcome.micros,
+        });
+        output::line(&became.to_string());
     }
     match outcome.code {
         Some(code) if code >= 0x80 => {
@@ -89,12 +93,7 @@ async fn publish_one(args: &PubArgs, live: &mut live::Live, payload: Vec<u8>) ->
             let (topic, reason) = (&args.topic, &outcome.reason);
             Err(Ending::Refused(format!("The broker refused {topic}: {reason} (0x{code:02x}){words}")))
         }
-        _ => {
-            if args.connection.debug {
-                output::debug(&format!("{} after {} µs", outcome.reason, outcome.micros));
-            }
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -126,29 +125,52 @@ fn single_payload(args: &PubArgs) -> Result<Option<Vec<u8>>, Ending> {
     }
     let mut bytes = Vec::new();
     if given.stdin {
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(|error| Ending::Usage(format!("Standard input cannot be read: {error}")))?;
+        std::io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        if bytes.len() as u64 > MOST {
+            return Err(Ending::Usage(too_long("Standard input")));
+        }
     }
     Ok(Some(bytes))
+}
+
+fn unreadable(error: &std::io::Error) -> Ending {
+    Ending::Usage(format!("Standard input cannot be read: {error}"))
+}
+
+fn too_long(what: &str) -> String {
+    format!("{what} is longer than an MQTT packet can be (256 MiB)")
 }
 
 /// Reading blocks, so a thread does it, a few lines ahead.
 fn stdin_lines() -> tokio::sync::mpsc::Receiver<std::io::Result<Vec<u8>>> {
     let (sender, lines) = tokio::sync::mpsc::channel(64);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().split(b'\n') {
-            let line = line.map(|mut line| {
-                line.pop_if(|last| *last == b'\r');
-                line
-            });
-            if sender.blocking_send(line).is_err() {
+        let mut input = std::io::stdin().lock();
+        loop {
+            let line = read_line(&mut input);
+            let last = !matches!(line, Ok(Some(_)));
+            let Some(line) = line.transpose() else { return };
+            if sender.blocking_send(line).is_err() || last {
                 return;
             }
         }
     });
     lines
+}
+
+/// The next line without its end; `None` after the last.
+fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if input.take(MOST + 2).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        line.pop_if(|last| *last == b'\r');
+    }
+    match line.len() as u64 > MOST {
+        true => Err(std::io::Error::other(too_long("a line"))),
+        false => Ok(Some(line)),
+    }
 }
 
 fn properties(args: &PubArgs) -> PublishProperties {

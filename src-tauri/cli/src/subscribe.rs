@@ -8,10 +8,12 @@ use heliograph_engine::session::SubscriptionState;
 
 use crate::args::SubArgs;
 use crate::failure::Ending;
+use crate::live::Interrupts;
+use crate::target::Wanted;
 use crate::{live, output, target};
 
 pub async fn run(args: SubArgs) -> Result<(), Ending> {
-    let wanted = args.topics.iter().map(|filter| Subscription {
+    let asked = args.topics.iter().map(|filter| Subscription {
         filter: filter.clone(),
         enabled: true,
         qos: args.qos,
@@ -20,21 +22,28 @@ pub async fn run(args: SubArgs) -> Result<(), Ending> {
         retain_handling: args.retain_handling,
         ..Subscription::default()
     });
-    let config = target::resolve(&args.connection, wanted.collect())?;
+    let wanted = match args.topics.is_empty() {
+        true => Wanted::Saved,
+        false => Wanted::These(asked.collect()),
+    };
+    let config = target::resolve(&args.connection, &args.only_in_5(), wanted)?;
+    let mut interrupts = Interrupts::listen();
     let mut live = live::start(config, true, args.connection.debug);
-    let result = print_messages(&args, &mut live).await;
-    tokio::select! {
-        () = live.handle.disconnect(0) => {}
-        () = live::interrupted() => live.handle.abort(),
-    }
+    let result = print_messages(&args, &mut live, &mut interrupts).await;
+    live.handle.disconnect(0).await;
     let dropped = live.inbox.dropped_count();
     if dropped > 0 {
-        output::warn(&format!("{dropped} messages came faster than they could be printed, and are lost"));
+        let messages = output::count(dropped, "message", "messages");
+        output::warn(&format!("{messages} came faster than could be printed: lost"));
     }
     result
 }
 
-async fn print_messages(args: &SubArgs, live: &mut live::Live) -> Result<(), Ending> {
+async fn print_messages(
+    args: &SubArgs,
+    live: &mut live::Live,
+    interrupts: &mut Interrupts,
+) -> Result<(), Ending> {
     let mut printer = Printer::new(args);
     let mut refused_before = Vec::new();
     loop {
@@ -43,19 +52,17 @@ async fn print_messages(args: &SubArgs, live: &mut live::Live) -> Result<(), End
             if let Item::Message(message) = item
                 && message.direction == Direction::In
             {
-                match printer.print(&message) {
-                    Ok(()) => {}
-                    // Whoever read has gone, as `head` does: that is no failure.
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                    Err(error) => return Err(Ending::Other(format!("Printing failed: {error}"))),
+                printer.print(&message)?;
+                if printer.gone {
+                    return Ok(());
                 }
                 if args.count == Some(printer.printed) {
-                    let _ = printer.out.flush();
-                    return Ok(());
+                    return printer.flush();
                 }
             }
         }
-        if printer.out.flush().is_err() {
+        printer.flush()?;
+        if printer.gone {
             return Ok(());
         }
         if ended {
@@ -66,7 +73,7 @@ async fn print_messages(args: &SubArgs, live: &mut live::Live) -> Result<(), End
         tokio::select! {
             () = live.inbox.arrival() => {}
             _ = live.latest.changed() => {}
-            () = live::interrupted() => return Ok(()),
+            _ = interrupts.first() => return Ok(()),
         }
     }
 }
@@ -97,15 +104,17 @@ struct Printer<'a> {
     out: BufWriter<std::io::Stdout>,
     terminal: bool,
     printed: u64,
+    /// Whoever read has gone, as `head` does: that is no failure.
+    gone: bool,
 }
 
 impl<'a> Printer<'a> {
     fn new(args: &'a SubArgs) -> Self {
         let out = std::io::stdout();
-        Self { args, terminal: out.is_terminal(), out: BufWriter::new(out), printed: 0 }
+        Self { args, terminal: out.is_terminal(), out: BufWriter::new(out), printed: 0, gone: false }
     }
 
-    fn print(&mut self, message: &Message) -> std::io::Result<()> {
+    fn print(&mut self, message: &Message) -> Result<(), Ending> {
         let mut line = if self.args.json {
             output::message_json(message).into_bytes()
         } else if let Some(format) = &self.args.format {
@@ -119,8 +128,24 @@ impl<'a> Printer<'a> {
             line = output::printable(&String::from_utf8_lossy(&line)).into_bytes();
         }
         line.push(b'\n');
-        self.out.write_all(&line)?;
+        let result = self.out.write_all(&line);
         self.printed += 1;
-        Ok(())
+        self.judge(result)
+    }
+
+    fn flush(&mut self) -> Result<(), Ending> {
+        let result = self.out.flush();
+        self.judge(result)
+    }
+
+    fn judge(&mut self, result: std::io::Result<()>) -> Result<(), Ending> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(())
+            }
+            Err(error) => Err(Ending::Other(format!("Standard output took no more: {error}"))),
+        }
     }
 }

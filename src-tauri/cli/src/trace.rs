@@ -7,27 +7,43 @@ use heliograph_engine::trace::{Outcome, StageReport, Trace};
 
 use crate::args::TraceArgs;
 use crate::failure::{Ending, status_of};
+use crate::live::Interrupts;
+use crate::target::Wanted;
 use crate::{output, target};
 
 pub async fn run(args: TraceArgs) -> Result<(), Ending> {
-    let config = target::resolve(&args.connection, Vec::new())?;
+    let config = target::resolve(&args.connection, &args.connection.only_in_5(), Wanted::Nothing)?;
     if !args.json {
-        anstream::println!("{}", config.profile.endpoint.url());
+        output::line(&config.profile.endpoint.url());
     }
     let json = args.json;
     let progress = Arc::new(Progress::new(move |stage| match json {
-        true => anstream::println!("{}", output::stage_json(stage)),
-        false => anstream::print!("{}", output::stage_text(stage)),
+        true => output::line(&output::stage_json(stage)),
+        false => output::print(&output::stage_text(stage)),
     }));
-    let observer = progress.clone();
-    let trace = session::test(config, Arc::new(move |trace: Trace| observer.show(&trace))).await;
+    let shown = progress.clone();
+    let observer = Arc::new(move |trace: Trace| shown.show(&trace));
+    let attempt = async {
+        match args.connection.debug {
+            true => {
+                session::test_watched(config, observer, Arc::new(|way, text| output::packet(way, &text)))
+                    .await
+            }
+            false => session::test(config, observer).await,
+        }
+    };
+    let mut interrupts = Interrupts::listen();
+    let trace = tokio::select! {
+        trace = attempt => trace,
+        status = interrupts.first() => return Err(Ending::Shown(status)),
+    };
     progress.show(&trace);
     let Some(verdict) = &trace.verdict else {
         return Err(Ending::Other("The attempt ended without a verdict".into()));
     };
     match json {
-        true => anstream::println!("{}", output::verdict_json(verdict)),
-        false => anstream::print!("{}", output::verdict_text(verdict)),
+        true => output::line(&output::verdict_json(verdict)),
+        false => output::print(&output::verdict_text(verdict)),
     }
     match &verdict.failure {
         None => Ok(()),

@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 4096;
 /// Connections as text.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
 #[ts(export)]
-pub struct Export {
+pub struct LibraryExport {
     /// The text: JSON, indented, ends with a line feed.
     pub text: String,
     /// How many connections it holds.
@@ -34,7 +34,7 @@ pub struct Export {
 /// What reading an export added, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
 #[ts(export)]
-pub struct Import {
+pub struct LibraryImport {
     /// Folders that were made.
     pub folders: Vec<String>,
     /// Connections, all of them new.
@@ -83,7 +83,7 @@ impl Library {
     ///
     /// # Errors
     /// `not_found`: one of `only`; `storage`.
-    pub fn export(&self, only: Option<&[ProfileId]>) -> Result<Export> {
+    pub fn export(&self, only: Option<&[ProfileId]>) -> Result<LibraryExport> {
         self.with(|tx| {
             let mut found = Vec::new();
             let mut damaged = Vec::new();
@@ -103,7 +103,7 @@ impl Library {
             }
             let count = found.len() - damaged.len();
             let document = Document { format: FORMAT.to_owned(), version: VERSION, profiles, folders };
-            Ok(write(&document).map(|text| Export { text, profiles: count, damaged }))
+            Ok(write(&document).map(|text| LibraryExport { text, profiles: count, damaged }))
         })
     }
 
@@ -114,10 +114,10 @@ impl Library {
     /// # Errors
     /// `invalid_input` with `details.reason`: `not_an_export`, `unknown_version` (with `details.version`) or
     /// `damaged` (with `details.place`); `storage`.
-    pub fn import(&self, text: &str) -> Result<Import> {
+    pub fn import(&self, text: &str) -> Result<LibraryImport> {
         let document = read(text)?;
         self.with(|tx| {
-            let mut done = Import::default();
+            let mut done = LibraryImport::default();
             add_profiles(tx, None, &document.profiles, &mut done)?;
             for folder in &document.folders {
                 let id = add_folder(tx, folder, &mut done)?;
@@ -262,7 +262,7 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
 fn add_folder(
     tx: &Transaction<'_>,
     folder: &FolderOfProfiles,
-    done: &mut Import,
+    done: &mut LibraryImport,
 ) -> rusqlite::Result<String> {
     let id = folder.id.0.to_string();
     let live: Option<bool> = tx
@@ -288,7 +288,7 @@ fn add_profiles(
     tx: &Transaction<'_>,
     folder: Option<(&str, &str)>,
     profiles: &[Profile],
-    done: &mut Import,
+    done: &mut LibraryImport,
 ) -> rusqlite::Result<()> {
     let folder_id = folder.map(|(id, _)| id);
     // Names in an export may repeat, as they may in the library: only those that were there are avoided.

@@ -4,7 +4,7 @@ import type { ImportedProfile } from "./ImportedProfile";
 /**
  * What reading an export added, in its order.
  */
-export type Import = { 
+export type LibraryImport = { 
 /**
  * Folders that were made.
  */

@@ -4,7 +4,7 @@ import type { DamagedProfile } from "./DamagedProfile";
 /**
  * Connections as text.
  */
-export type Export = { 
+export type LibraryExport = { 
 /**
  * The text: JSON, indented, ends with a line feed.
  */
