@@ -7,7 +7,7 @@ use heliograph_engine::probe::{self, ProbeAnswer, ProbeAttempt, ProbeConfig, Pro
 use crate::args::{ConnectionArgs, ProbeArgs};
 use crate::failure::Ending;
 use crate::output::{self, BAD, CARE, GOOD, QUIET, certificate, duration, name_of, printable, why_and_fixes};
-use crate::target::{self, Wanted};
+use crate::target;
 
 pub async fn run(args: ProbeArgs) -> Result<(), Ending> {
     let config = resolve(&args)?;
@@ -46,7 +46,7 @@ fn resolve(args: &ProbeArgs) -> Result<ProbeConfig, Ending> {
         proxy: args.proxy.clone(),
         ..ConnectionArgs::default()
     };
-    let mut session = target::resolve(&connection, &[], Wanted::Nothing)?;
+    let mut session = target::resolve_for_probe(&connection)?;
     if let Some(path) = &args.path {
         let endpoint = session.profile.endpoint;
         let port = endpoint.port().to_string();

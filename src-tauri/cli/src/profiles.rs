@@ -2,7 +2,7 @@
 //! done. Also finds the saved connection that `@NAME` means.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use heliograph_engine::endpoint::Endpoint;
@@ -10,6 +10,7 @@ use heliograph_engine::error::ErrorCode;
 use heliograph_engine::library::{FolderId, Library, LibraryTree, ProfileEntry};
 use heliograph_engine::paths::{DATABASE, default_data_dir};
 use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Settings, TrustMode};
+use heliograph_engine::whole_file;
 use serde::Serialize;
 use serde_json::json;
 use unicode_width::UnicodeWidthStr as _;
@@ -333,27 +334,14 @@ fn export(library: &Library, names: &[String], output: Option<&Path>, force: boo
         output::print(&export.text);
         return Ok(());
     };
-    write_file(file, &export.text, force)?;
+    if !force && file.exists() {
+        let message = format!("{} is there already: choose another name, or --force", file.display());
+        return Err(Ending::Usage(message));
+    }
+    whole_file::write(file, export.text.as_bytes())?;
     let connections = output::count(export.profiles, "connection", "connections");
     output::print_error(&format!("Exported {connections} to {}\n", file.display()));
     Ok(())
-}
-
-fn write_file(file: &Path, text: &str, force: bool) -> Result<(), Ending> {
-    let cannot = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Ending::Usage(format!("{} is there already: choose another name, or --force", file.display()))
-        }
-        _ => Ending::Usage(format!("{} cannot be written: {error}", file.display())),
-    };
-    let mut options = std::fs::OpenOptions::new();
-    if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut opened = options.write(true).open(file).map_err(cannot)?;
-    opened.write_all(text.as_bytes()).map_err(cannot)
 }
 
 fn import(library: &Library, file: &Path, as_json: bool) -> Result<(), Ending> {

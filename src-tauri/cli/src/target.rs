@@ -6,7 +6,7 @@ use std::io::BufRead as _;
 
 use heliograph_engine::draft;
 use heliograph_engine::endpoint::{Endpoint, EndpointError, EndpointParts, Scheme, SplitUrl, split_url};
-use heliograph_engine::engine::{self, Severity};
+use heliograph_engine::engine::{self, Problem, Severity};
 use heliograph_engine::library::Library;
 use heliograph_engine::profile::{
     ClientCertificate, Header, MqttVersion, PayloadText, Profile, ProfileDraft, ProfileId, Proxy, ProxyKind,
@@ -68,6 +68,24 @@ pub fn resolve(args: &ConnectionArgs, only_in_5: &[&str], wanted: Wanted) -> Res
         refuse_missing(&profile, &missing)?;
     }
     Ok(SessionConfig { profile, secrets, keep_trying: args.reconnects() })
+}
+
+/// Where to probe, whom to trust there, and the proxy to go through. No login and no key are part of that.
+pub fn resolve_for_probe(args: &ConnectionArgs) -> Result<SessionConfig, Ending> {
+    let Target { id, name, endpoint, settings: saved, .. } = target(args)?;
+    let mut settings =
+        Settings { trust: saved.trust, tls: saved.tls, proxy: saved.proxy, ..Settings::default() };
+    let mut secrets = Secrets::default();
+    apply_tls(args, &mut settings);
+    apply_proxy(args, &mut settings, &mut secrets)?;
+    let draft = ProfileDraft { id, name, endpoint: endpoint.into(), settings };
+    // Warnings are about the transport that the URL names, and others are tried.
+    for problem in draft::check(&draft, &secrets).problems {
+        if problem.severity == Severity::Error && !is_of_file(&problem) {
+            return Err(Ending::Usage(problem.message));
+        }
+    }
+    Ok(SessionConfig { profile: draft::build(draft)?, secrets, keep_trying: false })
 }
 
 /// A login as it stood in a URL.
@@ -355,16 +373,20 @@ fn will(args: &ConnectionArgs, topic: &str) -> Will {
 /// Prints warnings; ends on what cannot work, but for files, which the trace shows in full.
 fn remark(draft: &ProfileDraft, secrets: &Secrets) -> Result<(), Ending> {
     for problem in draft::check(draft, secrets).problems {
-        let of_file = problem.field.starts_with("settings.client_certificate.")
-            || problem.field.starts_with("settings.trust.ca_files.");
         match problem.severity {
             Severity::Warning if problem.code == "trust_insecure" => {
                 output::warn(&format!("INSECURE: {}", problem.message));
             }
             Severity::Warning => output::warn(&problem.message),
-            Severity::Error if of_file => {}
+            Severity::Error if is_of_file(&problem) => {}
             Severity::Error => return Err(Ending::Usage(problem.message)),
         }
     }
     Ok(())
+}
+
+fn is_of_file(problem: &Problem) -> bool {
+    ["settings.client_certificate.", "settings.trust.ca_files."]
+        .iter()
+        .any(|files| problem.field.starts_with(files))
 }
