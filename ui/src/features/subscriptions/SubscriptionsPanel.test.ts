@@ -55,6 +55,35 @@ test("a click filters the stream, a second one stops that", async () => {
   expect(streamFilter(id).topics).toEqual(["factory/+/+/alarm"]);
 });
 
+test("the list is one tab stop: arrows move in it, and a deleted row leaves the focus with its neighbour", async () => {
+  render(SubscriptionsPanel, { id: idOf("Line 3 gateway") });
+  const list = screen.getByRole("list", { name: "Subscriptions" });
+  const stops = () => Array.from(list.querySelectorAll<HTMLElement>('[tabindex="0"]'));
+  const name = () => document.activeElement?.getAttribute("aria-label");
+  await waitFor(() => expect(stops()).toHaveLength(1));
+  stops()[0]?.focus();
+  const press = (key: string) => fireEvent.keyDown(document.activeElement!, { key });
+  await press("ArrowDown");
+  expect(name()).toBe("Show factory/+/+/telemetry in the stream");
+  await press("ArrowRight");
+  await press("ArrowRight");
+  expect(name()).toBe("Edit");
+  await press("ArrowDown");
+  expect(name()).toBe("Edit");
+  await press("End");
+  await press("ArrowLeft");
+  await press("ArrowLeft");
+  expect(name()).toBe("Show $SYS/broker/# in the stream");
+  expect(stops()).toEqual([document.activeElement]);
+
+  const remove = vi.spyOn(backend, "deleteSubscription");
+  await press("Delete");
+  await waitFor(() => expect(remove).toHaveBeenCalledWith(idOf("Line 3 gateway"), "$SYS/broker/#"));
+  await waitFor(() => expect(name()).toBe("Show $share/qa/factory/line-4/# in the stream"));
+  toasts.shown[0]?.action?.run();
+  await screen.findByRole("button", { name: "Show $SYS/broker/# in the stream" });
+});
+
 test("a deleted subscription comes back with undo", async () => {
   const id = idOf("Line 3 gateway");
   const remove = vi.spyOn(backend, "deleteSubscription");
