@@ -50,7 +50,16 @@ pub fn check(draft: &ProfileDraft, secrets: &Secrets) -> DraftReport {
     let now = Clock::start().now();
     let identity = check_identity(settings, secrets, tls, now, &mut remarks);
     let authorities = check_authorities(settings, tls, now, &mut remarks);
-    DraftReport { url: endpoint.map(|endpoint| endpoint.url()), problems: remarks.0, identity, authorities }
+    let revocation_lists = check_revocation_lists(settings, tls, now, &mut remarks);
+    let pinned = check_pinned(draft, now, &mut remarks);
+    DraftReport {
+        url: endpoint.map(|endpoint| endpoint.url()),
+        problems: remarks.0,
+        identity,
+        authorities,
+        revocation_lists,
+        pinned,
+    }
 }
 
 /// The profile of a draft. Other problems than an endpoint that cannot be dialled do not stand in the way.
@@ -410,6 +419,14 @@ fn check_identity(
             for certificate in &identity.chain {
                 check_validity(certificate, cert_field, now, remarks);
             }
+            if !identity.unused.is_empty() {
+                let names: Vec<_> = identity.unused.iter().map(CertificateInfo::short_name).collect();
+                let message = format!(
+                    "Not sent, since it is no part of the client certificate's chain: {}",
+                    names.join(", ")
+                );
+                remarks.warn(cert_field, "certificate_not_in_chain", message);
+            }
             if !identity.leaf.allows("clientAuth") {
                 let message = format!(
                     "{} is not made for clients: its extended key usage lacks clientAuth",
@@ -463,6 +480,58 @@ fn check_authorities(
         remarks.warn("settings.trust.ca_files", "certificate_without_tls", message);
     }
     reports
+}
+
+fn check_revocation_lists(
+    settings: &Settings,
+    tls: bool,
+    now: UnixMicros,
+    remarks: &mut Remarks,
+) -> Vec<FileReport> {
+    let trust = &settings.trust;
+    let used = tls && !matches!(trust.mode, TrustMode::Pinned | TrustMode::Insecure);
+    let mut reports = Vec::new();
+    for (index, path) in trust.crl_files.iter().enumerate().filter(|(_, path)| !path.trim().is_empty()) {
+        let field = format!("settings.trust.crl_files.{index}");
+        let report = identity::report_revocation_lists(path);
+        if used {
+            if let Some(error) = &report.error {
+                remarks.error(&field, &code_name(error.code), &error.message);
+            }
+            let stale = report.revocation_lists.iter().find(|l| l.next_update.is_some_and(|next| next < now));
+            if let Some(stale) = stale {
+                let message =
+                    format!("The revocation list of {} is out of date: fetch the next one", stale.issuer);
+                remarks.warn(&field, "crl_out_of_date", message);
+            }
+        }
+        reports.push(report);
+    }
+    reports
+}
+
+/// The pinned certificate, when it is known and still the one that the fingerprint is of.
+fn check_pinned(draft: &ProfileDraft, now: UnixMicros, remarks: &mut Remarks) -> Option<CertificateInfo> {
+    let trust = &draft.settings.trust;
+    let pin = fingerprint(&trust.pinned_sha256)?;
+    let der = base64::engine::general_purpose::STANDARD.decode(trust.pinned_certificate.trim()).ok()?;
+    let certificate = identity::describe(&der).ok()?;
+    if certificate.sha256 != pin && certificate.spki_sha256 != pin {
+        return None;
+    }
+    if trust.mode == TrustMode::Pinned && draft.endpoint.tls {
+        let field = "settings.trust.pinned_sha256";
+        check_validity(&certificate, field, now, remarks);
+        let name = match draft.settings.tls.server_name.trim() {
+            "" => draft.endpoint.host.trim().trim_start_matches('[').trim_end_matches(']'),
+            name => name,
+        };
+        if ServerName::try_from(name).is_ok() && !identity::names_host(&der, name) {
+            let message = format!("The pinned certificate {} does not name {name}", certificate.short_name());
+            remarks.warn(field, "pinned_names_other", message);
+        }
+    }
+    Some(certificate)
 }
 
 fn check_validity(certificate: &CertificateInfo, field: &str, now: UnixMicros, remarks: &mut Remarks) {

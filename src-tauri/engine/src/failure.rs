@@ -25,6 +25,7 @@ pub enum FailureCode {
     NotACertificate,
     NotAPrivateKey,
     NotAPkcs12,
+    NotACrl,
     FilesSwapped,
     PassphraseRequired,
     PassphraseWrong,
@@ -250,6 +251,10 @@ pub enum FixAction {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         pinned_sha256: Option<String>,
+        /// The certificate to be pinned, DER in base64, for `pinned`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        pinned_certificate: Option<String>,
         /// `false` accepts a name mismatch and nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[ts(optional)]

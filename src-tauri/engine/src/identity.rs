@@ -11,7 +11,7 @@ mod pkcs12;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use serde::Serialize;
 use ts_rs::TS;
@@ -61,8 +61,24 @@ pub struct CertificateInfo {
     pub sha256: String,
     /// SHA-1 of the DER, lower-case hex.
     pub sha1: String,
+    /// SHA-256 of the public key (SubjectPublicKeyInfo), lower-case hex: the same after a renewal with the same key.
+    pub spki_sha256: String,
     /// The DER in base64, so that it can be saved or pinned.
     pub der_base64: String,
+}
+
+/// What is worth knowing about a revocation list (RFC 5280, 5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct RevocationListInfo {
+    /// Distinguished name of the issuer.
+    pub issuer: String,
+    /// When it was made, Unix microseconds.
+    pub this_update: UnixMicros,
+    /// When the next one is due, Unix microseconds, if it says so.
+    pub next_update: Option<UnixMicros>,
+    /// How many certificates it takes back.
+    pub revoked: usize,
 }
 
 /// Why certificates and keys cannot be used.
@@ -101,6 +117,14 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, IdentityError> {
         let message = "This is not an X.509 certificate";
         IdentityError::new(FailureCode::NotACertificate, "", message, "Its DER structure cannot be read")
     })
+}
+
+/// Whether a certificate in DER names a host, as a server's must (RFC 9525).
+pub fn names_host(der: &[u8], host: &str) -> bool {
+    let der = CertificateDer::from(der);
+    let Ok(name) = rustls::pki_types::ServerName::try_from(host) else { return false };
+    rustls::server::ParsedCertificate::try_from(&der)
+        .is_ok_and(|certificate| rustls::client::verify_server_name(&certificate, &name).is_ok())
 }
 
 /// Reads certificate and key, decrypts what is encrypted, puts the chain in order, and checks that the key is the
@@ -161,6 +185,23 @@ fn no_random_numbers() -> Error {
     Error::new(ErrorCode::Internal, "The operating system gives no random numbers")
 }
 
+/// Reads revocation lists. What was found is pushed to `files`, also when it fails; blank paths are passed over.
+///
+/// # Errors
+/// The first file that cannot be read or holds no revocation list (`not_a_crl`).
+pub fn load_revocation_lists(
+    paths: &[String],
+    files: &mut Vec<IdentityFile>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
+    let mut lists = Vec::new();
+    for path in paths.iter().filter(|path| !path.trim().is_empty()) {
+        let file = ReadFile::of(path, None);
+        files.push(file.trace("crl"));
+        lists.extend(file.revocation_lists()?);
+    }
+    Ok(lists)
+}
+
 /// What deserves a look though nothing forbids it: validity, purpose, certificates that are not sent.
 pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -215,10 +256,16 @@ pub(crate) fn inspect_client(
         cert: read.cert.as_ref().map(ReadFile::report),
         key: read.key.as_ref().map(ReadFile::report),
         key_matches: None,
+        chain: Vec::new(),
+        unused: Vec::new(),
     };
     let identity = read.identity();
     match &identity {
-        Ok(_) => report.key_matches = Some(true),
+        Ok(identity) => {
+            report.key_matches = Some(true);
+            report.chain.clone_from(&identity.chain);
+            report.unused.clone_from(&identity.unused);
+        }
         Err((role, error)) => {
             if error.code == FailureCode::KeyMismatch {
                 report.key_matches = Some(false);
@@ -256,6 +303,19 @@ pub(crate) fn report_authority(path: &str) -> FileReport {
     let file = ReadFile::of(path, None);
     let mut report = file.report();
     report.error = file.certificates().err().map(FileError::from);
+    report
+}
+
+/// What is in one file of revocation lists.
+pub(crate) fn report_revocation_lists(path: &str) -> FileReport {
+    let file = ReadFile::of(path, None);
+    let mut report = file.report();
+    match file.revocation_lists() {
+        Ok(lists) => {
+            report.revocation_lists = lists.iter().filter_map(|der| describe::describe_crl(der)).collect()
+        }
+        Err(error) => report.error = Some(error.into()),
+    }
     report
 }
 
@@ -322,6 +382,7 @@ impl ReadFile {
             key_type,
             key_encrypted: contents.encrypted(),
             bundle: contents.bundle.is_some(),
+            revocation_lists: Vec::new(),
             error: None,
         }
     }
@@ -376,6 +437,20 @@ impl ReadFile {
                     .into(),
             ),
         }
+    }
+
+    /// The revocation lists; an error names what is there instead.
+    fn revocation_lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
+        let contents = self.contents.as_ref().map_err(Clone::clone)?;
+        if contents.revocation_lists.is_empty() {
+            let message = format!("{} holds no revocation list", self.path);
+            let cause = format!(
+                "Neither a PEM block “X509 CRL” nor a revocation list in DER was found in it, but {}",
+                contents.found(None)
+            );
+            return Err(IdentityError::new(FailureCode::NotACrl, &self.path, message, cause));
+        }
+        Ok(contents.revocation_lists.clone())
     }
 
     /// The private keys that can be used; an error names what is there instead.

@@ -114,8 +114,15 @@ pub struct Trust {
     pub mode: TrustMode,
     /// Files with CA certificates, PEM bundles or DER.
     pub ca_files: Vec<String>,
-    /// SHA-256 of the one accepted server certificate (DER), in lower-case hex; used by `pinned`.
+    /// SHA-256 in lower-case hex of the accepted server certificate (DER) or of its public key
+    /// (SubjectPublicKeyInfo, RFC 7469, 2.4), which outlives a renewal with the same key; used by `pinned`.
     pub pinned_sha256: String,
+    /// The certificate that was pinned, DER in base64, when it is known: only to say what differs when another one
+    /// is presented.
+    pub pinned_certificate: String,
+    /// Files with revocation lists (RFC 5280, 5), PEM or DER. What they list is refused; what they do not cover is
+    /// judged as without them. Not used by `pinned` and `insecure`.
+    pub crl_files: Vec<String>,
     /// Whether the certificate must name the host. Off only accepts that mismatch, nothing else.
     pub verify_host_name: bool,
 }
@@ -126,6 +133,8 @@ impl Default for Trust {
             mode: TrustMode::System,
             ca_files: Vec::new(),
             pinned_sha256: String::new(),
+            pinned_certificate: String::new(),
+            crl_files: Vec::new(),
             verify_host_name: true,
         }
     }

@@ -136,7 +136,7 @@ pub struct IdentityDetail {
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
 #[ts(export)]
 pub struct IdentityFile {
-    /// What it was given as: `certificate`, `key` or `ca`.
+    /// What it was given as: `certificate`, `key`, `ca` or `crl`.
     pub role: String,
     /// Its path.
     pub path: String,

@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::{alert_name, planned_trust, retry, trust};
 use crate::failure::{Failure, FailureCode, FixAction};
-use crate::identity::CertificateInfo;
+use crate::identity::{CertificateInfo, describe};
 use crate::message::Clock;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
@@ -39,10 +39,11 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
     };
     let pin = |failure: Failure| match leaf {
         Some(leaf) => failure.fix(
-            "Trust exactly this certificate, by its fingerprint",
+            "Trust this server's key, whoever signed its certificate",
             FixAction::AddTrust {
                 mode: TrustMode::Pinned,
-                pinned_sha256: Some(leaf.sha256.clone()),
+                pinned_sha256: Some(leaf.spki_sha256.clone()),
+                pinned_certificate: Some(leaf.der_base64.clone()),
                 verify_host_name: None,
             },
         ),
@@ -56,20 +57,40 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
     let any_name = |failure: Failure| {
         failure.fix(
             "Accept that the certificate does not name this host, and nothing else",
-            FixAction::AddTrust { mode, pinned_sha256: None, verify_host_name: Some(false) },
+            FixAction::AddTrust {
+                mode,
+                pinned_sha256: None,
+                pinned_certificate: None,
+                verify_host_name: Some(false),
+            },
         )
     };
 
     if mode == TrustMode::Pinned {
+        let trust_rule = planned_trust(plan);
+        let known = trust_rule.and_then(|rule| described(&rule.pinned_certificate));
+        let cause = match (&known, leaf) {
+            (Some(known), Some(leaf)) => pin_differences(known, leaf),
+            _ => "The certificate may have been renewed with a new key, or somebody stands between: compare the \
+                  fingerprints first."
+                .to_owned(),
+        };
         let failure = new(
             FailureCode::ServerCertPinMismatch,
             format!("{at} presented another certificate than the pinned one"),
-            "The certificate may have been renewed, or somebody stands between: compare the fingerprints first."
-                .to_owned(),
-        );
-        let failure = failure
-            .fact("pinned_sha256", planned_trust(plan).map(|t| t.pinned_sha256.clone()).unwrap_or_default())
-            .fix("Verify with the operating system's roots instead", trust(TrustMode::System));
+            cause,
+        )
+        .fact("pinned_sha256", trust_rule.map(|rule| rule.pinned_sha256.clone()).unwrap_or_default());
+        let failure = match known {
+            Some(known) => failure.fact("pinned", facts_of(&known)),
+            None => failure,
+        };
+        let failure = match leaf {
+            Some(leaf) => failure.fact("presented", facts_of(leaf)),
+            None => failure,
+        };
+        let failure =
+            failure.fix("Verify with the operating system's roots instead", trust(TrustMode::System));
         return insecure(pin(failure));
     }
     match error {
@@ -153,6 +174,55 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
             "It is not put together as RFC 5280 asks, or uses algorithms that are no longer safe.".to_owned(),
         )
         .fact("error", variant(other)))),
+    }
+}
+
+/// A certificate as the profile keeps it, DER in base64.
+fn described(base64: &str) -> Option<CertificateInfo> {
+    use base64::Engine as _;
+    let der = base64::engine::general_purpose::STANDARD.decode(base64.trim()).ok()?;
+    describe(&der).ok()
+}
+
+/// What tells two certificates apart, for whoever has to decide.
+fn facts_of(certificate: &CertificateInfo) -> serde_json::Value {
+    serde_json::json!({
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "sans": certificate.sans,
+        "serial": certificate.serial,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "key_type": certificate.key_type,
+        "sha256": certificate.sha256,
+        "spki_sha256": certificate.spki_sha256,
+    })
+}
+
+/// What a broken pin looks like: a renewal, another authority, or another server.
+fn pin_differences(pinned: &CertificateInfo, presented: &CertificateInfo) -> String {
+    let same_names = pinned.subject == presented.subject && pinned.sans == presented.sans;
+    match (same_names, pinned.issuer == presented.issuer) {
+        (true, true) if pinned.spki_sha256 == presented.spki_sha256 => format!(
+            "It looks like a renewal with the same key: names, issuer and key are those of the pinned certificate, \
+             which ends on {}. Pin the key instead of the certificate, and renewals pass.",
+            day(pinned.not_after)
+        ),
+        (true, true) => format!(
+            "It looks like a renewal with a new key: names and issuer `{}` are those of the pinned certificate, which \
+             ends on {}. Compare the fingerprint with the server's before you pin it.",
+            presented.issuer,
+            day(pinned.not_after)
+        ),
+        (true, false) => format!(
+            "It carries the same names, but `{}` issued it, not `{}`: the server changed its authority, or somebody \
+             stands between.",
+            presented.issuer, pinned.issuer
+        ),
+        (false, _) => format!(
+            "It is of `{}`, not of `{}`: this is another server, or somebody stands between.",
+            presented.subject, pinned.subject
+        ),
     }
 }
 

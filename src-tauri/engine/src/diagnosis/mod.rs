@@ -157,8 +157,8 @@ fn other_port(failure: Failure, plan: &Plan) -> Failure {
 }
 
 /// The present trust with another rule, for a fix.
-fn trust(mode: TrustMode) -> FixAction {
-    FixAction::AddTrust { mode, pinned_sha256: None, verify_host_name: None }
+pub(crate) fn trust(mode: TrustMode) -> FixAction {
+    FixAction::AddTrust { mode, pinned_sha256: None, pinned_certificate: None, verify_host_name: None }
 }
 
 fn planned_trust(plan: &Plan) -> Option<&Trust> {

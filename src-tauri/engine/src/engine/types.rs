@@ -6,7 +6,7 @@ use ts_rs::TS;
 use crate::broker::BrokerStatus;
 use crate::endpoint::EndpointParts;
 use crate::history::{ViewCount, ViewId};
-use crate::identity::CertificateInfo;
+use crate::identity::{CertificateInfo, RevocationListInfo};
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
 use crate::session::{Phase, SubscriptionStatus};
 use crate::trace::Trace;
@@ -136,6 +136,10 @@ pub struct DraftReport {
     pub identity: Option<IdentityReport>,
     /// What was found in the CA files.
     pub authorities: Vec<FileReport>,
+    /// What was found in the files of revocation lists.
+    pub revocation_lists: Vec<FileReport>,
+    /// The pinned certificate, when the profile knows it.
+    pub pinned: Option<CertificateInfo>,
 }
 
 /// A remark on a draft.
@@ -173,6 +177,10 @@ pub struct IdentityReport {
     pub key: Option<FileReport>,
     /// Whether key and certificate belong together; `None` when one is missing.
     pub key_matches: Option<bool>,
+    /// What is sent, leaf first, each signed by the next; empty when it cannot be used yet.
+    pub chain: Vec<CertificateInfo>,
+    /// Certificates in the files that are no part of that chain; they are not sent.
+    pub unused: Vec<CertificateInfo>,
 }
 
 /// What was found in one file.
@@ -191,6 +199,8 @@ pub struct FileReport {
     pub key_encrypted: bool,
     /// Whether it is a PKCS#12 bundle.
     pub bundle: bool,
+    /// Its revocation lists, when it was given as a file of those.
+    pub revocation_lists: Vec<RevocationListInfo>,
     /// What is wrong with it.
     pub error: Option<FileError>,
 }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use base64::Engine as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use zeroize::Zeroizing;
 
@@ -28,6 +28,8 @@ pub(super) struct Contents {
     pub certificates: Vec<CertificateDer<'static>>,
     /// Private keys, in the file's order.
     pub keys: Vec<FoundKey>,
+    /// Revocation lists, which also stand among the other things.
+    pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
     /// Other things.
     pub others: Vec<Other>,
     /// A PKCS#12 bundle; what is in it stands among the certificates and keys once it is open.
@@ -319,9 +321,18 @@ impl Contents {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => self.others.push(Other::CertificateRequest),
             "PUBLIC KEY" | "RSA PUBLIC KEY" => self.others.push(Other::PublicKey),
             "SSH2 PUBLIC KEY" => self.others.push(Other::SshPublicKey),
-            "X509 CRL" => self.others.push(Other::RevocationList),
+            "X509 CRL" => self.take_revocation_list(&der),
             "PKCS7" | "CMS" => self.others.push(Other::Pkcs7),
             label => self.others.push(Other::Block(label.to_owned())),
+        }
+    }
+
+    fn take_revocation_list(&mut self, der: &[u8]) {
+        if x509_parser::parse_x509_crl(der).is_ok() {
+            self.revocation_lists.push(der.to_vec().into());
+            self.others.push(Other::RevocationList);
+        } else {
+            self.others.push(Other::Broken("X509 CRL".to_owned(), "not a revocation list in DER"));
         }
     }
 
@@ -335,7 +346,10 @@ impl Contents {
             let der = Zeroizing::new(bytes.to_vec());
             contents.bundle = Some(FoundBundle::of(der));
         } else {
-            contents.others.extend(other_der(bytes));
+            match other_der(bytes) {
+                Some(Other::RevocationList) => contents.take_revocation_list(bytes),
+                other => contents.others.extend(other),
+            }
         }
         contents
     }

@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
+use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::{CertificateInfo, der::element};
+use super::{CertificateInfo, RevocationListInfo, der::element};
 
 const KEY_USAGES: [&str; 9] = [
     "digitalSignature",
@@ -61,7 +62,18 @@ pub(super) fn describe(der: &[u8]) -> Option<CertificateInfo> {
             && signed_by(&certificate, &certificate),
         sha256: hex::encode(Sha256::digest(der)),
         sha1: hex::encode(Sha1::digest(der)),
+        spki_sha256: hex::encode(Sha256::digest(certificate.public_key().raw)),
         der_base64: base64::engine::general_purpose::STANDARD.encode(der),
+    })
+}
+
+pub(super) fn describe_crl(der: &[u8]) -> Option<RevocationListInfo> {
+    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+    Some(RevocationListInfo {
+        issuer: printable(&list.issuer().to_string()),
+        this_update: micros(list.last_update()),
+        next_update: list.next_update().map(micros),
+        revoked: list.iter_revoked_certificates().count(),
     })
 }
 

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use dns::DnsProblem;
@@ -73,6 +73,7 @@ pub async fn dial(plan: &Plan, trace: &TraceRecorder, deadline: Instant) -> Resu
 struct Credentials {
     key: Option<Arc<CertifiedKey>>,
     authorities: Vec<CertificateDer<'static>>,
+    revocation_lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
 async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials, Failure> {
@@ -89,7 +90,13 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
         warnings.push(warning);
     }
     let client = plan.identity.clone().filter(|_| !unused);
-    if client.is_none() && wanted.is_empty() {
+    let lists = match &plan.tls {
+        Some(tls) if !matches!(tls.trust.mode, TrustMode::Pinned | TrustMode::Insecure) => {
+            tls.trust.crl_files.clone()
+        }
+        _ => Vec::new(),
+    };
+    if client.is_none() && wanted.is_empty() && lists.is_empty() {
         if unused {
             trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
         }
@@ -99,7 +106,7 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
     trace.begin(StageDetail::Identity(IdentityDetail::default()));
     let loaded = tokio::task::spawn_blocking(move || {
         let mut detail = IdentityDetail { warnings, ..IdentityDetail::default() };
-        let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &mut detail);
+        let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &lists, &mut detail);
         (detail, result)
     });
     let (detail, result) = loaded.await.map_err(|_| diagnosis::internal(Stage::Identity))?;
@@ -120,6 +127,7 @@ fn load_files(
     client: Option<&crate::profile::ClientCertificate>,
     passphrase: Option<&crate::secret::Secret>,
     authorities: &[String],
+    revocation_lists: &[String],
     detail: &mut IdentityDetail,
 ) -> Result<Credentials, identity::IdentityError> {
     let mut credentials = Credentials::default();
@@ -136,6 +144,7 @@ fn load_files(
     if !authorities.is_empty() {
         credentials.authorities = identity::load_authorities(authorities, &mut detail.files)?;
     }
+    credentials.revocation_lists = identity::load_revocation_lists(revocation_lists, &mut detail.files)?;
     Ok(credentials)
 }
 
@@ -306,7 +315,7 @@ async fn tls_to_proxy(
     };
     let facts = wire::Shared::<TlsFacts>::default();
     let filled = facts.clone();
-    let config = tokio::task::spawn_blocking(move || tls::configure(&plan, authorities, None, &filled))
+    let config = tokio::task::spawn_blocking(move || tls::configure(&plan, authorities, &[], None, &filled))
         .await
         .map_err(|error| ProxyProblem::Tls(error.to_string()))?
         .map_err(|error| ProxyProblem::Tls(error.to_string()))?;
@@ -329,7 +338,8 @@ async fn start_tls(
     let stream: BoxedStream = Box::new(Tapped::new(stream, wire.socket.clone()));
     let (planned, facts) = (tls.clone(), wire.tls.clone());
     let configured = tokio::task::spawn_blocking(move || {
-        tls::configure(&planned, credentials.authorities, credentials.key, &facts)
+        let Credentials { key, authorities, revocation_lists } = credentials;
+        tls::configure(&planned, authorities, &revocation_lists, key, &facts)
     });
     let config = match configured.await {
         Ok(Ok(config)) => config,

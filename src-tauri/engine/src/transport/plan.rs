@@ -4,8 +4,9 @@
 
 use rustls_pki_types::ServerName;
 
+use crate::diagnosis;
 use crate::endpoint::{Endpoint, Host};
-use crate::failure::{Failure, FailureCode, FixAction};
+use crate::failure::{Failure, FailureCode};
 use crate::profile::{ClientCertificate, MqttVersion, Profile, ProxyKind, TlsVersion, Trust, TrustMode};
 use crate::secret::{Secret, SecretField, Secrets};
 use crate::trace::Stage;
@@ -105,10 +106,8 @@ fn plan_tls(profile: &Profile) -> Result<TlsPlan, Failure> {
         _ => None,
     };
     if settings.trust.mode == TrustMode::CaOnly && settings.trust.ca_files.is_empty() {
-        return Err(invalid(Stage::Tls, "Only given CA files are to be trusted, but none is given").fix(
-            "Choose the CA certificate",
-            FixAction::AddTrust { mode: TrustMode::CaOnly, pinned_sha256: None, verify_host_name: None },
-        ));
+        return Err(invalid(Stage::Tls, "Only given CA files are to be trusted, but none is given")
+            .fix("Choose the CA certificate", diagnosis::trust(TrustMode::CaOnly)));
     }
     for name in &settings.tls.alpn {
         if name.is_empty() || name.len() > 255 {
@@ -145,10 +144,8 @@ fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
 fn parse_pin(text: &str) -> Result<[u8; 32], Failure> {
     let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-        invalid(Stage::Tls, "The pinned fingerprint is not a SHA-256 in hexadecimal (64 digits)").fix(
-            "Verify with the operating system's roots instead",
-            FixAction::AddTrust { mode: TrustMode::System, pinned_sha256: None, verify_host_name: None },
-        )
+        invalid(Stage::Tls, "The pinned fingerprint is not a SHA-256 in hexadecimal (64 digits)")
+            .fix("Verify with the operating system's roots instead", diagnosis::trust(TrustMode::System))
     })
 }
 

@@ -15,7 +15,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
@@ -115,6 +115,7 @@ pub(crate) fn planned_detail(plan: &TlsPlan) -> TlsDetail {
 pub(crate) fn configure(
     plan: &TlsPlan,
     authorities: Vec<CertificateDer<'static>>,
+    revocation_lists: &[CertificateRevocationListDer<'static>],
     identity: Option<Arc<CertifiedKey>>,
     facts: &Shared<TlsFacts>,
 ) -> Result<ClientConfig, rustls::Error> {
@@ -126,8 +127,12 @@ pub(crate) fn configure(
     let judge: Arc<dyn ServerCertVerifier> = match (plan.trust.mode, plan.pin) {
         (TrustMode::Pinned, Some(sha256)) => Arc::new(Pinned { sha256, provider: Arc::clone(&provider) }),
         (TrustMode::Insecure, _) => Arc::new(Anything { provider: Arc::clone(&provider) }),
-        (TrustMode::CaOnly, _) => webpki(&authorities, &provider)?,
-        _ => system(&authorities, &provider)?,
+        (TrustMode::CaOnly, _) => webpki(&authorities, revocation_lists, &provider)?,
+        _ if revocation_lists.is_empty() => system(&authorities, &provider)?,
+        _ => Arc::new(Both(system(&authorities, &provider)?, {
+            let known: Vec<_> = authorities.iter().cloned().chain(native_roots()).collect();
+            webpki(&known, revocation_lists, &provider)?
+        })),
     };
     let verifier =
         Recording { judge, any_name: !plan.trust.verify_host_name, authorities, facts: facts.clone() };
@@ -182,11 +187,14 @@ pub(crate) fn subject(der: &[u8]) -> Option<Vec<u8>> {
 
 fn webpki(
     authorities: &[CertificateDer<'static>],
+    revocation_lists: &[CertificateRevocationListDer<'static>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities.iter().cloned());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(revocation_lists.iter().cloned())
+        .allow_unknown_revocation_status()
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
     Ok(verifier)
@@ -199,6 +207,52 @@ fn system(
     let usable = authorities.iter().filter(|der| RootCertStore::empty().add((*der).clone()).is_ok()).cloned();
     let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(usable, Arc::clone(provider))?;
     Ok(Arc::new(verifier))
+}
+
+/// The operating system's roots as certificates; those that it does not hand out are missing.
+fn native_roots() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+/// Two judges who must agree: the operating system, and webpki with the given revocation lists, which the
+/// operating system cannot be handed.
+#[derive(Debug)]
+struct Both(Arc<dyn ServerCertVerifier>, Arc<dyn ServerCertVerifier>);
+
+impl ServerCertVerifier for Both {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(leaf, chain, name, ocsp, now)?;
+        self.1.verify_server_cert(leaf, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Records the presented chain and the verdict of the verifier inside.
@@ -321,7 +375,7 @@ impl ServerCertVerifier for Recording {
     }
 }
 
-/// Accepts one certificate, by its fingerprint. Whoever presents it must still hold its key.
+/// Accepts one certificate, by its fingerprint or that of its public key. Whoever presents it must still hold its key.
 #[derive(Debug)]
 struct Pinned {
     sha256: [u8; 32],
@@ -369,7 +423,8 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if Sha256::digest(leaf)[..] == self.sha256 {
+        let key = X509Certificate::from_der(leaf).ok().map(|(_, cert)| Sha256::digest(cert.public_key().raw));
+        if Sha256::digest(leaf)[..] == self.sha256 || key.is_some_and(|key| key[..] == self.sha256) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
