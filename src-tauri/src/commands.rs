@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use heliograph_engine::broker::{BrokerOptions, BrokerStatus};
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{
-    AppInfo, ConnectionStatus, DraftReport, Engine, FileReport, OpenView, ParsedEndpoint, PublishRequest,
+    AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, LibraryCertificate,
+    OpenView, ParsedEndpoint, PublishRequest,
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
@@ -47,6 +48,12 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         secrets_set,
         set_secrets,
         inspect_file,
+        certificate_library,
+        add_certificate_files,
+        add_certificate_text,
+        keep_certificate,
+        forget_certificate,
+        replace_certificate,
         connections,
         open_connection,
         connect,
@@ -205,6 +212,39 @@ async fn set_secrets(engine: State<'_, Engine>, id: ProfileId, secrets: Vec<Secr
 #[tauri::command]
 async fn inspect_file(engine: State<'_, Engine>, path: String) -> Result<FileReport> {
     engine.inspect_file(path).await
+}
+
+#[tauri::command]
+async fn certificate_library(engine: State<'_, Engine>) -> Result<Vec<LibraryCertificate>> {
+    engine.certificate_library().await
+}
+
+#[tauri::command]
+async fn add_certificate_files(engine: State<'_, Engine>, paths: Vec<String>) -> Result<()> {
+    engine.add_certificate_files(paths).await
+}
+
+#[tauri::command]
+async fn add_certificate_text(engine: State<'_, Engine>, text: String) -> Result<String> {
+    engine.add_certificate_text(text).await
+}
+
+#[tauri::command]
+async fn keep_certificate(engine: State<'_, Engine>, der_base64: String) -> Result<String> {
+    engine.keep_certificate(&der_base64).await
+}
+
+#[tauri::command]
+async fn forget_certificate(engine: State<'_, Engine>, path: String) -> Result<()> {
+    engine.forget_certificate(&path).await
+}
+
+#[tauri::command]
+async fn replace_certificate(
+    engine: State<'_, Engine>,
+    change: CertificateReplacement,
+) -> Result<Vec<ProfileId>> {
+    engine.replace_certificate(&change)
 }
 
 #[tauri::command]

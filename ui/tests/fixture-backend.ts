@@ -31,6 +31,7 @@ import type { SubscriptionStatus } from "../src/lib/backend/types/SubscriptionSt
 import type { Trace } from "../src/lib/backend/types/Trace";
 import { draftReport, fileReport } from "./fixtures/drafts";
 import { probeOf } from "./fixtures/probe";
+import { FixtureLibrary } from "./fixtures/library";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
 const HOUR_MICROS = 3_600_000_000;
@@ -56,7 +57,14 @@ export function defaultSettings(): Settings {
   return {
     login: { enabled: false, username: "" },
     client_certificate: { enabled: false, cert_file: "", key_file: "" },
-    trust: { mode: "system", ca_files: [], pinned_sha256: "", verify_host_name: true },
+    trust: {
+      mode: "system",
+      ca_files: [],
+      pinned_sha256: "",
+      pinned_certificate: "",
+      crl_files: [],
+      verify_host_name: true,
+    },
     tls: { min_version: "1.2", alpn: [], server_name: "" },
     websocket: { subprotocol: "mqtt", headers: [] },
     proxy: { kind: "none", host: "", port: 0, username: "", resolve_locally: false },
@@ -129,6 +137,7 @@ export function certificate(name: string, over: Partial<CertificateInfo> = {}): 
     self_signed: false,
     sha256: "9f2c71d0b56a8e034c1d77fa20be5593a1c4e8027d6b9f10c3358ae4d2706b1f",
     sha1: "c1a7e09b4d2f5836e07b91ac44d85f60b3e29c17",
+    spki_sha256: "77aa0c31de5b8f2290c4e1d3b6a7988b1c2d3e4f5061728394a5b6c7d8e9fa0b",
     der_base64: "MIIBszCCAVmgAwIBAgIUTpHCB3o=",
     ...over,
   };
@@ -250,6 +259,7 @@ export function traceOf(profile: Pick<Profile, "endpoint" | "settings">, failure
         verified: true,
         client_cert_asked: certificateUsed,
         client_cert_issuers: certificateUsed ? ["CN=Plant North Devices CA 2"] : [],
+        client_cert_issuer_named: null,
         client_cert_sent: certificateUsed ? leaf : null,
         resumed: false,
         alert: failed("tls") ? "certificate_expired" : null,
@@ -623,6 +633,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       secrets.set(id, value === null ? rest : [...rest, field]);
     }
   }
+  const library = new FixtureLibrary();
   const libraryChanged = () => emit({ event: "library_changed" });
   function viewRows(view: number): Row[] {
     const open = views.get(view);
@@ -802,6 +813,35 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async inspectFile(path) {
       return fileReport(path);
+    },
+
+    async certificateLibrary() {
+      return library.list(profiles.map(({ profile }) => profile));
+    },
+    async addCertificateFiles(paths) {
+      paths.forEach((path) => library.added.add(path));
+      libraryChanged();
+    },
+    async addCertificateText(text) {
+      if (text.includes("PRIVATE KEY")) {
+        throw failWith("invalid_input", "There is a private key in the text.", { field: "text" });
+      }
+      const path = "/home/mara/.local/share/heliograph/certificates/pasted-ca-1f2e3d4c.pem";
+      library.added.add(path);
+      libraryChanged();
+      return path;
+    },
+    async keepCertificate() {
+      return "/home/mara/.local/share/heliograph/certificates/plant-north-root-ca-1fa093cc.pem";
+    },
+    async forgetCertificate(path) {
+      library.added.delete(path);
+      libraryChanged();
+    },
+    async replaceCertificate(change) {
+      const changed = profiles.filter(({ profile }) => library.replace(profile, change));
+      libraryChanged();
+      return changed.map(({ profile }) => profile.id);
     },
 
     async connections() {

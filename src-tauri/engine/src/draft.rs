@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustls::pki_types::ServerName;
 
 use crate::endpoint::{Endpoint, EndpointParts};
-use crate::engine::{DraftReport, FileReport, Problem, Severity};
+use crate::engine::{DraftReport, FileReport, IdentityReport, Problem, Severity};
 use crate::error::{Error, ErrorCode, Result};
 use crate::failure::FailureCode;
 use crate::identity::{self, CertificateInfo, Role};
@@ -60,6 +60,24 @@ pub fn check(draft: &ProfileDraft, secrets: &Secrets) -> DraftReport {
         revocation_lists,
         pinned,
     }
+}
+
+/// What was found in the files that settings name, as if for a connection with TLS.
+pub(crate) struct CheckedFiles {
+    pub identity: Option<IdentityReport>,
+    pub authorities: Vec<FileReport>,
+    pub revocation_lists: Vec<FileReport>,
+    pub problems: Vec<Problem>,
+}
+
+/// Looks at the files that settings name, and at nothing else of them.
+pub(crate) fn check_files(settings: &Settings, secrets: &Secrets) -> CheckedFiles {
+    let mut remarks = Remarks::default();
+    let now = Clock::start().now();
+    let identity = check_identity(settings, secrets, true, now, &mut remarks);
+    let authorities = check_authorities(settings, true, now, &mut remarks);
+    let revocation_lists = check_revocation_lists(settings, true, now, &mut remarks);
+    CheckedFiles { identity, authorities, revocation_lists, problems: remarks.0 }
 }
 
 /// The profile of a draft. Other problems than an endpoint that cannot be dialled do not stand in the way.
@@ -393,7 +411,7 @@ fn check_identity(
     tls: bool,
     now: UnixMicros,
     remarks: &mut Remarks,
-) -> Option<crate::engine::IdentityReport> {
+) -> Option<IdentityReport> {
     let given = &settings.client_certificate;
     let cert_field = "settings.client_certificate.cert_file";
     let named = [&given.cert_file, &given.key_file].iter().any(|path| !path.trim().is_empty());

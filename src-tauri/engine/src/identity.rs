@@ -127,6 +127,25 @@ pub fn names_host(der: &[u8], host: &str) -> bool {
         .is_ok_and(|certificate| rustls::client::verify_server_name(&certificate, &name).is_ok())
 }
 
+/// The certificates (DER) in PEM text, and whether there is a private key as well.
+pub(crate) fn certificates_in_text(text: &str) -> (Vec<Vec<u8>>, bool) {
+    let contents = Contents::of_bytes(text.as_bytes());
+    let certificates = contents.certificates.iter().map(|der| der.to_vec()).collect();
+    (certificates, !contents.keys.is_empty() || contents.bundle.is_some())
+}
+
+/// A certificate in DER as PEM.
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem("CERTIFICATE", der)
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// Reads certificate and key, decrypts what is encrypted, puts the chain in order, and checks that the key is the
 /// certificate's. What was found is pushed to `files`, also when it fails.
 ///
@@ -173,12 +192,8 @@ pub fn pkcs12_bundle(chain: &[&[u8]], key: &[u8], passphrase: &Secret) -> Result
 /// # Errors
 /// The operating system gives no random numbers.
 pub fn encrypted_key_pem(key: &[u8], passphrase: &Secret) -> Result<String, Error> {
-    use base64::Engine as _;
     let der = encryption::encrypt_pkcs8(key, passphrase).map_err(|_| no_random_numbers())?;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    let label = "ENCRYPTED PRIVATE KEY";
-    Ok(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")))
+    Ok(pem("ENCRYPTED PRIVATE KEY", &der))
 }
 
 fn no_random_numbers() -> Error {

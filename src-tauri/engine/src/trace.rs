@@ -234,6 +234,8 @@ pub struct TlsDetail {
     pub client_cert_asked: bool,
     /// Which issuers it named.
     pub client_cert_issuers: Vec<String>,
+    /// Whether it named an issuer of the chain that was sent; `None` when it named none at all or nothing was sent.
+    pub client_cert_issuer_named: Option<bool>,
     /// Which certificate was sent.
     pub client_cert_sent: Option<CertificateInfo>,
     /// Whether an earlier session was resumed.

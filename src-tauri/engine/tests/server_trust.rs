@@ -122,7 +122,8 @@ async fn a_revoked_server_is_refused_and_others_are_not() {
                 assert_eq!(failure.code, FailureCode::ServerCertRevoked, "{mode:?}");
             }
         }
-        let failure = failure(&attempt(&urls[0], trust(&[ca.pem.clone()])).await).expect("no list");
+        let failure =
+            failure(&attempt(&urls[0], trust(std::slice::from_ref(&ca.pem))).await).expect("no list");
         assert_eq!(failure.code, FailureCode::NotACrl, "{mode:?}");
     }
 }

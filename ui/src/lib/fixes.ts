@@ -27,9 +27,10 @@ export function applyFix(draft: ProfileDraft, fix: Fix, caFile?: string): Profil
       if (fix.change.server !== undefined) setServer(endpoint, fix.change.server);
       break;
     case "add_trust": {
-      const { mode, pinned_sha256, verify_host_name } = fix.change;
+      const { mode, pinned_sha256, pinned_certificate, verify_host_name } = fix.change;
       settings.trust.mode = mode;
       if (pinned_sha256 !== undefined) settings.trust.pinned_sha256 = pinned_sha256;
+      if (pinned_certificate !== undefined) settings.trust.pinned_certificate = pinned_certificate;
       if (verify_host_name !== undefined) settings.trust.verify_host_name = verify_host_name;
       if (caFile && !settings.trust.ca_files.includes(caFile)) settings.trust.ca_files.push(caFile);
       break;

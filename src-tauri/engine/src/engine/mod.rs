@@ -2,6 +2,7 @@
 //! [`Engine`], which is all that the window holds. In: one call a command. Out: answers, and
 //! [`Engine::events`], which tells what changed since it was last asked, coalesced and bounded.
 
+mod certificates;
 mod connection;
 mod demo;
 mod outbox;
@@ -32,6 +33,7 @@ use crate::session::{self, Publication, PublishOutcome, SessionConfig, Subscript
 use crate::topic;
 use crate::trace::Trace;
 
+pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
 use outbox::Outbox;
 pub use types::*;

@@ -62,6 +62,11 @@ impl TlsFacts {
         detail.verified = self.verdict.as_ref().map(Result::is_ok);
         detail.client_cert_asked = self.asked;
         detail.client_cert_issuers = self.issuers.iter().map(|name| name_words(name)).collect();
+        let asked_by_name = !self.issuers.is_empty() && !self.sent.is_empty();
+        detail.client_cert_issuer_named = asked_by_name.then(|| {
+            let issuers = self.sent.iter().filter_map(|der| issuer_hints(der)).map(|hints| hints.issuer);
+            issuers.into_iter().any(|issuer| self.issuers.contains(&issuer))
+        });
         detail.client_cert_sent = self.sent_infos().into_iter().next();
     }
 }

@@ -40,7 +40,7 @@ test("mismatch, encryption, wrong purpose and chain are named", () => {
   expect(purpose[0]).toMatchObject({ tone: "warn", text: "serverAuth" });
   const leaf = certificate();
   const chained = said(clientChecks(leaf, { ...facts, chain: [leaf, deviceCa] }, now));
-  expect(chained).toContain("ok: Issuer included, 2 certificates in the file");
+  expect(chained).toContain("ok: Sent with its issuers, 2 certificates in order");
 });
 
 test("names are compared with wildcards of one label", () => {

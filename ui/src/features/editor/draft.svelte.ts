@@ -30,7 +30,14 @@ export interface FieldRemark {
 export class EditorDraft {
   draft = $state() as ProfileDraft;
   folder = $state<FolderId | null>(null);
-  report = $state.raw<DraftReport>({ url: null, problems: [], identity: null, authorities: [] });
+  report = $state.raw<DraftReport>({
+    url: null,
+    problems: [],
+    identity: null,
+    authorities: [],
+    revocation_lists: [],
+    pinned: null,
+  });
   /** Typed secrets: `null` leaves what is set, an empty text clears it. */
   password = $state<string | null>(null);
   passwordEncoding = $state<SecretEncoding>("utf8");

@@ -86,6 +86,8 @@ test("a new connection is not scolded for fields nobody has reached", () => {
     problems: [problem("endpoint.host", "error")],
     identity: null,
     authorities: [],
+    revocation_lists: [],
+    pinned: null,
   };
   expect(editor.at("endpoint.host").error).toBeNull();
   expect(editor.problems).toHaveLength(1);
@@ -123,6 +125,7 @@ const file = (change: Partial<FileReport>): FileReport => ({
   key_type: null,
   key_encrypted: false,
   bundle: false,
+  revocation_lists: [],
   error: null,
   ...change,
 });

@@ -1,4 +1,5 @@
 /** A failure's raw facts as lines and bytes. In: what diagnosis attached. Out: what to draw. Pure. */
+import type { CertificateInfo } from "$lib/backend/types/CertificateInfo";
 import { dateTime } from "$lib/format";
 
 export interface HexLine {
@@ -14,11 +15,37 @@ export interface Evidence {
   bytes?: HexLine[];
 }
 
+/** A certificate among the evidence, as far as it tells itself from another. */
+export type CertificateFacts = Pick<
+  CertificateInfo,
+  | "subject"
+  | "issuer"
+  | "sans"
+  | "serial"
+  | "not_before"
+  | "not_after"
+  | "key_type"
+  | "sha256"
+  | "spki_sha256"
+>;
+
+/** The pinned and the presented certificate, when a pin broke and the pinned one is known. */
+export function brokenPin(
+  evidence: Record<string, unknown>,
+): { pinned: CertificateFacts; presented: CertificateFacts } | null {
+  const { pinned, presented } = evidence;
+  if (!pinned || !presented) return null;
+  return { pinned: pinned as CertificateFacts, presented: presented as CertificateFacts };
+}
+
 const LINE = 8;
 
 export function evidenceOf(evidence: Record<string, unknown>): Evidence[] {
   return Object.entries(evidence)
-    .filter(([name, value]) => value !== null && value !== "" && !isTwin(name, evidence))
+    .filter(
+      ([name, value]) =>
+        !isCertificate(name, value) && value !== null && value !== "" && !isTwin(name, evidence),
+    )
     .map(([name, value]) => {
       const text = isInstant(name, value) ? dateTime(value) : textOf(value);
       return isBytes(name, text) ? { name, text, bytes: hexLines(text) } : { name, text };
@@ -37,6 +64,11 @@ export function hexLines(hex: string): HexLine[] {
     });
   }
   return lines;
+}
+
+/** Shown as a comparison, not as text. */
+function isCertificate(name: string, value: unknown): boolean {
+  return (name === "pinned" || name === "presented") && typeof value === "object";
 }
 
 /** The text form of bytes that are there in hexadecimal too. */

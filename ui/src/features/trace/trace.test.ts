@@ -49,6 +49,7 @@ const tls: StageReport = {
     verified: true,
     client_cert_asked: true,
     client_cert_issuers: ["CN=Fleet CA"],
+    client_cert_issuer_named: null,
     client_cert_sent: null,
     resumed: false,
     alert: null,

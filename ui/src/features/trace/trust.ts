@@ -18,7 +18,9 @@ export function questionOf(fix: Fix, chain: CertificateInfo[]): TrustQuestion | 
   if (fix.kind !== "add_trust") return null;
   const { mode, pinned_sha256 } = fix.change;
   if (mode === "pinned") {
-    const certificates = chain.filter(({ sha256 }) => sha256 === pinned_sha256?.toLowerCase());
+    const certificates = chain.filter((certificate) =>
+      [certificate.sha256, certificate.spki_sha256].includes(pinned_sha256?.toLowerCase() ?? ""),
+    );
     return certificates.length > 0 ? { fix, kind: "pin", certificates, issued: null } : null;
   }
   const root = chain.slice(1).find(({ is_ca, self_signed }) => is_ca && self_signed);

@@ -25,6 +25,8 @@ import type { PublishOutcome } from "./types/PublishOutcome";
 import type { PublishRequest } from "./types/PublishRequest";
 import type { RowFilter } from "./types/RowFilter";
 import type { Scheme } from "./types/Scheme";
+import type { CertificateReplacement } from "./types/CertificateReplacement";
+import type { LibraryCertificate } from "./types/LibraryCertificate";
 import type { SecretEdit } from "./types/SecretEdit";
 import type { SecretField } from "./types/SecretField";
 import type { Subscription } from "./types/Subscription";
@@ -75,6 +77,18 @@ export interface Backend {
   /** Sets or clears secrets of a saved connection; the answer to `secret_needed`. */
   setSecrets(id: ProfileId, secrets: SecretEdit[]): Promise<void>;
   inspectFile(path: string): Promise<FileReport>;
+
+  // Certificates
+  /** Every certificate in use or added by hand; reads the files. */
+  certificateLibrary(): Promise<LibraryCertificate[]>;
+  addCertificateFiles(paths: string[]): Promise<void>;
+  /** Takes certificates (never keys) from PEM text; answers with the path of the file made for them. */
+  addCertificateText(text: string): Promise<string>;
+  /** Keeps a certificate, DER in base64, as a file that a connection can name; answers with its path. */
+  keepCertificate(derBase64: string): Promise<string>;
+  forgetCertificate(path: string): Promise<void>;
+  /** Answers with the connections that were changed. */
+  replaceCertificate(change: CertificateReplacement): Promise<ProfileId[]>;
 
   // Connections
   connections(): Promise<ConnectionStatus[]>;

@@ -35,6 +35,13 @@ export const tauri: Backend = {
   setSecrets: (id, secrets) => invoke("set_secrets", { id, secrets }),
   inspectFile: (path) => invoke("inspect_file", { path }),
 
+  certificateLibrary: () => invoke("certificate_library"),
+  addCertificateFiles: (paths) => invoke("add_certificate_files", { paths }),
+  addCertificateText: (text) => invoke("add_certificate_text", { text }),
+  keepCertificate: (derBase64) => invoke("keep_certificate", { derBase64 }),
+  forgetCertificate: (path) => invoke("forget_certificate", { path }),
+  replaceCertificate: (change) => invoke("replace_certificate", { change }),
+
   connections: () => invoke("connections"),
   openConnection: (id) => invoke("open_connection", { id }),
   connect: (id) => invoke("connect", { id }),

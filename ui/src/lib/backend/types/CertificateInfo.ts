@@ -57,6 +57,10 @@ sha256: string,
  */
 sha1: string, 
 /**
+ * SHA-256 of the public key (SubjectPublicKeyInfo), lower-case hex: the same after a renewal with the same key.
+ */
+spki_sha256: string, 
+/**
  * The DER in base64, so that it can be saved or pinned.
  */
 der_base64: string, };

@@ -37,6 +37,10 @@ mode: TrustMode,
  */
 pinned_sha256?: string, 
 /**
+ * The certificate to be pinned, DER in base64, for `pinned`.
+ */
+pinned_certificate?: string, 
+/**
  * `false` accepts a name mismatch and nothing else.
  */
 verify_host_name?: boolean, } } | { "kind": "choose_identity", "change": { 

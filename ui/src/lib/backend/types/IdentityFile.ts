@@ -6,7 +6,7 @@ import type { CertificateInfo } from "./CertificateInfo";
  */
 export type IdentityFile = { 
 /**
- * What it was given as: `certificate`, `key` or `ca`.
+ * What it was given as: `certificate`, `key`, `ca` or `crl`.
  */
 role: string, 
 /**

@@ -50,6 +50,10 @@ client_cert_asked: boolean,
  */
 client_cert_issuers: Array<string>, 
 /**
+ * Whether it named an issuer of the chain that was sent; `None` when it named none at all or nothing was sent.
+ */
+client_cert_issuer_named: boolean | null, 
+/**
  * Which certificate was sent.
  */
 client_cert_sent: CertificateInfo | null, 

@@ -14,9 +14,20 @@ mode: TrustMode,
  */
 ca_files: Array<string>, 
 /**
- * SHA-256 of the one accepted server certificate (DER), in lower-case hex; used by `pinned`.
+ * SHA-256 in lower-case hex of the accepted server certificate (DER) or of its public key
+ * (SubjectPublicKeyInfo, RFC 7469, 2.4), which outlives a renewal with the same key; used by `pinned`.
  */
 pinned_sha256: string, 
+/**
+ * The certificate that was pinned, DER in base64, when it is known: only to say what differs when another one
+ * is presented.
+ */
+pinned_certificate: string, 
+/**
+ * Files with revocation lists (RFC 5280, 5), PEM or DER. What they list is refused; what they do not cover is
+ * judged as without them. Not used by `pinned` and `insecure`.
+ */
+crl_files: Array<string>, 
 /**
  * Whether the certificate must name the host. Off only accepts that mismatch, nothing else.
  */

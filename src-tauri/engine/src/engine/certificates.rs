@@ -1,0 +1,389 @@
+//! The certificate library: every certificate file that a connection uses or that was added by hand, with where it is
+//! used and what is wrong with it. Files are referred to, not copied, but for certificates that came as text or from a
+//! server, which have no file of their own. Private keys are never copied.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use ts_rs::TS;
+
+use super::{Engine, FileReport, IdentityReport, Problem, blocking, lock};
+use crate::draft;
+use crate::error::{Error, ErrorCode, Result};
+use crate::identity::{self, CertificateInfo};
+use crate::message::UnixMicros;
+use crate::profile::{ClientCertificate, ProfileId, Settings, Trust, TrustMode};
+use crate::whole_file;
+use crate::secret::{SecretField, Secrets};
+
+/// Key of [`crate::library::Library::value`] for the paths that were added by hand.
+const ADDED: &str = "engine.certificates.added";
+/// A file with more authorities than this is a collection, in which something always ends soon.
+const FEW_AUTHORITIES: usize = 8;
+
+/// What a file in the library is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum CertificateRole {
+    /// A client certificate with its key, in one file or two.
+    Identity,
+    /// Certificates of authorities that are trusted.
+    Authority,
+    /// Revocation lists.
+    RevocationList,
+}
+
+/// An identity, authority or revocation list of the library.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(export)]
+pub struct LibraryCertificate {
+    /// What it is for.
+    pub role: CertificateRole,
+    /// The file with the certificate, the bundle, or the list.
+    pub file: String,
+    /// The file with the private key; empty when it is in `file`, and for other roles.
+    pub key_file: String,
+    /// What was found, for an identity.
+    pub identity: Option<IdentityReport>,
+    /// What was found in `file`.
+    pub report: FileReport,
+    /// What is wrong with it or deserves a look.
+    pub problems: Vec<Problem>,
+    /// The connections that name it.
+    pub used_by: Vec<ProfileId>,
+    /// Whether it was added by hand.
+    pub added: bool,
+    /// Whether the file is a copy that was made here.
+    pub copy: bool,
+    /// When the first certificate that matters ends, Unix microseconds.
+    pub not_after: Option<UnixMicros>,
+}
+
+/// A change of files for every connection that uses them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, TS)]
+#[ts(export)]
+pub struct CertificateReplacement {
+    /// What they are for.
+    pub role: CertificateRole,
+    /// The present file.
+    pub file: String,
+    /// The present key file; empty when there is none.
+    pub key_file: String,
+    /// The file to use from now on.
+    pub new_file: String,
+    /// The key file to use from now on; empty when the key is in `new_file`.
+    pub new_key_file: String,
+}
+
+/// Role, file and key file.
+type Key = (CertificateRole, String, String);
+
+/// The certificate library.
+impl Engine {
+    /// Every certificate in use or added, identities first. Reads the files.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn certificate_library(&self) -> Result<Vec<LibraryCertificate>> {
+        let added = self.added_certificates()?;
+        let mut used: BTreeMap<Key, Vec<ProfileId>> = BTreeMap::new();
+        let mut passphrases: BTreeMap<Key, Secrets> = BTreeMap::new();
+        for entry in self.library_tree()?.profiles {
+            let Ok(profile) = self.profile(entry.id) else { continue };
+            for key in keys_of(&profile.settings) {
+                if key.0 == CertificateRole::Identity {
+                    let secrets = lock(&self.inner.secrets).get(&entry.id).cloned().unwrap_or_default();
+                    if secrets.get(&SecretField::KeyPassphrase).is_some() {
+                        passphrases.insert(key.clone(), secrets);
+                    }
+                }
+                used.entry(key).or_default().push(entry.id);
+            }
+        }
+        let folder = self.certificates_dir();
+        blocking(move || {
+            let known = |path: &str| used.keys().any(|(_, file, key)| file == path || key == path);
+            let unused: Vec<Key> = added
+                .iter()
+                .filter(|path| !known(path))
+                .map(|path| (role_of(path), path.clone(), String::new()))
+                .collect();
+            let mut list = Vec::new();
+            for (key, used_by) in used.into_iter().chain(unused.into_iter().map(|key| (key, Vec::new()))) {
+                let secrets = passphrases.get(&key).cloned().unwrap_or_default();
+                let mut entry = describe(key, &secrets);
+                entry.used_by = used_by;
+                entry.added = added.contains(&entry.file);
+                entry.copy = Path::new(&entry.file).starts_with(&folder);
+                list.push(entry);
+            }
+            list.sort_by(|a, b| a.role.cmp(&b.role).then_with(|| a.file.cmp(&b.file)));
+            Ok(list)
+        })
+        .await
+    }
+
+    /// Lists files, also while no connection uses them.
+    ///
+    /// # Errors
+    /// `invalid_input` for a file without certificates, keys or revocation lists; nothing is added then. `storage`.
+    pub async fn add_certificate_files(&self, paths: Vec<String>) -> Result<()> {
+        let checked = blocking(move || {
+            for path in &paths {
+                let report = identity::report_file(path, None);
+                let something = !report.certificates.is_empty()
+                    || report.key_encrypted
+                    || report.key_type.is_some()
+                    || identity::report_revocation_lists(path).error.is_none();
+                if !something {
+                    let message = report.error.map_or_else(|| report.found.clone(), |error| error.message);
+                    return Err(Error::invalid("path", message));
+                }
+            }
+            Ok(paths)
+        });
+        let paths = checked.await?;
+        let mut added = self.added_certificates()?;
+        added.extend(paths);
+        added.sort();
+        added.dedup();
+        self.keep_added(&added)
+    }
+
+    /// Takes certificates from text (PEM) that was pasted, as a file of ours, and says where it is.
+    ///
+    /// # Errors
+    /// `invalid_input` when there is no certificate in it, or a private key: keys are not copied. `file`, `storage`.
+    pub async fn add_certificate_text(&self, text: String) -> Result<String> {
+        let (certificates, has_key) = identity::certificates_in_text(&text);
+        if has_key {
+            let message =
+                "There is a private key in the text. Keys are not copied: choose the file that holds it";
+            return Err(Error::invalid("text", message));
+        }
+        if certificates.is_empty() {
+            let message =
+                "There is no certificate in the text: a block from BEGIN CERTIFICATE to END CERTIFICATE";
+            return Err(Error::invalid("text", message));
+        }
+        let path = self.write_certificates(certificates).await?;
+        self.add_certificate_files(vec![path.clone()]).await?;
+        Ok(path)
+    }
+
+    /// Keeps a certificate (DER in base64), e.g. of an authority that a server presented, as a file of ours that a
+    /// connection can name, and says where it is.
+    ///
+    /// # Errors
+    /// `invalid_input` when it is no certificate. `file`.
+    pub async fn keep_certificate(&self, der_base64: &str) -> Result<String> {
+        let der = base64::engine::general_purpose::STANDARD.decode(der_base64.trim()).unwrap_or_default();
+        if identity::describe(&der).is_err() {
+            return Err(Error::invalid("certificate", "This is not a certificate"));
+        }
+        self.write_certificates(vec![der]).await
+    }
+
+    /// Takes a file off the list; a copy of ours is deleted. The connections that name it keep doing so.
+    ///
+    /// # Errors
+    /// `invalid_input` for a copy that a connection uses. `file`, `storage`.
+    pub async fn forget_certificate(&self, path: &str) -> Result<()> {
+        let copy = Path::new(path).starts_with(self.certificates_dir());
+        if copy {
+            let library = self.certificate_library().await?;
+            let used = library.iter().find(|entry| entry.file == path && !entry.used_by.is_empty());
+            if used.is_some() {
+                return Err(Error::invalid("path", "A connection uses this certificate: change that first"));
+            }
+        }
+        let mut added = self.added_certificates()?;
+        added.retain(|known| known != path);
+        self.keep_added(&added)?;
+        if copy {
+            let target = PathBuf::from(path);
+            blocking(move || match std::fs::remove_file(&target) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(file_error(&target, &error))
+                }
+                _ => Ok(()),
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Puts other files in the place of these, in every connection that names them, and says which. They count from
+    /// the next connect.
+    ///
+    /// # Errors
+    /// `invalid_input` when the new file is not named, `storage`.
+    pub fn replace_certificate(&self, change: &CertificateReplacement) -> Result<Vec<ProfileId>> {
+        if change.new_file.trim().is_empty() {
+            return Err(Error::invalid("new_file", "The file to use instead is missing"));
+        }
+        let mut changed = Vec::new();
+        for entry in self.library_tree()?.profiles {
+            let Ok(mut profile) = self.profile(entry.id) else { continue };
+            if replace_in(&mut profile.settings, change) {
+                self.inner.library.save(&profile, None)?;
+                self.library_changed(entry.id);
+                changed.push(entry.id);
+            }
+        }
+        let mut added = self.added_certificates()?;
+        if added.contains(&change.file) {
+            added.retain(|path| *path != change.file && *path != change.new_file);
+            added.push(change.new_file.clone());
+            self.keep_added(&added)?;
+        }
+        Ok(changed)
+    }
+
+    fn certificates_dir(&self) -> PathBuf {
+        self.inner.data_dir.join("certificates")
+    }
+
+    fn added_certificates(&self) -> Result<Vec<String>> {
+        let added = self.inner.library.value(ADDED)?.unwrap_or(Value::Null);
+        Ok(serde_json::from_value(added).unwrap_or_default())
+    }
+
+    fn keep_added(&self, added: &[String]) -> Result<()> {
+        self.inner.library.set_value(ADDED, Value::from(added.to_vec()))?;
+        self.inner.outbox.library();
+        Ok(())
+    }
+
+    async fn write_certificates(&self, certificates: Vec<Vec<u8>>) -> Result<String> {
+        let folder = self.certificates_dir();
+        blocking(move || {
+            let mut hash = Sha256::new();
+            certificates.iter().for_each(|der| hash.update(der));
+            let digits = hex::encode(hash.finalize());
+            let first = certificates.first().and_then(|der| identity::describe(der).ok());
+            let name = first.map(|info| file_name(&info)).unwrap_or_default();
+            let path = folder.join(format!("{name}-{}.pem", &digits[..8]));
+            let text: String = certificates.iter().map(|der| identity::certificate_pem(der)).collect();
+            std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, &error))?;
+            whole_file::replace(&path, Some(0o644), |file| file.write_all(text.as_bytes()))
+                .map_err(|error| file_error(&path, &error))?;
+            Ok(path.to_string_lossy().into_owned())
+        })
+        .await
+    }
+}
+
+/// What the settings of a connection name.
+fn keys_of(settings: &Settings) -> Vec<Key> {
+    let ClientCertificate { cert_file, key_file, .. } = &settings.client_certificate;
+    let named = |path: &&String| !path.trim().is_empty();
+    let mut keys = Vec::new();
+    if named(&cert_file) {
+        keys.push((CertificateRole::Identity, cert_file.clone(), key_file.clone()));
+    }
+    let Trust { ca_files, crl_files, .. } = &settings.trust;
+    let file = |role| move |path: &String| (role, path.clone(), String::new());
+    keys.extend(ca_files.iter().filter(named).map(file(CertificateRole::Authority)));
+    keys.extend(crl_files.iter().filter(named).map(file(CertificateRole::RevocationList)));
+    keys.dedup();
+    keys
+}
+
+/// What a file is for that no connection uses.
+fn role_of(path: &str) -> CertificateRole {
+    let report = identity::report_file(path, None);
+    let first_is_ca = report.certificates.first().is_some_and(|certificate| certificate.is_ca);
+    if identity::report_revocation_lists(path).error.is_none() {
+        CertificateRole::RevocationList
+    } else if first_is_ca && report.key_type.is_none() && !report.key_encrypted {
+        CertificateRole::Authority
+    } else {
+        CertificateRole::Identity
+    }
+}
+
+fn describe((role, file, key_file): Key, secrets: &Secrets) -> LibraryCertificate {
+    let mut settings = Settings::default();
+    match role {
+        CertificateRole::Identity => {
+            settings.client_certificate =
+                ClientCertificate { enabled: true, cert_file: file.clone(), key_file: key_file.clone() };
+        }
+        CertificateRole::Authority => {
+            settings.trust =
+                Trust { mode: TrustMode::CaOnly, ca_files: vec![file.clone()], ..Trust::default() };
+        }
+        CertificateRole::RevocationList => settings.trust.crl_files = vec![file.clone()],
+    }
+    let found = draft::check_files(&settings, secrets);
+    let lists = found.revocation_lists.into_iter().chain(found.authorities);
+    let report = match &found.identity {
+        Some(identity) => identity.cert.clone().unwrap_or_default(),
+        None => lists.last().unwrap_or_default(),
+    };
+    let ends = |certificates: &[CertificateInfo]| certificates.iter().map(|c| c.not_after).min();
+    let not_after = match (&found.identity, role) {
+        (Some(identity), _) if !identity.chain.is_empty() => ends(&identity.chain),
+        (_, CertificateRole::RevocationList) => {
+            report.revocation_lists.iter().filter_map(|list| list.next_update).min()
+        }
+        _ if report.certificates.len() > FEW_AUTHORITIES => None,
+        _ => ends(&report.certificates),
+    };
+    LibraryCertificate {
+        role,
+        file,
+        key_file,
+        identity: found.identity,
+        report,
+        problems: found.problems,
+        used_by: Vec::new(),
+        added: false,
+        copy: false,
+        not_after,
+    }
+}
+
+/// Whether something was replaced.
+fn replace_in(settings: &mut Settings, change: &CertificateReplacement) -> bool {
+    let swap = |files: &mut Vec<String>| {
+        let mut found = false;
+        for path in files.iter_mut().filter(|path| **path == change.file) {
+            path.clone_from(&change.new_file);
+            found = true;
+        }
+        found
+    };
+    match change.role {
+        CertificateRole::Identity => {
+            let used = &mut settings.client_certificate;
+            let same = used.cert_file == change.file && used.key_file == change.key_file;
+            if same {
+                used.cert_file.clone_from(&change.new_file);
+                used.key_file.clone_from(&change.new_key_file);
+            }
+            same
+        }
+        CertificateRole::Authority => swap(&mut settings.trust.ca_files),
+        CertificateRole::RevocationList => swap(&mut settings.trust.crl_files),
+    }
+}
+
+/// A name that every file system takes.
+fn file_name(certificate: &CertificateInfo) -> String {
+    let name = certificate.short_name().chars().take(40);
+    let plain = name.map(|c| if c.is_alphanumeric() || c == '.' || c == '-' { c } else { '-' });
+    plain.collect::<String>().trim_matches(['-', '.']).to_lowercase()
+}
+
+fn file_error(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(ErrorCode::File, format!("{} cannot be written: {error}", path.display()))
+        .with("path", path.to_string_lossy().into_owned())
+}
