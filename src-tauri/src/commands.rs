@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use heliograph_engine::broker::{BrokerOptions, BrokerStatus};
+use heliograph_engine::broker::{
+    BrokerOptions, BrokerStatus, CertificateRequest, DevelopmentCa, IssuedCertificate,
+};
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{
     AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, LibraryCertificate,
@@ -54,6 +56,9 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         keep_certificate,
         forget_certificate,
         replace_certificate,
+        development_ca,
+        create_development_ca,
+        issue_certificate,
         connections,
         open_connection,
         connect,
@@ -245,6 +250,25 @@ async fn replace_certificate(
     change: CertificateReplacement,
 ) -> Result<Vec<ProfileId>> {
     engine.replace_certificate(&change)
+}
+
+#[tauri::command]
+async fn development_ca(engine: State<'_, Engine>) -> Result<Option<DevelopmentCa>> {
+    engine.development_ca().await
+}
+
+#[tauri::command]
+async fn create_development_ca(engine: State<'_, Engine>, name: String, days: u32) -> Result<DevelopmentCa> {
+    engine.create_development_ca(name, days).await
+}
+
+#[tauri::command]
+async fn issue_certificate(
+    engine: State<'_, Engine>,
+    request: CertificateRequest,
+    passphrase: Option<String>,
+) -> Result<IssuedCertificate> {
+    engine.issue_certificate(request, passphrase.map(Secret::new)).await
 }
 
 #[tauri::command]

@@ -33,10 +33,10 @@ async fn a_wrong_transport_is_found_out_and_put_right() -> Result<()> {
     window.click("Fill in").await?;
 
     // The transport is right now, and the trace says what is next: nobody vouches for the certificate.
-    window.says("Pin this certificate").await?;
+    window.says("Pin this server's key").await?;
     window.shots("untrusted").await?;
     window
-        .js("[...document.querySelectorAll('.fix')].find(f => f.innerText.includes('Pin this certificate'))\
+        .js("[...document.querySelectorAll('.fix')].find(f => f.innerText.includes('Pin this server'))\
              .querySelector('button').click(); return true")
         .await?;
     window.find("[role=dialog] article.cert").await?;

@@ -838,6 +838,15 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       library.added.delete(path);
       libraryChanged();
     },
+    async developmentCa() {
+      return library.ca;
+    },
+    async createDevelopmentCa(name) {
+      return library.createCa(name);
+    },
+    async issueCertificate(request) {
+      return library.issue(request);
+    },
     async replaceCertificate(change) {
       const changed = profiles.filter(({ profile }) => library.replace(profile, change));
       libraryChanged();

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use heliograph_engine::broker::CertificatePurpose;
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::profile::{MqttVersion, Qos, TlsVersion, UserProperty};
 
@@ -55,6 +56,11 @@ pub enum Command {
     Profiles(ProfilesCommand),
     /// Run a local broker on loopback: all four transports, certificates made on first start
     Broker(BrokerArgs),
+    /// Make a development CA and certificates, and look at certificate files
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -118,6 +124,111 @@ pub enum ProfilesCommand {
         /// Its id, as delete printed it
         id: uuid::Uuid,
     },
+}
+
+#[derive(Subcommand)]
+pub enum CertCommand {
+    /// Make a development CA
+    Create(CertCreateArgs),
+    /// Issue a certificate by the development CA, with the lines that make brokers use it
+    Issue(CertIssueArgs),
+    /// Say what is in files: certificates, keys, bundles
+    Show(CertShowArgs),
+    /// Check that files fit together: key, chain, dates, purposes, names
+    Check(CertCheckArgs),
+}
+
+#[derive(Args)]
+pub struct CertCreateArgs {
+    /// Its folder; the local broker's unless given
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Common name of the CA
+    #[arg(long, default_value = "Heliograph development CA")]
+    pub name: String,
+    /// Days until it ends
+    #[arg(long, default_value_t = 3650)]
+    pub days: u32,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct CertIssueArgs {
+    /// server or client
+    #[arg(value_parser = purpose)]
+    pub purpose: CertificatePurpose,
+    /// Common name; for a server a host name or address
+    pub name: String,
+    /// Further name: host name, address, URI or mail address; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub san: Vec<String>,
+    /// Folder of the CA; the local broker's unless given
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Folder for the new files; the CA's unless given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Days until it ends
+    #[arg(long, default_value_t = 397)]
+    pub days: u32,
+    /// One PKCS#12 bundle instead of two PEM files
+    #[arg(long)]
+    pub p12: bool,
+    /// Passphrase of the key or the bundle
+    #[arg(long, value_name = "TEXT")]
+    pub key_password: Option<String>,
+    /// Read the passphrase from standard input
+    #[arg(long, conflicts_with = "key_password")]
+    pub key_password_stdin: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct CertShowArgs {
+    /// PEM, DER or PKCS#12
+    #[arg(required = true)]
+    pub files: Vec<String>,
+    /// Passphrase of the key or the bundle
+    #[arg(long, value_name = "TEXT")]
+    pub key_password: Option<String>,
+    /// One JSON object a file
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct CertCheckArgs {
+    /// Certificate, PEM, DER or PKCS#12
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<String>,
+    /// Its private key
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<String>,
+    /// Certificate, chain and key in PKCS#12
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key"])]
+    pub p12: Option<String>,
+    /// Passphrase of the key or the bundle
+    #[arg(long, value_name = "TEXT")]
+    pub key_password: Option<String>,
+    /// CA certificates; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub ca: Vec<String>,
+    /// Revocation lists; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<String>,
+    /// The certificate is a server's
+    #[arg(long)]
+    pub server: bool,
+    /// The certificate is a server's and must name this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -319,6 +430,9 @@ pub struct ConnectionArgs {
     /// Trust only the certificates of --ca
     #[arg(long, requires = "ca")]
     pub ca_only: bool,
+    /// Refuse what these revocation lists take back; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<String>,
     /// Client certificate, whatever the transport: PEM, DER or PKCS#12
     #[arg(long, value_name = "FILE")]
     pub cert: Option<String>,
@@ -490,6 +604,14 @@ impl ConnectionArgs {
     }
 }
 
+fn purpose(text: &str) -> Result<CertificatePurpose, String> {
+    match text {
+        "server" => Ok(CertificatePurpose::Server),
+        "client" => Ok(CertificatePurpose::Client),
+        _ => Err("use server or client".into()),
+    }
+}
+
 fn scheme(text: &str) -> Result<Scheme, String> {
     Scheme::from_name(text).ok_or_else(|| "use mqtt, mqtts, ws or wss".into())
 }
@@ -541,6 +663,12 @@ mod tests {
             "pub mqtt://broker -t a --stdin-lines",
             "pub -h broker -t a -m -5 -P -secret -u me",
             "trace wss://broker/mqtt --json",
+            "trace wss://broker/mqtt --p12 me.p12 --key-password secret --crl list.pem",
+            "cert create --dir ca",
+            "cert issue server broker.local --san 10.0.0.1 --dir ca --out out --days 90",
+            "cert issue client device-42 --san urn:x --p12 --key-password secret",
+            "cert show a.pem b.p12 --key-password secret",
+            "cert check --cert c.pem --key k.pem --ca ca.pem --host broker.local",
             "probe broker:8883 --ca ca.pem --json",
             "sub @plant -v",
             "profiles export a b/c -o f --force",
@@ -558,6 +686,8 @@ mod tests {
             "probe",
             "profiles",
             "profiles delete",
+            "trace a --p12 a --cert b",
+            "cert issue x y",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_err(), "{words}");

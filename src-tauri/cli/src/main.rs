@@ -3,6 +3,7 @@
 
 mod args;
 mod broker;
+mod cert;
 mod failure;
 mod live;
 mod output;
@@ -34,6 +35,7 @@ async fn main() -> ExitCode {
         Command::Pub(args) => publish::run(args).await,
         Command::Profiles(command) => profiles::run(command),
         Command::Broker(args) => broker::run(args).await,
+        Command::Cert { command } => cert::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "helio", &mut script);

@@ -250,6 +250,9 @@ fn apply_tls(args: &ConnectionArgs, settings: &mut Settings) {
         trust.ca_files.clone_from(&args.ca);
         trust.mode = if args.ca_only { TrustMode::CaOnly } else { TrustMode::SystemAndCa };
     }
+    if !args.crl.is_empty() {
+        trust.crl_files.clone_from(&args.crl);
+    }
     if args.insecure {
         trust.mode = TrustMode::Insecure;
     }
@@ -386,7 +389,7 @@ fn remark(draft: &ProfileDraft, secrets: &Secrets) -> Result<(), Ending> {
 }
 
 fn is_of_file(problem: &Problem) -> bool {
-    ["settings.client_certificate.", "settings.trust.ca_files."]
+    ["settings.client_certificate.", "settings.trust.ca_files.", "settings.trust.crl_files."]
         .iter()
         .any(|files| problem.field.starts_with(files))
 }

@@ -63,15 +63,19 @@ pub fn check(draft: &ProfileDraft, secrets: &Secrets) -> DraftReport {
 }
 
 /// What was found in the files that settings name, as if for a connection with TLS.
-pub(crate) struct CheckedFiles {
+pub struct CheckedFiles {
+    /// What was found in the client certificate and key files.
     pub identity: Option<IdentityReport>,
+    /// What was found in the CA files.
     pub authorities: Vec<FileReport>,
+    /// What was found in the files of revocation lists.
     pub revocation_lists: Vec<FileReport>,
+    /// What is wrong or deserves a look.
     pub problems: Vec<Problem>,
 }
 
 /// Looks at the files that settings name, and at nothing else of them.
-pub(crate) fn check_files(settings: &Settings, secrets: &Secrets) -> CheckedFiles {
+pub fn check_files(settings: &Settings, secrets: &Secrets) -> CheckedFiles {
     let mut remarks = Remarks::default();
     let now = Clock::start().now();
     let identity = check_identity(settings, secrets, true, now, &mut remarks);
@@ -544,7 +548,7 @@ fn check_pinned(draft: &ProfileDraft, now: UnixMicros, remarks: &mut Remarks) ->
             "" => draft.endpoint.host.trim().trim_start_matches('[').trim_end_matches(']'),
             name => name,
         };
-        if ServerName::try_from(name).is_ok() && !identity::names_host(&der, name) {
+        if ServerName::try_from(name).is_ok() && !certificate.names_host(name) {
             let message = format!("The pinned certificate {} does not name {name}", certificate.short_name());
             remarks.warn(field, "pinned_names_other", message);
         }

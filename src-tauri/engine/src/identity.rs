@@ -119,14 +119,6 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, IdentityError> {
     })
 }
 
-/// Whether a certificate in DER names a host, as a server's must (RFC 9525).
-pub fn names_host(der: &[u8], host: &str) -> bool {
-    let der = CertificateDer::from(der);
-    let Ok(name) = rustls::pki_types::ServerName::try_from(host) else { return false };
-    rustls::server::ParsedCertificate::try_from(&der)
-        .is_ok_and(|certificate| rustls::client::verify_server_name(&certificate, &name).is_ok())
-}
-
 /// The certificates (DER) in PEM text, and whether there is a private key as well.
 pub(crate) fn certificates_in_text(text: &str) -> (Vec<Vec<u8>>, bool) {
     let contents = Contents::of_bytes(text.as_bytes());
@@ -774,7 +766,7 @@ fn chain_from(leaf: usize, parsed: &[(&CertificateDer<'static>, X509Certificate<
 }
 
 /// A path as it stands in a command for a shell.
-fn quoted(path: &str) -> String {
+pub(crate) fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if !path.is_empty() && path.chars().all(plain) {
         path.to_owned()

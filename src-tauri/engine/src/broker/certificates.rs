@@ -19,7 +19,7 @@ use super::BrokerFiles;
 use crate::error::{Error, ErrorCode, Result};
 use crate::whole_file;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that browsers and operating systems accept is 398 days.
 const LEAF_LIFE: Duration = Duration::from_secs(397 * 24 * 60 * 60);
 const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
@@ -62,14 +62,7 @@ impl ServerFiles {
 
 fn certificates_at(dir: &Path, now: SystemTime) -> Result<BrokerFiles> {
     std::fs::create_dir_all(dir).map_err(|e| file_error(dir, &e))?;
-    let lock_path = dir.join("certificates.lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(|e| file_error(&lock_path, &e))?;
-    lock.lock().map_err(|e| file_error(&lock_path, &e))?;
+    let _lock = locked(dir)?;
 
     let ca = authority(dir, now)?;
     keep_or_issue(dir, &Leaf::server(), &ca, now)?;
@@ -78,23 +71,42 @@ fn certificates_at(dir: &Path, now: SystemTime) -> Result<BrokerFiles> {
     Ok(files_in(dir))
 }
 
-struct Authority {
-    pem: String,
-    der: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+/// Other processes wait until it is dropped.
+pub(super) fn locked(dir: &Path) -> Result<std::fs::File> {
+    let path = dir.join("certificates.lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| file_error(&path, &e))?;
+    lock.lock().map_err(|e| file_error(&path, &e))?;
+    Ok(lock)
+}
+
+/// A CA that can sign.
+pub(super) struct Authority {
+    pub(super) pem: String,
+    pub(super) der: CertificateDer<'static>,
+    pub(super) issuer: Issuer<'static, KeyPair>,
 }
 
 fn authority(dir: &Path, now: SystemTime) -> Result<Authority> {
-    let (cert_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
-    if let Some(kept) = kept_authority(&cert_path, &key_path, now) {
+    if let Some(kept) = kept_authority(dir, now) {
         return Ok(kept);
     }
-    let mut params = CertificateParams::default();
     let owner = host_name().map_or_else(String::new, |host| format!(" ({host})"));
-    params.distinguished_name.push(DnType::CommonName, format!("Heliograph development CA{owner}"));
+    make_authority(dir, &format!("Heliograph development CA{owner}"), CA_LIFE, now)
+}
+
+/// Makes a CA in `dir`, over one that is there.
+pub(super) fn make_authority(dir: &Path, name: &str, life: Duration, now: SystemTime) -> Result<Authority> {
+    let (cert_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut params, now, CA_LIFE);
+    set_validity(&mut params, now, life);
 
     let key = KeyPair::generate().map_err(|e| making(&e))?;
     let cert = params.self_signed(&key).map_err(|e| making(&e))?;
@@ -103,7 +115,9 @@ fn authority(dir: &Path, now: SystemTime) -> Result<Authority> {
     Ok(Authority { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) })
 }
 
-fn kept_authority(cert_path: &Path, key_path: &Path, now: SystemTime) -> Option<Authority> {
+/// The CA in `dir`, when it is usable for a while.
+pub(super) fn kept_authority(dir: &Path, now: SystemTime) -> Option<Authority> {
+    let (cert_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
     let pem = std::fs::read_to_string(cert_path).ok()?;
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let key = KeyPair::from_pem(&std::fs::read_to_string(key_path).ok()?).ok()?;
@@ -186,7 +200,7 @@ fn since_epoch(time: SystemTime) -> Duration {
 }
 
 /// Starts a day early, for machines whose clocks differ a little.
-fn set_validity(params: &mut CertificateParams, now: SystemTime, life: Duration) {
+pub(super) fn set_validity(params: &mut CertificateParams, now: SystemTime, life: Duration) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let begins = Duration::from_secs(since_epoch(now).as_secs()).saturating_sub(DAY);
     params.not_before = epoch + begins;
@@ -216,16 +230,13 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     whole_file::replace(path, Some(mode), |file| file.write_all(content))
 }
 
-fn file_error(path: &Path, error: &io::Error) -> Error {
-    Error::new(
-        ErrorCode::File,
-        format!("The local broker's certificates cannot be kept at {}: {error}", path.display()),
-    )
-    .with("path", path.to_string_lossy().into_owned())
+pub(super) fn file_error(path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::File, format!("Certificates cannot be kept at {}: {error}", path.display()))
+        .with("path", path.to_string_lossy().into_owned())
 }
 
-fn making(error: &rcgen::Error) -> Error {
-    Error::new(ErrorCode::Internal, format!("A certificate for the local broker could not be made: {error}"))
+pub(super) fn making(error: &rcgen::Error) -> Error {
+    Error::new(ErrorCode::Internal, format!("A certificate could not be made: {error}"))
 }
 
 #[cfg(test)]

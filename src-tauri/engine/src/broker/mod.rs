@@ -1,7 +1,9 @@
 //! The local broker: MQTT 3.1.1 and 5 on mqtt, mqtts, ws and wss listeners on loopback, with its own CA,
 //! server and client certificates, made on first start and kept.
 
+mod authority;
 mod certificates;
+mod configuration;
 pub mod devices;
 mod server;
 mod stream;
@@ -9,7 +11,12 @@ mod stream;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+pub use authority::{
+    CertificateFormat, CertificatePurpose, CertificateRequest, DevelopmentCa, IssuedCertificate,
+    create_development_ca, development_ca, issue_certificate,
+};
 pub use certificates::{certificates, existing_certificates};
+pub use configuration::BrokerLines;
 pub use server::LocalBroker;
 
 /// How to run the local broker.

@@ -13,13 +13,14 @@ use sha2::{Digest as _, Sha256};
 use ts_rs::TS;
 
 use super::{Engine, FileReport, IdentityReport, Problem, blocking, lock};
+use crate::broker::{self, CertificateRequest, DevelopmentCa, IssuedCertificate};
 use crate::draft;
 use crate::error::{Error, ErrorCode, Result};
 use crate::identity::{self, CertificateInfo};
 use crate::message::UnixMicros;
 use crate::profile::{ClientCertificate, ProfileId, Settings, Trust, TrustMode};
+use crate::secret::{Secret, SecretField, Secrets};
 use crate::whole_file;
-use crate::secret::{SecretField, Secrets};
 
 /// Key of [`crate::library::Library::value`] for the paths that were added by hand.
 const ADDED: &str = "engine.certificates.added";
@@ -244,6 +245,34 @@ impl Engine {
             self.keep_added(&added)?;
         }
         Ok(changed)
+    }
+
+    /// The development CA, which is also the local broker's; `None` before it was made.
+    pub async fn development_ca(&self) -> Result<Option<DevelopmentCa>> {
+        let folder = self.broker_dir();
+        blocking(move || Ok(broker::development_ca(&folder))).await
+    }
+
+    /// Makes the development CA.
+    ///
+    /// # Errors
+    /// `invalid_input` when there is one, or for the name or the days. `file`.
+    pub async fn create_development_ca(&self, name: String, days: u32) -> Result<DevelopmentCa> {
+        let folder = self.broker_dir();
+        blocking(move || broker::create_development_ca(&folder, &name, days)).await
+    }
+
+    /// Issues a certificate by the development CA.
+    ///
+    /// # Errors
+    /// `not_found` without a CA, `invalid_input`, `file`.
+    pub async fn issue_certificate(
+        &self,
+        request: CertificateRequest,
+        passphrase: Option<Secret>,
+    ) -> Result<IssuedCertificate> {
+        let folder = self.broker_dir();
+        blocking(move || broker::issue_certificate(&folder, &request, passphrase.as_ref())).await
     }
 
     fn certificates_dir(&self) -> PathBuf {

@@ -1,7 +1,10 @@
 //! Certificates in words (RFC 5280). In: DER. Out: [`CertificateInfo`], key types, signatures that verify.
 
 use base64::Engine as _;
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -30,6 +33,14 @@ impl CertificateInfo {
     pub fn allows(&self, purpose: &str) -> bool {
         let mut extended = self.usages.iter().filter(|name| !KEY_USAGES.contains(&name.as_str())).peekable();
         extended.peek().is_none() || extended.any(|name| name == purpose || name == "anyExtendedKeyUsage")
+    }
+
+    /// Whether it names a host, as a server's must (RFC 9525).
+    pub fn names_host(&self, host: &str) -> bool {
+        let der = base64::engine::general_purpose::STANDARD.decode(&self.der_base64).unwrap_or_default();
+        let der = CertificateDer::from(der);
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        ParsedCertificate::try_from(&der).is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
     }
 
     /// How a person would call it: the common name, else the first alternative name, else the subject.

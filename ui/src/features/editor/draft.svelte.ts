@@ -12,7 +12,8 @@ import type { SecretEncoding } from "$lib/backend/types/SecretEncoding";
 import type { SecretField } from "$lib/backend/types/SecretField";
 import { schemeOf } from "$lib/endpoint";
 import { secretKey } from "$lib/secrets";
-import { inOrder, isWithin, problemText } from "./problems";
+import { problemText } from "$lib/problems";
+import { inOrder, isWithin } from "./problems";
 
 /** What is kept of unsaved changes; never a secret. */
 export interface KeptDraft {

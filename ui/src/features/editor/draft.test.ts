@@ -7,7 +7,8 @@ import { exampleDraft } from "../../../tests/fixtures/draft";
 import { isWritten } from "$lib/secrets";
 import { EditorDraft } from "./draft.svelte";
 import { droppedAs, placeFile } from "./drops";
-import { inOrder, problemText, sectionOf } from "./problems";
+import { problemText } from "$lib/problems";
+import { inOrder, sectionOf } from "./problems";
 
 const start = () => ({ draft: exampleDraft(), folder: null });
 const problem = (field: string, severity: Problem["severity"], code = "x"): Problem => ({

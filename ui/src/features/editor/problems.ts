@@ -1,7 +1,5 @@
 /** Remarks on a draft: where they belong in the editor, and their words. Pure. */
 import type { Problem } from "$lib/backend/types/Problem";
-import { m } from "$messages";
-import { getLocale } from "$runtime";
 
 export const SECTIONS = ["transport", "authentication", "trust", "session", "will", "advanced"] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -27,16 +25,6 @@ export function sectionOf(field: string): Section {
 /** Whether `field` is `parent` or a part of it. */
 export function isWithin(field: string, parent: string): boolean {
   return field === parent || field.startsWith(`${parent}.`);
-}
-
-/**
- * The engine's sentence names the facts, in English; other languages have words for each code, and for the
- * codes that a connection would fail with.
- */
-export function problemText({ code, message }: Problem): string {
-  if (getLocale() === "en") return message;
-  const words = m as unknown as Record<string, (() => string) | undefined>;
-  return (words[`problem_${code}`] ?? words[`failure_${code}`])?.() ?? message;
 }
 
 /** Errors first, in the order of the sections. */

@@ -58,7 +58,7 @@ test("pinning shows the certificate and its whole fingerprint first", async () =
   const fix: Fix = { label: "", kind: "add_trust", change: { mode: "pinned", pinned_sha256: sha256 } };
   const id = await failing(fix);
   await fireEvent.click(await screen.findByRole("button", { name: "Apply and try again" }));
-  const dialog = await screen.findByRole("dialog", { name: "Pin this certificate?" });
+  const dialog = await screen.findByRole("dialog", { name: "Pin this server's key?" });
   expect(dialog.textContent).toContain(fingerprint(sha256));
   expect(navigation.screen.kind).toBe("connection");
   await fireEvent.click(within(dialog).getByRole("button", { name: "Pin and try again" }));

@@ -25,6 +25,9 @@ import type { PublishOutcome } from "./types/PublishOutcome";
 import type { PublishRequest } from "./types/PublishRequest";
 import type { RowFilter } from "./types/RowFilter";
 import type { Scheme } from "./types/Scheme";
+import type { CertificateRequest } from "./types/CertificateRequest";
+import type { DevelopmentCa } from "./types/DevelopmentCa";
+import type { IssuedCertificate } from "./types/IssuedCertificate";
 import type { CertificateReplacement } from "./types/CertificateReplacement";
 import type { LibraryCertificate } from "./types/LibraryCertificate";
 import type { SecretEdit } from "./types/SecretEdit";
@@ -89,6 +92,10 @@ export interface Backend {
   forgetCertificate(path: string): Promise<void>;
   /** Answers with the connections that were changed. */
   replaceCertificate(change: CertificateReplacement): Promise<ProfileId[]>;
+  /** The development CA, which is the local broker's too; null before it was made. */
+  developmentCa(): Promise<DevelopmentCa | null>;
+  createDevelopmentCa(name: string, days: number): Promise<DevelopmentCa>;
+  issueCertificate(request: CertificateRequest, passphrase: string | null): Promise<IssuedCertificate>;
 
   // Connections
   connections(): Promise<ConnectionStatus[]>;

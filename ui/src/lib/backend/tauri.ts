@@ -41,6 +41,9 @@ export const tauri: Backend = {
   keepCertificate: (derBase64) => invoke("keep_certificate", { derBase64 }),
   forgetCertificate: (path) => invoke("forget_certificate", { path }),
   replaceCertificate: (change) => invoke("replace_certificate", { change }),
+  developmentCa: () => invoke("development_ca"),
+  createDevelopmentCa: (name, days) => invoke("create_development_ca", { name, days }),
+  issueCertificate: (request, passphrase) => invoke("issue_certificate", { request, passphrase }),
 
   connections: () => invoke("connections"),
   openConnection: (id) => invoke("open_connection", { id }),

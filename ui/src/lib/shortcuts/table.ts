@@ -20,6 +20,7 @@ export const SHORTCUTS = [
   { id: "next_unread", keys: "Mod+Shift+U", scope: "anywhere", label: m.shortcut_next_unread },
   { id: "sidebar", keys: "Mod+B", scope: "anywhere", label: m.shortcut_sidebar },
   { id: "theme", keys: "Mod+Shift+L", scope: "anywhere", label: m.shortcut_theme },
+  { id: "certificates", keys: "Mod+Shift+K", scope: "anywhere", label: m.shortcut_certificates },
   { id: "settings", keys: "Mod+,", scope: "anywhere", label: m.shortcut_settings },
   { id: "quit", keys: "Mod+Q", scope: "anywhere", label: m.shortcut_quit },
   { id: "next_pane", keys: "F6", scope: "anywhere", label: m.shortcut_next_pane },

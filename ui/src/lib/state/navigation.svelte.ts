@@ -15,7 +15,9 @@ export type Screen =
       folder?: FolderId | null;
       seed?: ProfileDraft;
     } & DraftChange)
-  | { kind: "settings"; section?: string };
+  | { kind: "settings"; section?: string }
+  /** The certificate library, with one file unfolded. */
+  | { kind: "certificates"; file?: string };
 
 /** What the editor does to the draft when it opens. Nothing of it is saved before the person says so. */
 export interface DraftChange {
@@ -87,6 +89,10 @@ class Navigation {
 
   settings(section?: string): void {
     this.screen = { kind: "settings", section };
+  }
+
+  certificates(file?: string): void {
+    this.screen = { kind: "certificates", file };
   }
 
   back(): void {
