@@ -5,6 +5,7 @@
 
 #[path = "../brokers/mod.rs"]
 mod brokers;
+mod certificates;
 mod demo;
 mod dialog;
 mod failures;
