@@ -74,7 +74,11 @@ fn remark(phase: &Phase, waited: &AtomicBool) {
             waited.store(true, Ordering::Relaxed);
             let wait = retry_at.saturating_sub(Clock::start().now()).max(0);
             let message = failure.message.trim_end_matches('.');
-            output::warn(&format!("{message}. Trying again in {:.1} s", wait as f64 / 1e6));
+            let when = match wait {
+                ..50_000 => "now".to_owned(),
+                _ => format!("in {:.1} s", wait as f64 / 1e6),
+            };
+            output::warn(&format!("{message}. Trying again {when}"));
         }
         Phase::Connected { .. } if waited.swap(false, Ordering::Relaxed) => output::warn("Connected again"),
         _ => {}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::brokers::{MosquittoOptions, PASSWORD, USER};
-use crate::command::{Bench, certificate, login, text};
+use crate::command::{Bench, Helio, certificate, login, text};
 
 const TRANSPORTS: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
 
@@ -166,10 +166,42 @@ fn the_password_comes_from_where_it_is_not_seen() {
     assert!(!ended.err.contains(PASSWORD) && !ended.out.contains(PASSWORD));
     ended.assert_says("password masked");
     let mut command = bench.command(&words);
-    crate::command::Helio::start(command.env("HELIO_PASSWORD", PASSWORD)).end().assert_status(0);
+    Helio::start(command.env("HELIO_PASSWORD", PASSWORD)).end().assert_status(0);
     // What is typed comes before what the environment says.
     let mut command = bench.command(&[&words[..], &["-P", "wrong"]].concat());
-    crate::command::Helio::start(command.env("HELIO_PASSWORD", PASSWORD)).end().assert_status(3);
+    Helio::start(command.env("HELIO_PASSWORD", PASSWORD)).end().assert_status(3);
     let both = ["pub", &url, "-t", "a", "-s", "--password-stdin"];
     bench.run_with_input(&both, b"x").assert_status(2).assert_says("Standard input");
+}
+
+#[test]
+fn encrypted_keys_and_bundles_open_with_a_passphrase_from_anywhere() {
+    let bench = Bench::new();
+    let broker = bench.mosquitto(&MosquittoOptions { require_certificate: true, ..Default::default() });
+    let (key, p12) = (bench.path("encrypted.key"), bench.path("client.p12"));
+    let client = &bench.pki.client;
+    let openssl = |words: &[&str]| {
+        let status = std::process::Command::new("openssl").args(words).status().expect("openssl");
+        assert!(status.success(), "{words:?}");
+    };
+    let (cert, plain) = (text(&client.cert), text(&client.key));
+    openssl(&["pkcs8", "-topk8", "-v2", "aes256", "-in", plain, "-out", &key, "-passout", "pass:sesame"]);
+    openssl(&["pkcs12", "-export", "-in", cert, "-inkey", plain, "-out", &p12, "-passout", "pass:sesame"]);
+    let ca = text(&bench.pki.ca);
+    for transport in ["mqtts", "wss"] {
+        let url = format!("{transport}://localhost:{}", broker.port(transport));
+        for identity in [&["--cert", cert, "--key", &key][..], &["--p12", &p12]] {
+            let words = [&["trace", &url, "--ca", ca, "--json"], identity].concat();
+            bench.run(&[&words[..], &["--key-password", "sesame"]].concat()).assert_status(0);
+            let mut command = bench.command(&words);
+            let ended = Helio::start(command.env("HELIO_KEY_PASSWORD", "sesame")).end().assert_status(0);
+            assert!(!ended.out.contains("sesame"), "{}", ended.out);
+            for (passphrase, code) in [("", "passphrase_required"), ("wrong", "passphrase_wrong")] {
+                let mut command = bench.command(&words);
+                let ended =
+                    Helio::start(command.env("HELIO_KEY_PASSWORD", passphrase)).end().assert_status(2);
+                assert_eq!(ended.json().pop().expect("a verdict")["code"], code);
+            }
+        }
+    }
 }

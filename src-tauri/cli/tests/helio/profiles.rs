@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::brokers::{MosquittoOptions, PASSWORD, USER};
-use crate::command::{Bench, text};
+use crate::command::{Bench, Helio, text};
 
 fn id(number: u32) -> String {
     format!("{number:08}-0000-4000-8000-000000000000")
@@ -132,7 +132,7 @@ fn a_saved_connection_is_used_by_its_name() {
 
     // Its own subscriptions, unless others are named; what is typed replaces what is saved.
     let mut command = bench.command(&["sub", "@Plant", "-v", "-C", "2", "--debug"]);
-    let mut sub = crate::command::Helio::start(command.env("HELIO_PASSWORD", PASSWORD));
+    let mut sub = Helio::start(command.env("HELIO_PASSWORD", PASSWORD));
     assert!(sub.says("→ SUBSCRIBE").contains("saved/#"));
     sub.says("SUBACK");
     let port = broker.mqtts.to_string();
