@@ -13,7 +13,7 @@ mod rabbit;
 pub use mosquitto::{Mosquitto, MosquittoOptions, Turning};
 pub use nginx::{Nginx, NginxOptions, VerifyClient};
 pub use pki::{Identity, Pki};
-pub use process::{Process, free_port};
+pub use process::{Process, free_port, start};
 pub use rabbit::{Rabbit, RabbitOptions};
 
 /// The user that servers with a login know.

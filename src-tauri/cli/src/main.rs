@@ -22,8 +22,21 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::args::{Cli, Command};
 use crate::failure::{Ending, status_of};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(&format!("No runtime can be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(run());
+    // A name lookup that was given up cannot be ended; nobody waits for it.
+    runtime.shutdown_background();
+    status
+}
+
+async fn run() -> ExitCode {
     // Libraries log what we report as a failure anyway: only for those who ask.
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("HELIOGRAPH_LOG").unwrap_or_else(|_| "off".into());

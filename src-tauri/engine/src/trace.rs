@@ -60,7 +60,8 @@ pub struct Trace {
     pub url: String,
     /// When it began.
     pub started_at: UnixMicros,
-    /// Stages so far, in order of start; skipped ones included once known.
+    /// Stages so far, in order of start. At the end all seven are there: those that the attempt did not need,
+    /// or did not reach, are skipped.
     pub stages: Vec<StageReport>,
     /// Timestamped lines, finer than the stages.
     pub log: Vec<LogLine>,
@@ -475,9 +476,13 @@ impl TraceRecorder {
         self.change(|trace, micros| {
             end_running(trace, Outcome::Failed, micros);
             put_late_alert(trace, &failure);
-            for detail in expected(&trace.url) {
-                if detail.stage() > failure.seen_during && outcome(trace, detail.stage()).is_none() {
-                    put(trace, detail, Outcome::Skipped, micros);
+            for detail in every_stage() {
+                let ended = match detail.stage() == failure.seen_during {
+                    true => Outcome::Failed,
+                    false => Outcome::Skipped,
+                };
+                if outcome(trace, detail.stage()).is_none() {
+                    put(trace, detail, ended, micros);
                 }
             }
             trace.verdict = Some(Verdict {
@@ -544,18 +549,17 @@ fn put_late_alert(trace: &mut Trace, failure: &Failure) {
     }
 }
 
-/// The stages that every attempt at this URL has, with nothing recorded. A proxy's is not among them: the
-/// attempt itself says whether there is one.
-fn expected(url: &str) -> Vec<StageDetail> {
-    let mut stages = vec![StageDetail::Dns(DnsDetail::default()), StageDetail::Tcp(TcpDetail::default())];
-    if url.starts_with("mqtts:") || url.starts_with("wss:") {
-        stages.push(StageDetail::Tls(TlsDetail::default()));
-    }
-    if url.starts_with("ws:") || url.starts_with("wss:") {
-        stages.push(StageDetail::Websocket(WebsocketDetail::default()));
-    }
-    stages.push(StageDetail::Mqtt(MqttDetail::default()));
-    stages
+/// All stages, with nothing recorded, in the order in which they run.
+fn every_stage() -> [StageDetail; 7] {
+    [
+        StageDetail::Identity(IdentityDetail::default()),
+        StageDetail::Dns(DnsDetail::default()),
+        StageDetail::Tcp(TcpDetail::default()),
+        StageDetail::Proxy(ProxyDetail::default()),
+        StageDetail::Tls(TlsDetail::default()),
+        StageDetail::Websocket(WebsocketDetail::default()),
+        StageDetail::Mqtt(MqttDetail::default()),
+    ]
 }
 
 #[cfg(test)]
@@ -593,6 +597,8 @@ mod tests {
             [
                 (Stage::Dns, Outcome::Skipped),
                 (Stage::Tcp, Outcome::Failed),
+                (Stage::Identity, Outcome::Skipped),
+                (Stage::Proxy, Outcome::Skipped),
                 (Stage::Tls, Outcome::Skipped),
                 (Stage::Websocket, Outcome::Skipped),
                 (Stage::Mqtt, Outcome::Skipped),

@@ -10,7 +10,7 @@ use crate::identity::{CertificateInfo, describe};
 use crate::message::Clock;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
-use crate::transport::{Plan, TlsFacts, issuer_hints, name_parts_of, name_words};
+use crate::transport::{Plan, TlsFacts, issued_by, issuer_hints, name_parts_of, name_words};
 
 /// The server's certificate was refused.
 pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) -> Failure {
@@ -112,11 +112,7 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
                 .filter_map(|san| san.strip_prefix("DNS:").or_else(|| san.strip_prefix("IP:")))
                 .collect();
             if names.is_empty() {
-                return insecure(pin(any_name(new(
-                    FailureCode::ServerCertNoSan,
-                    format!("The certificate of {at} names no host at all"),
-                    format!("`{subject}` has no subject alternative names; a common name alone has not counted since RFC 6125 and RFC 9525."),
-                ))));
+                return insecure(pin(any_name(no_names(new, &at, subject))));
             }
             let failure = new(
                 FailureCode::ServerCertNameMismatch,
@@ -133,12 +129,22 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
             };
             insecure(pin(any_name(failure)))
         }
-        E::Revoked => new(
+        E::Revoked => retry(new(
             FailureCode::ServerCertRevoked,
             format!("The certificate of {at} has been revoked"),
             format!("Its issuer `{issuer}` took it back; the server needs a new one."),
-        ),
+        )),
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => wrong_purpose(new, &at, subject, pin, insecure),
+        // The chain was accepted; what the server then signed with its key was not.
+        E::BadSignature if matches!(facts.verdict, Some(Ok(()))) => insecure(pin(new(
+            FailureCode::ServerCertInvalid,
+            format!("The certificate of {at} has a key that cannot be used"),
+            format!(
+                "The chain is in order, but what the server signed with the key of `{subject}` ({}) does not \
+                 verify: likely the key is too short (RSA below 2048 bits), or it is another certificate's.",
+                leaf.map_or("of unknown type", |leaf| leaf.key_type.as_str())
+            ),
+        ))),
         _ if leaf.is_some_and(|leaf| leaf.self_signed) => insecure(
             pin(new(
                 FailureCode::ServerCertSelfSigned,
@@ -167,6 +173,10 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
         .fix("Choose the CA certificate of that authority", trust(with_ca)))),
         _ if leaf.is_some_and(|leaf| !leaf.allows("serverAuth")) => {
             wrong_purpose(new, &at, subject, pin, insecure)
+        }
+        // Version 1 has no extensions, so no names either, and is refused for its version first.
+        _ if leaf.is_some_and(|leaf| leaf.sans.is_empty() && !leaf.is_ca) => {
+            insecure(pin(no_names(new, &at, subject)))
         }
         other => insecure(pin(new(
             FailureCode::ServerCertInvalid,
@@ -226,6 +236,17 @@ fn pin_differences(pinned: &CertificateInfo, presented: &CertificateInfo) -> Str
     }
 }
 
+fn no_names(new: impl Fn(FailureCode, String, String) -> Failure, at: &str, subject: &str) -> Failure {
+    new(
+        FailureCode::ServerCertNoSan,
+        format!("The certificate of {at} names no host at all"),
+        format!(
+            "`{subject}` has no subject alternative names; a common name alone has not counted since RFC 6125 \
+             and RFC 9525."
+        ),
+    )
+}
+
 fn wrong_purpose(
     new: impl Fn(FailureCode, String, String) -> Failure,
     at: &str,
@@ -256,7 +277,10 @@ pub(super) enum Sign {
     /// The connection ended without one.
     Closed,
     /// A web server completed TLS and answered 400.
-    BadRequest,
+    BadRequest {
+        /// Its status or page says that a certificate is the matter.
+        says_so: bool,
+    },
 }
 
 /// A failure of our own certificate, when the evidence says so.
@@ -276,7 +300,7 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
             | AlertDescription::AccessDenied => FailureCode::ClientCertRequired,
             _ => return None,
         },
-        (Sign::Closed | Sign::BadRequest, None) => FailureCode::ClientCertRequired,
+        (Sign::Closed | Sign::BadRequest { .. }, None) => FailureCode::ClientCertRequired,
         (Sign::Alert(alert), Some(leaf)) => match alert {
             AlertDescription::UnknownCA => unknown_or_incomplete(facts),
             AlertDescription::CertificateExpired => FailureCode::ClientCertExpired,
@@ -297,7 +321,10 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
             _ => return None,
         },
         (Sign::Closed, Some(leaf)) => judge_ours(leaf, facts)?,
-        (Sign::BadRequest, Some(leaf)) => judge_ours(leaf, facts).unwrap_or(FailureCode::ClientCertRejected),
+        (Sign::BadRequest { says_so: true }, Some(leaf)) => {
+            judge_ours(leaf, facts).unwrap_or(FailureCode::ClientCertRejected)
+        }
+        (Sign::BadRequest { says_so: false }, Some(leaf)) => judge_ours(leaf, facts)?,
     };
     Some(describe_client(plan, facts, infos.first(), code, seen, sign))
 }
@@ -319,7 +346,9 @@ fn describe_client(
         Sign::Closed => {
             "It asked for one in TLS and then closed the connection without saying why.".to_owned()
         }
-        Sign::BadRequest => "It asked for one in TLS and then answered the request with HTTP 400.".to_owned(),
+        Sign::BadRequest { .. } => {
+            "It asked for one in TLS and then refused the request (HTTP 400).".to_owned()
+        }
     };
     let (message, cause) = match code {
         C::ClientCertRequired if plan.identity.is_some() => (
@@ -351,6 +380,13 @@ fn describe_client(
         C::ClientCertWrongPurpose => (
             format!("{at} refused the client certificate `{subject}`, which is not meant for clients"),
             format!("Its extended key usages do not include clientAuth. {how}"),
+        ),
+        _ if leaf.is_some_and(|leaf| leaf.not_before > Clock::start().now()) => (
+            format!("{at} refused the client certificate `{subject}`, which is not valid yet"),
+            format!(
+                "It becomes valid on {}; likely this computer's clock, or the server's, is wrong. {how}",
+                leaf.map_or_else(String::new, |leaf| day(leaf.not_before))
+            ),
         ),
         _ => (
             format!("{at} refused the client certificate `{subject}`"),
@@ -400,13 +436,23 @@ fn judge_ours(leaf: &CertificateInfo, facts: &TlsFacts) -> Option<FailureCode> {
     if !leaf.allows("clientAuth") {
         return Some(FailureCode::ClientCertWrongPurpose);
     }
+    if leaf.not_before > now {
+        return Some(FailureCode::ClientCertRejected);
+    }
     let named =
         facts.sent.iter().filter_map(|der| issuer_hints(der)).any(|h| facts.issuers.contains(&h.issuer));
     (!facts.issuers.is_empty() && !named).then(|| unknown_or_incomplete(facts))
 }
 
 fn unknown_or_incomplete(facts: &TlsFacts) -> FailureCode {
-    match lacks_intermediate(&facts.sent, &facts.issuers) {
+    // We hold the certificate that would have led on: whoever gave us the CA file has it, the server has not.
+    let at_hand = top_of(&facts.sent).is_some_and(|top| {
+        let known = facts.own_authorities.iter().chain(&facts.server_chain);
+        known.into_iter().any(|issuer| issued_by(top, issuer))
+    });
+    // Many servers name nobody; who trusts their certificate usually trusts the clients' root as well.
+    let known: Vec<_> = facts.issuers.iter().chain(&facts.own_roots).cloned().collect();
+    match at_hand || lacks_intermediate(&facts.sent, &known) {
         true => FailureCode::ClientCertChainIncomplete,
         false => FailureCode::ClientCertUnknownCa,
     }
@@ -421,10 +467,10 @@ fn lacks_intermediate(chain: &[CertificateDer<'_>], known: &[Vec<u8>]) -> bool {
     if hints.issuer == subject_of(top) || known.contains(&hints.issuer) {
         return false;
     }
-    let named_so = hints
-        .common_name
-        .split(|c: char| !c.is_alphanumeric())
-        .any(|word| matches!(word, "intermediate" | "issuing" | "sub" | "subordinate"));
+    let named_so = hints.common_name.split(|c: char| !c.is_alphanumeric()).any(|word| {
+        matches!(word, "sub" | "subca" | "issuing" | "subordinate" | "inter")
+            || word.starts_with("intermediate")
+    });
     let below_a_known_root = !hints.common_name.contains("root")
         && known.iter().map(|name| name_parts_of(name)).any(|(organisation, common_name)| {
             organisation.is_some() && organisation == hints.organisation && common_name.contains("root")

@@ -5,15 +5,18 @@
 mod certificates;
 mod mqtt;
 mod network;
+mod peer;
 mod tls;
 mod websocket;
 
 use rustls::AlertDescription;
 
 pub use mqtt::{LossReason, MqttProblem, before_connack, lost, reason_name};
-pub(crate) use network::{dns, identity, proxy, tcp, tcp_words};
+pub(crate) use network::{dns, files_too_slow, identity, proxy, tcp, tcp_words};
 pub(crate) use tls::{tls, tls_unusable};
 pub(crate) use websocket::websocket;
+
+use peer::recognise;
 
 use crate::endpoint::Scheme;
 use crate::failure::{Failure, FailureCode, FixAction};
@@ -54,31 +57,6 @@ pub(crate) fn alert_name(alert: AlertDescription) -> String {
         name.push(letter.to_ascii_lowercase());
     }
     name
-}
-
-/// Who speaks, by the first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Peer {
-    Tls,
-    Http,
-    Mqtt,
-    Ssh,
-    /// SMTP and FTP greet alike.
-    Smtp,
-}
-
-fn recognise(bytes: &[u8]) -> Option<Peer> {
-    match bytes {
-        [0x15 | 0x16, 3, 0..=4, ..] => Some(Peer::Tls),
-        _ if bytes.starts_with(b"HTTP/") => Some(Peer::Http),
-        _ if bytes.starts_with(b"SSH-") => Some(Peer::Ssh),
-        _ if bytes.starts_with(b"220 ") || bytes.starts_with(b"220-") => Some(Peer::Smtp),
-        // CONNACK: its acknowledge flags have one bit (MQTT 5, 3.2.2.1).
-        [0x20, 2..=255, 0 | 1, ..] => Some(Peer::Mqtt),
-        // DISCONNECT from a broker that was not greeted with CONNECT.
-        [0xe0, 0..=2, ..] if bytes.len() <= 4 => Some(Peer::Mqtt),
-        _ => None,
-    }
 }
 
 /// The first bytes as facts.
@@ -156,6 +134,14 @@ fn other_port(failure: Failure, plan: &Plan) -> Failure {
     failure.fix(label, FixAction::SetPort { port })
 }
 
+/// Where brokers usually have their WebSocket.
+fn other_path(failure: Failure, path: &str) -> Failure {
+    let usual = ["/mqtt", "/ws", "/"];
+    usual.iter().filter(|other| **other != path).fold(failure, |failure, other| {
+        failure.fix(format!("Use the path {other}"), FixAction::SetPath { path: (*other).to_owned() })
+    })
+}
+
 /// The present trust with another rule, for a fix.
 pub(crate) fn trust(mode: TrustMode) -> FixAction {
     FixAction::AddTrust { mode, pinned_sha256: None, pinned_certificate: None, verify_host_name: None }
@@ -180,24 +166,6 @@ mod tests {
         ];
         for (alert, name) in names {
             assert_eq!(alert_name(alert), name);
-        }
-    }
-
-    #[test]
-    fn peers_are_known_by_their_first_bytes() {
-        let table: [(&[u8], Option<Peer>); 9] = [
-            (b"\x15\x03\x01\x00\x02\x02\x46", Some(Peer::Tls)),
-            (b"\x16\x03\x03\x00\x7a", Some(Peer::Tls)),
-            (b"HTTP/1.0 403 Forbidden\r\n", Some(Peer::Http)),
-            (b"SSH-2.0-OpenSSH_9.2p1\r\n", Some(Peer::Ssh)),
-            (b"220 mail ESMTP\r\n", Some(Peer::Smtp)),
-            (b"\x20\x02\x00\x05", Some(Peer::Mqtt)),
-            (b"\x20\x03\x00\x84\x00", Some(Peer::Mqtt)),
-            (b"hello", None),
-            (b"", None),
-        ];
-        for (bytes, peer) in table {
-            assert_eq!(recognise(bytes), peer, "{}", bytes.escape_ascii());
         }
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use rustls::{AlertDescription, Error as TlsError};
 
 use super::certificates::{self, Sign};
+use super::peer::{Peer, mqtt_packet, recognise};
 use super::{
-    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes,
+    how_it_closed, other_path, other_port, probe, retry, switch_transport, switch_transport_here, with_bytes,
     with_end,
 };
 use crate::endpoint::Scheme;
@@ -74,6 +75,9 @@ pub fn before_connack(plan: &Plan, wire: &Wire, problem: MqttProblem) -> Failure
         MqttProblem::Malformed(what) => malformed(plan, &bytes, &what),
         MqttProblem::Closed | MqttProblem::Io(_) | MqttProblem::Timeout if foreign => {
             malformed(plan, &bytes, "the first byte begins no packet that may answer CONNECT")
+        }
+        MqttProblem::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            malformed(plan, &bytes, "its length is one that no answer to CONNECT has")
         }
         MqttProblem::Timeout => connack_timeout(plan, &bytes),
         MqttProblem::Io(error) => closed(plan, wire, &Ended::of(&error)),
@@ -210,6 +214,17 @@ fn told_by_wire(plan: &Plan, wire: &Wire, error: Option<&io::Error>) -> Option<F
     if let Some(alert) = late_alert(wire, error) {
         return Some(super::tls::alert(plan, wire, alert, STAGE));
     }
+    if websocket.broken {
+        let message = format!("{at} sent WebSocket frames that are not valid");
+        let failure = Failure::new(STAGE, FailureCode::MalformedPacket, message)
+            .because(
+                "What came after the WebSocket handshake breaks RFC 6455: a proxy that does not really pass \
+                 WebSocket on, or another service at this path.",
+            )
+            .permanent();
+        let failure = with_bytes(failure, &wire.http.first_bytes());
+        return Some(retry(probe(other_path(failure, plan.endpoint().path()), plan)));
+    }
     let (status, reason) = websocket.closed?;
     let failure = Failure::new(STAGE, FailureCode::WsClosed, format!("{at} closed the WebSocket"))
         .because(match status {
@@ -241,7 +256,7 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
     let endpoint = plan.endpoint();
     let new =
         |code, message: String, cause: &str| Failure::new(STAGE, code, message).because(cause).permanent();
-    Some(match peer {
+    let failure = match peer {
         Peer::Mqtt => return None,
         Peer::Http => {
             let cause =
@@ -270,28 +285,27 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
             };
             probe(failure, plan)
         }
-        Peer::Ssh => super::other_port(
-            new(
-                FailureCode::PeerSpeaksSsh,
-                format!("{at} speaks SSH, not MQTT"),
-                "It greeted with an SSH banner: this is a remote login server.",
-            ),
+        Peer::Ssh => other_port(
+            new(FailureCode::PeerSpeaksSsh, format!("{at} speaks SSH, not MQTT"), &peer.story()),
             plan,
         ),
-        Peer::Smtp => super::other_port(
-            new(
-                FailureCode::PeerIsNotMqtt,
-                format!("{at} does not speak MQTT"),
-                "It greeted like a mail server (SMTP) or an FTP server.",
-            ),
-            plan,
-        ),
-    })
+        Peer::Smtp | Peer::Echo | Peer::Other(_) => {
+            let message = match peer {
+                Peer::Echo => format!("{at} does not speak MQTT"),
+                peer => format!("{at} speaks {}, not MQTT", peer.name()),
+            };
+            probe(other_port(new(FailureCode::PeerIsNotMqtt, message, &peer.story()), plan), plan)
+        }
+    };
+    Some(peer.fact(failure))
 }
 
 fn malformed(plan: &Plan, bytes: &[u8], what: &str) -> Failure {
     let at = plan.address();
-    let is_mqtt = matches!(bytes.first(), Some(0x20 | 0xf0 | 0xe0));
+    let instead = mqtt_packet(bytes);
+    // A CONNACK whatever its reserved flags, or a whole packet of another kind.
+    let is_mqtt =
+        matches!(bytes.first(), Some(0x20..=0x2f | 0xf0 | 0xe0)) && !is_text(bytes) || instead.is_some();
     let failure = match is_mqtt || bytes.is_empty() {
         true => Failure::new(
             STAGE,
@@ -302,11 +316,20 @@ fn malformed(plan: &Plan, bytes: &[u8], what: &str) -> Failure {
         false => Failure::new(STAGE, FailureCode::PeerIsNotMqtt, format!("{at} does not speak MQTT"))
             .because("What came back to CONNECT is no MQTT packet, and no protocol that Heliograph knows."),
     };
+    let failure = match instead {
+        Some(name) => failure.fact("packet", name),
+        None => failure,
+    };
     let failure = failure.fact("detail", what).permanent();
     match is_mqtt {
         true => other_version(failure, plan),
         false => probe(failure, plan),
     }
+}
+
+/// A line of printable text, which no packet is.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.len() >= 8 && bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t'))
 }
 
 fn other_version(failure: Failure, plan: &Plan) -> Failure {
@@ -444,6 +467,26 @@ fn refused(plan: &Plan, connack: &Connack) -> Failure {
         C::Banned => {
             (format!("{at} has banned this client"), "Only the broker's administrator can change that.")
         }
+        C::TopicNameInvalid => (
+            format!("{at} does not accept the topic of the will"),
+            "The will is the only topic in CONNECT, and the broker does not take its name.",
+        ),
+        C::PacketTooLarge => (
+            format!("{at} found CONNECT too large"),
+            "It exceeds the broker's Maximum Packet Size: likely the will or a user property is long.",
+        ),
+        C::PayloadFormatInvalid => (
+            format!("{at} does not accept the payload of the will"),
+            "Its Payload Format Indicator says text, and the broker does not find it to be UTF-8.",
+        ),
+        C::RetainNotSupported => (
+            format!("{at} keeps no retained messages"),
+            "The will is set to be retained, which this broker does not support.",
+        ),
+        C::QosNotSupported => (
+            format!("{at} does not support the QoS of the will"),
+            "The will asks for a higher QoS than this broker has.",
+        ),
         C::UseAnotherServer => (
             format!("{at} asks to use another server for now"),
             "The broker hands its clients on for a while.",
@@ -503,8 +546,22 @@ fn refused(plan: &Plan, connack: &Connack) -> Failure {
         C::UseAnotherServer | C::ServerMoved => other_server(failure, connack.server_reference.as_deref()),
         C::ServerUnavailable | C::ServerBusy | C::ConnectionRateExceeded | C::QuotaExceeded => retry(failure),
         C::UnspecifiedError => retry(other_version(failure, plan)),
-        C::ProtocolError | C::MalformedPacket => other_version(failure, plan).permanent(),
-        _ => failure.permanent(),
+        C::ProtocolError | C::MalformedPacket | C::ImplementationSpecificError => {
+            retry(other_version(failure, plan)).permanent()
+        }
+        C::Banned | C::BadAuthenticationMethod => retry(credentials(failure)).permanent(),
+        other => {
+            let label = match other {
+                C::ClientIdRejected => "Try again, with another client identifier",
+                C::TopicNameInvalid => "Try again, with another topic for the will",
+                C::PacketTooLarge => "Try again, with a smaller will",
+                C::PayloadFormatInvalid => "Try again, with another payload format of the will",
+                C::RetainNotSupported => "Try again, with a will that is not retained",
+                C::QosNotSupported => "Try again, with a lower QoS of the will",
+                _ => "Try again",
+            };
+            failure.fix(label, FixAction::Retry {}).permanent()
+        }
     }
 }
 

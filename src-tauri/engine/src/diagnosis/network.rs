@@ -2,15 +2,28 @@
 
 use std::io::ErrorKind;
 
-use super::{other_port, probe, retry};
+use super::{other_port, planned_trust, probe, recognise, retry, trust};
 use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
 use crate::identity::IdentityError;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
 use crate::transport::{DnsProblem, Plan, ProxyPlan, ProxyProblem, Target, TcpProblem};
 
+/// The files could not be read before the time was up.
+pub(crate) fn files_too_slow(plan: &Plan) -> Failure {
+    let paths = plan.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
+    let authorities = planned_trust(plan).into_iter().flat_map(|trust| &trust.ca_files);
+    let paths: Vec<_> = paths.chain(authorities).filter(|path| !path.is_empty()).cloned().collect();
+    let message = format!("{} could not be read in time", paths.join(", "));
+    retry(
+        Failure::new(Stage::Identity, FailureCode::FileUnreadable, message)
+            .because("The drive that holds the files does not answer: likely a network drive that is gone.")
+            .fact("path", paths),
+    )
+}
+
 /// A file that cannot be used.
-pub(crate) fn identity(error: &IdentityError) -> Failure {
+pub(crate) fn identity(plan: &Plan, error: &IdentityError) -> Failure {
     use FailureCode as C;
     let failure = Failure::new(Stage::Identity, error.code, error.message.clone())
         .because(error.cause.clone())
@@ -26,10 +39,20 @@ pub(crate) fn identity(error: &IdentityError) -> Failure {
         }
         _ => failure,
     };
-    failure.fix(
-        "Choose other certificate or key files",
-        FixAction::ChooseIdentity { swap: false, disable: false },
-    )
+    // A file of authorities is part of whom we trust, not of who we are.
+    let of_trust = planned_trust(plan)
+        .filter(|trust| {
+            let mut files = trust.ca_files.iter().chain(&trust.crl_files);
+            files.any(|path| path.trim() == error.path)
+        })
+        .filter(|_| plan.identity.as_ref().is_none_or(|own| own.cert_file.trim() != error.path));
+    match of_trust {
+        Some(trusted) => failure.fix("Choose another file to trust by", trust(trusted.mode)),
+        None => failure.fix(
+            "Choose other certificate or key files",
+            FixAction::ChooseIdentity { swap: false, disable: false },
+        ),
+    }
 }
 
 /// No address for a name.
@@ -196,8 +219,11 @@ pub(crate) fn proxy(
     match problem {
         ProxyProblem::Unreachable(why, errno) => {
             let cause = format!("Of the proxy itself: {why}.");
-            let failure =
-                new(FailureCode::ProxyUnreachable, format!("The proxy {at} cannot be reached: {why}"), &cause);
+            let failure = new(
+                FailureCode::ProxyUnreachable,
+                format!("The proxy {at} cannot be reached: {why}"),
+                &cause,
+            );
             retry(match errno {
                 Some(errno) => failure.fact("errno", *errno),
                 None => failure,
@@ -205,9 +231,13 @@ pub(crate) fn proxy(
         }
         ProxyProblem::Tls(why) => {
             let cause = format!("The proxy is set to be spoken to over TLS, and that failed: {why}.");
-            let failure = new(FailureCode::ProxyProtocolError, format!("TLS to the proxy {at} failed"), &cause);
+            let failure =
+                new(FailureCode::ProxyProtocolError, format!("TLS to the proxy {at} failed"), &cause);
             failure
-                .fix("Choose the CA certificate that the proxy's certificate hangs on", super::trust(TrustMode::SystemAndCa))
+                .fix(
+                    "Choose the CA certificate that the proxy's certificate hangs on",
+                    trust(TrustMode::SystemAndCa),
+                )
                 .permanent()
         }
         ProxyProblem::AuthRequired => credentials(new(
@@ -220,12 +250,18 @@ pub(crate) fn proxy(
             format!("The proxy {at} did not accept the user name and password"),
             "They were sent, and it refused them.",
         )),
-        ProxyProblem::Denied => new(
-            FailureCode::ProxyDenied,
-            format!("The proxy {at} does not allow connections to {target}"),
-            "Its rules forbid this host or port; many proxies allow port 443 alone.",
-        )
-        .permanent(),
+        ProxyProblem::Denied => retry(
+            new(
+                FailureCode::ProxyDenied,
+                format!("The proxy {at} does not allow connections to {target}"),
+                "Its rules forbid this host or port; many proxies allow port 443 alone.",
+            )
+            .fix(
+                "Use another port; 443 is allowed by most",
+                FixAction::SetPort { port: Some(443).filter(|port| *port != plan.endpoint().port()) },
+            )
+            .permanent(),
+        ),
         ProxyProblem::Target => {
             let failure = new(
                 FailureCode::ProxyTargetUnreachable,
@@ -234,7 +270,9 @@ pub(crate) fn proxy(
                  or its name cannot be found.",
             );
             let failure = match (target, proxy.resolve_locally) {
-                (Target::Name(..), false) => failure.fix("Correct the host", FixAction::SetServer { server: None }),
+                (Target::Name(..), false) => {
+                    failure.fix("Correct the host", FixAction::SetServer { server: None })
+                }
                 _ => failure,
             };
             retry(other_port(failure, plan))
@@ -244,6 +282,12 @@ pub(crate) fn proxy(
             format!("The proxy {at} opened no connection to {target} in time"),
             "It took the request and stayed silent: likely it waits for the broker's host, or it does not speak \
              this proxy protocol.",
+        )),
+        ProxyProblem::Silent => retry(new(
+            FailureCode::ProxyProtocolError,
+            format!("{at} does not answer like the proxy that is set"),
+            "It took the connection and said nothing, before it was even told where to go. Likeliest it speaks \
+             another proxy protocol (HTTP, HTTPS or SOCKS 5) than the one that is set, and waits; or it hangs.",
         )),
         ProxyProblem::Closed(errno) => {
             let failure = new(
@@ -256,14 +300,24 @@ pub(crate) fn proxy(
                 None => failure,
             })
         }
-        ProxyProblem::Protocol(bytes) => super::with_bytes(
-            new(
+        ProxyProblem::Protocol(bytes) => {
+            let peer = recognise(bytes);
+            let cause = match peer {
+                Some(peer) => format!("{} Likely it is another kind of proxy, or no proxy at all.", peer.story()),
+                None => "Its answer does not fit the protocol; likely another kind of proxy, or another server, is \
+                         there."
+                    .to_owned(),
+            };
+            let failure = new(
                 FailureCode::ProxyProtocolError,
                 format!("{at} does not answer like the proxy that is set"),
-                "Its answer does not fit the protocol; likely another kind of proxy, or another server, is there.",
-            )
-            .permanent(),
-            bytes,
-        ),
+                &cause,
+            );
+            let failure = match peer {
+                Some(peer) => peer.fact(failure),
+                None => failure,
+            };
+            retry(super::with_bytes(failure.permanent(), bytes))
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use rustls::{AlertDescription, Error as TlsError, PeerIncompatible, PeerMisbehaved};
 
 use super::certificates::{self, Sign};
+use super::peer::{Peer, may_be_tls, recognise};
 use super::{
-    Peer, alert_name, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, trust,
+    alert_name, how_it_closed, other_port, probe, retry, switch_transport, switch_transport_here, trust,
     with_bytes, with_end,
 };
 use crate::endpoint::Scheme;
@@ -21,6 +22,9 @@ pub(crate) fn tls(plan: &Plan, wire: &Wire, problem: Option<io::Error>) -> Failu
     if let Some(failure) = recognise(&bytes).and_then(|peer| foreign(plan, peer)) {
         return with_bytes(failure, &bytes);
     }
+    if !may_be_tls(&bytes) {
+        return with_bytes(not_tls(plan, None), &bytes);
+    }
     let Some(problem) = problem else { return timeout(plan, &bytes) };
     match tls_error(&problem) {
         Some(TlsError::InvalidCertificate(error)) => certificates::server(plan, &wire.tls.read(), error),
@@ -34,11 +38,6 @@ pub(crate) fn tls(plan: &Plan, wire: &Wire, problem: Option<io::Error>) -> Failu
             TlsError::NoApplicationProtocol
             | TlsError::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol),
         ) => alpn(plan),
-        Some(
-            TlsError::InvalidMessage(_)
-            | TlsError::InappropriateMessage { .. }
-            | TlsError::PeerSentOversizedRecord,
-        ) if recognise(&bytes) != Some(Peer::Tls) => with_bytes(not_tls(plan), &bytes),
         Some(_) => with_bytes(failed(plan), &bytes),
         None => closed(plan, wire, &problem),
     }
@@ -153,7 +152,7 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
         let message = format!("{at} speaks {what}, not TLS");
         Failure::new(Stage::Tls, code, message).because(cause).permanent()
     };
-    Some(match peer {
+    let failure = match peer {
         Peer::Tls => return None,
         Peer::Http => probe(
             switch_transport_here(
@@ -180,36 +179,32 @@ fn foreign(plan: &Plan, peer: Peer) -> Option<Failure> {
             ),
             plan,
         ),
-        Peer::Ssh => super::other_port(
-            new(
-                FailureCode::PeerSpeaksSsh,
-                "SSH",
-                "It greeted with an SSH banner: this is a remote login server.",
-            ),
-            plan,
-        ),
-        Peer::Smtp => super::other_port(
-            new(
-                FailureCode::PeerSpeaksSmtp,
-                "SMTP",
-                "It greeted like a mail server (SMTP); an FTP server would greet the same way.",
-            ),
-            plan,
-        ),
-    })
+        Peer::Ssh => other_port(new(FailureCode::PeerSpeaksSsh, "SSH", &peer.story()), plan),
+        Peer::Smtp => other_port(new(FailureCode::PeerSpeaksSmtp, "SMTP", &peer.story()), plan),
+        Peer::Echo | Peer::Other(_) => not_tls(plan, Some(peer)),
+    };
+    Some(peer.fact(failure))
 }
 
-fn not_tls(plan: &Plan) -> Failure {
-    let failure = Failure::new(
-        Stage::Tls,
-        FailureCode::PeerIsNotTls,
-        format!("{} does not speak TLS", plan.address()),
-    )
-    .because(
-        "What came back to the TLS handshake is not a TLS record, and no protocol that Heliograph knows.",
-    )
-    .permanent();
-    switch_to_plain(probe(failure, plan), plan)
+fn not_tls(plan: &Plan, peer: Option<Peer>) -> Failure {
+    let at = plan.address();
+    let (message, cause) = match peer {
+        Some(Peer::Other(name)) => (
+            format!("{at} speaks {name}, not TLS"),
+            format!("What came back to the TLS handshake is {name}: another service listens on this port."),
+        ),
+        Some(peer) => (format!("{at} does not speak TLS"), peer.story()),
+        None => (
+            format!("{at} does not speak TLS"),
+            "What came back to the TLS handshake is not a TLS record, and no protocol that Heliograph knows."
+                .to_owned(),
+        ),
+    };
+    let failure = Failure::new(Stage::Tls, FailureCode::PeerIsNotTls, message).because(cause).permanent();
+    match peer {
+        Some(_) => probe(other_port(failure, plan), plan),
+        None => switch_to_plain(probe(failure, plan), plan),
+    }
 }
 
 fn version(plan: &Plan) -> Failure {
@@ -250,10 +245,13 @@ fn alpn(plan: &Plan) -> Failure {
             format!("Offered: {}. Set the name that the server's documentation gives.", offered.join(", "))
         }
     };
-    Failure::new(Stage::Tls, FailureCode::AlpnRefused, message)
-        .because(cause)
-        .fact("alpn_offered", offered)
-        .permanent()
+    retry(probe(
+        Failure::new(Stage::Tls, FailureCode::AlpnRefused, message)
+            .because(cause)
+            .fact("alpn_offered", offered)
+            .permanent(),
+        plan,
+    ))
 }
 
 fn failed(plan: &Plan) -> Failure {

@@ -3,14 +3,15 @@
 use rustls::Error as TlsError;
 
 use super::certificates::{self, Sign};
+use super::peer::{Peer, recognise};
 use super::{
-    Peer, how_it_closed, probe, recognise, retry, switch_transport, switch_transport_here, with_bytes,
+    how_it_closed, other_path, other_port, probe, retry, switch_transport, switch_transport_here, with_bytes,
     with_end,
 };
 use crate::endpoint::Scheme;
 use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
 use crate::trace::Stage;
-use crate::transport::{Answer, Ended, Plan, WebsocketProblem, Wire, tls_error};
+use crate::transport::{Ended, HttpAnswer, Plan, WebsocketProblem, Wire, tls_error};
 
 const STAGE: Stage = Stage::Websocket;
 
@@ -24,35 +25,35 @@ pub(crate) fn websocket(plan: &Plan, wire: &Wire, problem: WebsocketProblem) -> 
         WebsocketProblem::Closed => closed(plan, wire, &Ended::Closed),
         WebsocketProblem::NotHttp(bytes) => not_http(plan, &bytes),
         WebsocketProblem::Answer(answer) => answered(plan, wire, &answer),
-        WebsocketProblem::Invalid(wrong, answer) => with_answer(
-            Failure::new(
-                STAGE,
-                FailureCode::WsHandshakeInvalid,
-                format!("{} answers the WebSocket handshake wrongly", plan.address()),
-            )
-            .because(format!(
-                "It said 101, but {wrong} (RFC 6455, 4.1). A proxy between may have changed the answer."
-            ))
-            .permanent(),
-            &answer,
-        ),
-        WebsocketProblem::Subprotocol { offered, chosen } => Failure::new(
-            STAGE,
-            FailureCode::WsSubprotocolRefused,
-            format!("{} chose the WebSocket subprotocol `{chosen}`, which was not offered", plan.address()),
-        )
-        .because(format!(
-            "Offered was `{offered}`. What listens at {} may not be MQTT.",
-            plan.endpoint().path()
-        ))
-        .fact("offered", offered)
-        .fact("chosen", chosen)
-        .permanent(),
+        WebsocketProblem::Invalid(wrong, answer) => invalid(plan, wrong, &answer),
+        WebsocketProblem::Subprotocol { offered, chosen } => subprotocol(plan, &offered, &chosen),
         WebsocketProblem::Timeout => timeout(plan, wire),
     }
 }
 
-fn with_answer(failure: Failure, answer: &Answer) -> Failure {
+fn invalid(plan: &Plan, wrong: &str, answer: &HttpAnswer) -> Failure {
+    let message = format!("{} answers the WebSocket handshake wrongly", plan.address());
+    let failure = Failure::new(STAGE, FailureCode::WsHandshakeInvalid, message)
+        .because(format!(
+            "It said 101, but {wrong} (RFC 6455, 4.1). A proxy between may have changed the answer."
+        ))
+        .permanent();
+    let failure = other_path(with_answer(failure, answer), plan.endpoint().path());
+    retry(probe(failure, plan))
+}
+
+fn subprotocol(plan: &Plan, offered: &str, chosen: &str) -> Failure {
+    let (at, path) = (plan.address(), plan.endpoint().path());
+    let message = format!("{at} chose the WebSocket subprotocol `{chosen}`, which was not offered");
+    let failure = Failure::new(STAGE, FailureCode::WsSubprotocolRefused, message)
+        .because(format!("Offered was `{offered}`. What listens at {path} may not be MQTT."))
+        .fact("offered", offered)
+        .fact("chosen", chosen)
+        .permanent();
+    probe(other_path(failure, path), plan)
+}
+
+fn with_answer(failure: Failure, answer: &HttpAnswer) -> Failure {
     let failure = failure.fact("http_status", answer.status).fact("http_reason", answer.reason.clone());
     let failure = match answer.header("server") {
         Some(server) => failure.fact("server", server),
@@ -64,10 +65,15 @@ fn with_answer(failure: Failure, answer: &Answer) -> Failure {
     }
 }
 
-fn answered(plan: &Plan, wire: &Wire, answer: &Answer) -> Failure {
-    if answer.status == 400
-        && let Some(failure) = certificates::client(plan, &wire.tls.read(), STAGE, Sign::BadRequest)
-    {
+fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
+    // 495 and 496 are nginx's own names for a certificate that did not verify, and for none.
+    let mentions_certificate = answer.body.windows(11).any(|part| part.eq_ignore_ascii_case(b"certificate"));
+    let sign = match answer.status {
+        400 => Some(Sign::BadRequest { says_so: mentions_certificate }),
+        495 | 496 => Some(Sign::BadRequest { says_so: true }),
+        _ => None,
+    };
+    if let Some(failure) = sign.and_then(|sign| certificates::client(plan, &wire.tls.read(), STAGE, sign)) {
         return with_answer(failure, answer);
     }
     let at = plan.address();
@@ -151,15 +157,7 @@ fn answered(plan: &Plan, wire: &Wire, answer: &Answer) -> Failure {
     }
 }
 
-/// Where brokers usually have it.
-fn other_path(failure: Failure, path: &str) -> Failure {
-    let usual = ["/mqtt", "/ws", "/"];
-    usual.iter().filter(|other| **other != path).fold(failure, |failure, other| {
-        failure.fix(format!("Use the path {other}"), FixAction::SetPath { path: (*other).to_owned() })
-    })
-}
-
-fn redirected(plan: &Plan, answer: &Answer) -> Failure {
+fn redirected(plan: &Plan, answer: &HttpAnswer) -> Failure {
     let at = plan.address();
     let location = answer.header("location").unwrap_or_default().to_owned();
     let message = match location.is_empty() {
@@ -173,11 +171,14 @@ fn redirected(plan: &Plan, answer: &Answer) -> Failure {
         )
         .fact("location", location.clone())
         .permanent();
+    if location.is_empty() {
+        return probe(other_path(failure, plan.endpoint().path()), plan);
+    }
     if location.starts_with('/') {
         return failure.fix(format!("Use the path {location}"), FixAction::SetPath { path: location });
     }
     let Ok(parsed) = crate::endpoint::Endpoint::parse_url(&location, plan.endpoint().scheme()) else {
-        return failure;
+        return probe(other_path(failure, plan.endpoint().path()), plan);
     };
     let (here, there) = (plan.endpoint(), parsed.endpoint);
     let to_tls = !here.tls() && (there.tls() || location.starts_with("https:"));
@@ -210,7 +211,8 @@ fn not_http(plan: &Plan, bytes: &[u8]) -> Failure {
     let new = |code, message: String, cause: &str| {
         with_bytes(Failure::new(STAGE, code, message).because(cause).permanent(), bytes)
     };
-    match recognise(bytes) {
+    let peer = recognise(bytes);
+    let failure = match peer {
         Some(Peer::Mqtt) => switch_transport_here(
             new(
                 FailureCode::PeerSpeaksMqtt,
@@ -229,19 +231,23 @@ fn not_http(plan: &Plan, bytes: &[u8]) -> Failure {
             plan,
             Scheme::Wss,
         ),
-        other => {
-            let cause = match other {
-                Some(Peer::Ssh) => "It greeted with an SSH banner: this is a remote login server.",
-                Some(Peer::Smtp) => "It greeted like a mail server (SMTP) or an FTP server.",
-                _ => "What came back to the request is not an HTTP answer.",
-            };
+        Some(peer) if peer != Peer::Http => {
+            let cause = format!("{} No WebSocket can be had there.", peer.story());
+            let failure = new(FailureCode::PeerIsNotHttp, format!("{at} does not speak HTTP"), &cause);
+            probe(other_port(failure, plan), plan)
+        }
+        _ => {
             let failure = new(
                 FailureCode::PeerIsNotHttp,
                 format!("{at} does not speak HTTP, so no WebSocket either"),
-                cause,
+                "What came back to the request is not an HTTP answer.",
             );
             switch_transport(probe(failure, plan), plan, Scheme::of(false, tls))
         }
+    };
+    match peer {
+        Some(peer) => peer.fact(failure),
+        None => failure,
     }
 }
 
@@ -275,7 +281,7 @@ fn closed(plan: &Plan, wire: &Wire, end: &Ended) -> Failure {
 
 fn timeout(plan: &Plan, wire: &Wire) -> Failure {
     let bytes = wire.http.first_bytes();
-    if !bytes.is_empty() && recognise(&bytes).is_some_and(|peer| peer != Peer::Http) {
+    if !b"HTTP/1.".iter().zip(&bytes).all(|(wanted, seen)| wanted == seen) {
         return not_http(plan, &bytes);
     }
     let tls = plan.endpoint().tls();

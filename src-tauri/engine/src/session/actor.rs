@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, random};
-use super::connect::{Connect, is_of_3_1_1, read_connack, read_server_reference};
+use super::connect::{Connect, read_refusal, read_server_reference};
 use super::line::{Ends, Slot};
 use super::link::{self, Broken, Client, Driver, Happening};
 use super::packets::{PacketObserver, Watched};
@@ -20,7 +20,6 @@ use super::{Phase, SessionConfig, SessionEvent};
 use crate::diagnosis::{self, LossReason, MqttProblem};
 use crate::failure::{Failure, FailureCode};
 use crate::message::EventKind;
-use crate::profile::MqttVersion;
 use crate::trace::{Connack, Stage, StageDetail, Trace, TraceRecorder};
 use crate::transport::{self, Plan, Wire};
 
@@ -364,21 +363,7 @@ impl Session {
             let text = format!("The client id is empty: {} stands in for it", self.connect.client_id);
             recorder.log(Stage::Mqtt, text);
         }
-        // The library would wait for properties that a broker of 3.1.1 alone never sends.
-        let of_3_1_1 = async {
-            match self.connect.version {
-                MqttVersion::V5 => wire.until(is_of_3_1_1).await,
-                MqttVersion::V311 => std::future::pending().await,
-            }
-        };
-        let connack = async {
-            tokio::select! {
-                biased;
-                connack = self.driver.connack() => connack,
-                () = of_3_1_1 => Err(Broken::Malformed("a CONNACK of MQTT 3.1.1".to_owned())),
-            }
-        };
-        let broken = match tokio::time::timeout_at(deadline, connack).await {
+        let broken = match tokio::time::timeout_at(deadline, self.driver.connack()).await {
             Ok(Ok(connack)) => {
                 self.driver.connected();
                 ends.keep_alive(connack.server_keep_alive_s.unwrap_or(self.connect.keep_alive_s));
@@ -390,7 +375,7 @@ impl Session {
             Err(_) => None,
         };
         // The library says little about a CONNACK that it does not like: its bytes say all.
-        let refusal = read_connack(self.connect.version, &wire.first_bytes()).filter(|c| c.code != 0);
+        let refusal = read_refusal(self.connect.version, &wire.first_bytes());
         detail.connack.clone_from(&refusal);
         recorder.failed(StageDetail::Mqtt(detail));
         let problem = match (refusal, broken) {

@@ -3,7 +3,7 @@
 //! from. The password leaves only through [`Connect::password`].
 #![allow(clippy::result_large_err, reason = "one a session")]
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::SessionConfig;
 use super::publication::Properties;
@@ -168,33 +168,40 @@ impl Will {
     }
 }
 
-/// Reads a CONNACK from the first bytes that came after CONNECT. `None` when they are not one.
-pub(super) fn read_connack(version: MqttVersion, bytes: &[u8]) -> Option<Connack> {
-    if bytes.first() != Some(&0x20) {
-        return None;
-    }
-    let length_bytes = bytes[1..].iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
-    let mut rest = Bytes::copy_from_slice(&bytes[1 + length_bytes..]);
-    if rest.len() < 2 {
-        return None;
-    }
-    let version = if is_of_3_1_1(bytes) { MqttVersion::V311 } else { version };
-    let session_present = rest.get_u8() & 1 == 1;
-    let code = rest.get_u8();
-    let properties = match version {
-        MqttVersion::V311 => None,
-        MqttVersion::V5 => rumqttc::ConnAckProperties::read(&mut rest).ok().flatten(),
+/// Reads a refusal from the first bytes that came after CONNECT: a CONNACK, or a DISCONNECT in its place, that
+/// says why. `None` when they are neither, or no refusal.
+pub(super) fn read_refusal(version: MqttVersion, bytes: &[u8]) -> Option<Connack> {
+    let (&first, rest) = bytes.split_first()?;
+    let length_bytes = rest.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let length = rest[..length_bytes].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+    // What was kept of a packet with many properties may end before the packet does.
+    let body = &rest[length_bytes..rest.len().min(length_bytes.saturating_add(length))];
+    let refusal = match (first, body) {
+        (0x20, [0 | 1, ..]) => read_connack(version, body)?,
+        // Not allowed before CONNACK (MQTT 5, 3.14), but it says why.
+        (0xe0, [code @ 0x80..=0xff, ..]) if version == MqttVersion::V5 => connack_v5(false, *code, None),
+        _ => return None,
     };
-    Some(match version {
-        MqttVersion::V311 => connack_v311(session_present, code),
-        MqttVersion::V5 => connack_v5(session_present, code, properties.as_ref()),
-    })
+    (refusal.code >= 0x80).then_some(refusal)
 }
 
-/// Whether a whole CONNACK has come, in the form of MQTT 3.1.1: that of 5 is longer by its properties (3.2.2.3).
-/// A broker that knows no 5 answers so whatever it was asked in.
-pub(super) fn is_of_3_1_1(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x20, 2, _, _, ..])
+/// The body of a CONNACK. A broker that does not know the version of CONNECT answers in its own: two bytes are
+/// one of 3.1.1, and codes from 0x80 are those of 5.
+fn read_connack(version: MqttVersion, body: &[u8]) -> Option<Connack> {
+    let (&flags, &code) = (body.first()?, body.get(1)?);
+    let session_present = flags & 1 == 1;
+    if code < 0x80 {
+        // Without properties it cannot be one of 5; with them, a low code is one that does not exist.
+        let old = version == MqttVersion::V311 || (body.len() == 2 && (1..=5).contains(&code));
+        return old.then(|| connack_v311(session_present, code));
+    }
+    let mut rest = Bytes::copy_from_slice(&body[2..]);
+    // Whole properties, or none of them: what is cut off cannot be told from what is malformed.
+    let properties = match rest.is_empty() {
+        true => None,
+        false => rumqttc::ConnAckProperties::read(&mut rest).ok().flatten(),
+    };
+    Some(connack_v5(session_present, code, properties.as_ref()))
 }
 
 /// The Server Reference of a DISCONNECT (MQTT 5, 3.14.2.2.5), which the library leaves out.
@@ -302,23 +309,19 @@ mod tests {
     fn a_refusal_is_read_with_its_reason_string() {
         // CONNACK, code 0x87, Reason String "no" and User Property "a" = "b".
         let bytes = [0x20, 15, 0, 0x87, 12, 0x1f, 0, 2, b'n', b'o', 0x26, 0, 1, b'a', 0, 1, b'b'];
-        let connack = read_connack(MqttVersion::V5, &bytes).expect("a CONNACK");
+        let connack = read_refusal(MqttVersion::V5, &bytes).expect("a CONNACK");
         assert_eq!((connack.code, connack.reason_string.as_deref()), (0x87, Some("no")));
         assert_eq!(connack.user_properties, [UserProperty { name: "a".into(), value: "b".into() }]);
     }
 
     #[test]
     fn return_codes_of_3_1_1_get_the_codes_of_5() {
-        for (returned, code) in [(0, 0), (1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (77, 0x80)] {
-            assert_eq!(read_connack(MqttVersion::V311, &[0x20, 2, 0, returned]).map(|c| c.code), Some(code));
+        for (returned, code) in [(1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (77, 0x80)] {
+            assert_eq!(read_refusal(MqttVersion::V311, &[0x20, 2, 0, returned]).map(|c| c.code), Some(code));
         }
-    }
-
-    #[test]
-    fn a_broker_of_3_1_1_alone_refuses_5_in_its_own_words() {
-        let refused = read_connack(MqttVersion::V5, &[0x20, 2, 0, 1]).expect("a CONNACK");
-        assert_eq!((refused.code, refused.reason.as_str()), (0x84, "Unsupported Protocol Version"));
-        assert!(!is_of_3_1_1(&[0x20, 2, 0]) && !is_of_3_1_1(&[0x20, 3, 0, 0x84, 0]));
+        assert_eq!(read_refusal(MqttVersion::V5, &[0x20, 2, 0, 1]).map(|c| c.code), Some(0x84));
+        assert_eq!(read_refusal(MqttVersion::V5, &[0x20, 2, 0, 5]).map(|c| c.code), Some(0x87));
+        assert_eq!(read_refusal(MqttVersion::V311, &[0x20, 2, 0, 0x87]).map(|c| c.code), Some(0x87));
     }
 
     #[test]
@@ -330,8 +333,12 @@ mod tests {
             &[0x20, 2],
             &[0x20, 0xff, 0xff, 0xff, 0xff, 1],
             &[0x20, 2, 0],
+            &[0x20, 3, 0, 0, 0],
+            &[0x20, 2, 0, 0],
+            &[0x20, 3, 0, 0x7e, 0],
+            &[0xe0, 0],
         ] {
-            assert!(read_connack(MqttVersion::V5, bytes).is_none(), "{bytes:?}");
+            assert!(read_refusal(MqttVersion::V5, bytes).is_none(), "{bytes:?}");
         }
     }
 }

@@ -3,9 +3,12 @@
 //! Every caller goes this one way, and nothing here asks how a person authenticates to decide where to go.
 //! Dropping the future ends the attempt at any moment.
 
+mod answer;
 mod dns;
+mod frame_guard;
 mod plan;
 mod proxy;
+mod staple;
 mod tcp;
 mod tls;
 mod websocket;
@@ -18,13 +21,14 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 use tokio::time::{Instant, timeout_at};
 
+use answer::Answer;
 pub(crate) use dns::DnsProblem;
 pub(crate) use plan::ProxyPlan;
 pub use plan::{Plan, plan};
 pub(crate) use proxy::{ProxyProblem, Target};
 pub(crate) use tcp::TcpProblem;
-pub(crate) use tls::{TlsFacts, issuer_hints, name_parts_of, name_words, subject, version_words};
-pub(crate) use websocket::{Answer, WebsocketProblem};
+pub(crate) use tls::{TlsFacts, issued_by, issuer_hints, name_parts_of, name_words, subject, version_words};
+pub(crate) use websocket::{HttpAnswer, WebsocketProblem};
 pub use wire::{BoxedStream, ByteStream, Wire};
 pub(crate) use wire::{Ended, tls_error};
 
@@ -35,7 +39,8 @@ use crate::identity;
 use crate::message::Clock;
 use crate::profile::{ProxyKind, Trust, TrustMode};
 use crate::trace::{
-    DnsDetail, IdentityDetail, ProxyDetail, Stage, StageDetail, TcpDetail, TraceRecorder, WebsocketDetail,
+    DnsDetail, IdentityDetail, ProxyDetail, Stage, StageDetail, TcpDetail, TlsDetail, TraceRecorder,
+    WebsocketDetail,
 };
 use wire::{Tapped, WRITE_TIMEOUT};
 
@@ -60,11 +65,12 @@ impl std::fmt::Debug for Dialled {
 /// The failure, named. `deadline` bounds everything together.
 pub async fn dial(plan: &Plan, trace: &TraceRecorder, deadline: Instant) -> Result<Dialled, Failure> {
     let wire = Wire::default();
-    let credentials = load_identity(plan, trace).await?;
+    let credentials = load_identity(plan, trace, deadline).await?;
     let stream = reach(plan, trace, deadline, &credentials.authorities).await?;
     let stream = start_tls(plan, trace, deadline, &wire, credentials, stream).await?;
     let stream = start_websocket(plan, trace, deadline, &wire, stream).await?;
     let stream = Box::new(Tapped::outermost(stream, wire.mqtt.clone(), WRITE_TIMEOUT));
+    let stream = Box::new(Answer::new(stream, wire.answered.clone(), plan.version));
     Ok(Dialled { stream, wire })
 }
 
@@ -76,7 +82,11 @@ struct Credentials {
     revocation_lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
-async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials, Failure> {
+async fn load_identity(
+    plan: &Plan,
+    trace: &TraceRecorder,
+    deadline: Instant,
+) -> Result<Credentials, Failure> {
     let proxy = plan.proxy.iter().flat_map(|proxy| &proxy.ca_files);
     let wanted: Vec<String> = match &plan.tls {
         Some(tls) => plan::given_authorities(&tls.trust).unwrap_or_default().to_vec(),
@@ -97,9 +107,7 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
         _ => Vec::new(),
     };
     if client.is_none() && wanted.is_empty() && lists.is_empty() {
-        if unused {
-            trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
-        }
+        trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
         return Ok(Credentials::default());
     }
     let passphrase = plan.passphrase.clone();
@@ -109,7 +117,11 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
         let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &lists, &mut detail);
         (detail, result)
     });
-    let (detail, result) = loaded.await.map_err(|_| diagnosis::internal(Stage::Identity))?;
+    // A file on a network drive that is gone takes as long as it likes.
+    let Ok(loaded) = timeout_at(deadline, loaded).await else {
+        return Err(diagnosis::files_too_slow(plan));
+    };
+    let (detail, result) = loaded.map_err(|_| diagnosis::internal(Stage::Identity))?;
     let detail = StageDetail::Identity(detail);
     match result {
         Ok(credentials) => {
@@ -118,7 +130,7 @@ async fn load_identity(plan: &Plan, trace: &TraceRecorder) -> Result<Credentials
         }
         Err(error) => {
             trace.failed(detail);
-            Err(diagnosis::identity(&error))
+            Err(diagnosis::identity(plan, &error))
         }
     }
 }
@@ -162,6 +174,7 @@ async fn reach(
             let stream = tcp::connect(&addresses, trace, deadline)
                 .await
                 .map_err(|problem| diagnosis::tcp(plan, &problem))?;
+            trace.skip(StageDetail::Proxy(ProxyDetail::default()));
             Ok(Box::new(stream))
         }
         Some(proxy) => through_proxy(plan, proxy, trace, deadline, authorities).await,
@@ -242,15 +255,22 @@ async fn through_proxy(
         ..ProxyDetail::default()
     };
     trace.begin(StageDetail::Proxy(detail.clone()));
+    // Whether the proxy has been told where to go: until then silence is its own.
+    let mut asked = false;
     let tunnelled = async {
         let mut stream = match proxy.kind {
             ProxyKind::Https => tls_to_proxy(stream, proxy, authorities.to_vec()).await?,
             _ => stream,
         };
-        proxy::tunnel(&mut stream, proxy, &target, &mut detail).await?;
+        proxy::tunnel(&mut stream, proxy, &target, &mut detail, &mut asked).await?;
         Ok(stream)
     };
-    match timeout_at(deadline, tunnelled).await.unwrap_or(Err(ProxyProblem::Timeout)) {
+    let tunnelled = match timeout_at(deadline, tunnelled).await {
+        Ok(tunnelled) => tunnelled,
+        Err(_) if asked => Err(ProxyProblem::Timeout),
+        Err(_) => Err(ProxyProblem::Silent),
+    };
+    match tunnelled {
         Ok(stream) => {
             trace.ok(StageDetail::Proxy(detail));
             Ok(stream)
@@ -319,9 +339,9 @@ async fn tls_to_proxy(
         .await
         .map_err(|error| ProxyProblem::Tls(error.to_string()))?
         .map_err(|error| ProxyProblem::Tls(error.to_string()))?;
-    tls::connect(stream, &server_name, config, &facts, &mut crate::trace::TlsDetail::default())
+    tls::connect(stream, &server_name, config, &facts, &mut TlsDetail::default())
         .await
-        .map_err(|error| ProxyProblem::Tls(error.to_string()))
+        .map_err(|(error, _)| ProxyProblem::Tls(error.to_string()))
 }
 
 async fn start_tls(
@@ -332,7 +352,10 @@ async fn start_tls(
     credentials: Credentials,
     stream: BoxedStream,
 ) -> Result<BoxedStream, Failure> {
-    let Some(tls) = &plan.tls else { return Ok(stream) };
+    let Some(tls) = &plan.tls else {
+        trace.skip(StageDetail::Tls(TlsDetail::default()));
+        return Ok(stream);
+    };
     let mut detail = tls::planned_detail(tls);
     trace.begin(StageDetail::Tls(detail.clone()));
     let stream: BoxedStream = Box::new(Tapped::new(stream, wire.socket.clone()));
@@ -341,13 +364,17 @@ async fn start_tls(
         let Credentials { key, authorities, revocation_lists } = credentials;
         tls::configure(&planned, authorities, &revocation_lists, key, &facts)
     });
-    let config = match configured.await {
-        Ok(Ok(config)) => config,
-        Ok(Err(error)) => {
+    let config = match timeout_at(deadline, configured).await {
+        Ok(Ok(Ok(config))) => config,
+        Ok(Ok(Err(error))) => {
             trace.failed(StageDetail::Tls(detail));
             return Err(diagnosis::tls_unusable(plan, &error));
         }
-        Err(_) => return Err(diagnosis::internal(Stage::Tls)),
+        Ok(Err(_)) => return Err(diagnosis::internal(Stage::Tls)),
+        Err(_) => {
+            trace.failed(StageDetail::Tls(detail));
+            return Err(diagnosis::tls(plan, wire, None));
+        }
     };
     let handshake = tls::connect(stream, &tls.server_name, config, &wire.tls, &mut detail);
     let problem = match timeout_at(deadline, handshake).await {
@@ -355,7 +382,13 @@ async fn start_tls(
             trace.ok(StageDetail::Tls(detail));
             return Ok(stream);
         }
-        Ok(Err(error)) => Some(error),
+        Ok(Err((error, mut stream))) => {
+            if let Some(rustls::Error::InvalidMessage(_)) = tls_error(&error) {
+                // The tap beneath keeps what comes.
+                wire::listen(&mut stream, &mut wire.socket.first_bytes()).await;
+            }
+            Some(error)
+        }
         Err(_) => {
             wire.tls.read().fill(&mut detail);
             None
@@ -375,12 +408,15 @@ async fn start_websocket(
     wire: &Wire,
     stream: BoxedStream,
 ) -> Result<BoxedStream, Failure> {
-    let Some(websocket) = &plan.websocket else { return Ok(stream) };
+    let Some(websocket) = &plan.websocket else {
+        trace.skip(StageDetail::Websocket(WebsocketDetail::default()));
+        return Ok(stream);
+    };
     let request = websocket::request(&plan.endpoint, websocket);
     let mut detail: WebsocketDetail = request.detail.clone();
     trace.begin(StageDetail::Websocket(detail.clone()));
     let stream: BoxedStream = Box::new(Tapped::new(stream, wire.http.clone()));
-    let upgraded = websocket::connect(stream, &request, websocket, &wire.websocket, &mut detail);
+    let upgraded = websocket::connect(stream, &request, websocket, wire, &mut detail, deadline);
     match timeout_at(deadline, upgraded).await.unwrap_or(Err(WebsocketProblem::Timeout)) {
         Ok(stream) => {
             if !websocket.subprotocol.is_empty() && detail.subprotocol.is_none() {

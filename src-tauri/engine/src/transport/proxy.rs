@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::plan::ProxyPlan;
-use super::wire::BoxedStream;
+use super::wire::{BoxedStream, listen};
 use crate::profile::ProxyKind;
 use crate::trace::ProxyDetail;
 
@@ -49,6 +49,8 @@ pub(crate) enum ProxyProblem {
     Target,
     /// It did not answer the request in time.
     Timeout,
+    /// It did not get as far as to be asked for the target.
+    Silent,
     /// It closed the connection.
     Closed(Option<i32>),
     /// It does not speak the protocol; its first bytes.
@@ -61,16 +63,20 @@ impl From<io::Error> for ProxyProblem {
     }
 }
 
-/// Asks for a tunnel. Fills `detail` with what was said.
+/// Asks for a tunnel. Fills `detail` with what was said, and notes when the target has been asked for.
 pub(crate) async fn tunnel(
     stream: &mut BoxedStream,
     plan: &ProxyPlan,
     target: &Target,
     detail: &mut ProxyDetail,
+    asked: &mut bool,
 ) -> Result<(), ProxyProblem> {
     match plan.kind {
-        ProxyKind::Socks5 => socks5(stream, plan, target, detail).await,
-        _ => http(stream, plan, target, detail).await,
+        ProxyKind::Socks5 => socks5(stream, plan, target, detail, asked).await,
+        _ => {
+            *asked = true;
+            http(stream, plan, target, detail).await
+        }
     }
 }
 
@@ -107,6 +113,7 @@ async fn http(
         answer.push(byte[0]);
         let begins_like_http = b"HTTP/1.".iter().zip(&answer).all(|(wanted, seen)| wanted == seen);
         if !begins_like_http || answer.len() > LARGEST_ANSWER {
+            listen(stream, &mut answer).await;
             return Err(ProxyProblem::Protocol(answer));
         }
     }
@@ -119,6 +126,8 @@ async fn http(
         Some(200..=299) => Ok(()),
         Some(407) if plan.login.is_some() => Err(ProxyProblem::AuthRejected),
         Some(407) => Err(ProxyProblem::AuthRequired),
+        // A web server that is no proxy does not know the method or the form of the request.
+        Some(400 | 405 | 501) => Err(ProxyProblem::Protocol(answer)),
         Some(404 | 500..=599) => Err(ProxyProblem::Target),
         Some(400..=499) => Err(ProxyProblem::Denied),
         _ => Err(ProxyProblem::Protocol(answer)),
@@ -130,6 +139,7 @@ async fn socks5(
     plan: &ProxyPlan,
     target: &Target,
     detail: &mut ProxyDetail,
+    asked: &mut bool,
 ) -> Result<(), ProxyProblem> {
     const NO_AUTH: u8 = 0;
     const PASSWORD: u8 = 2;
@@ -147,7 +157,15 @@ async fn socks5(
             message.extend_from_slice(password.expose());
             stream.write_all(&message).await?;
             stream.flush().await?;
-            let [_, status] = read::<2>(stream).await?;
+            // RFC 1929, 2: a refusal is said, and then the connection is closed; some only close it.
+            let status = match read::<2>(stream).await {
+                Ok([_, status]) => status,
+                Err(error) if ended(&error) => {
+                    detail.answer = Some("closed after user name and password".to_owned());
+                    return Err(ProxyProblem::AuthRejected);
+                }
+                Err(error) => return Err(error.into()),
+            };
             if status != 0 {
                 detail.answer = Some(format!("authentication failed ({status})"));
                 return Err(ProxyProblem::AuthRejected);
@@ -161,7 +179,11 @@ async fn socks5(
                 None => ProxyProblem::AuthRequired,
             });
         }
-        (bytes, _) => return Err(ProxyProblem::Protocol(bytes.to_vec())),
+        (bytes, _) => {
+            let mut heard = bytes.to_vec();
+            listen(stream, &mut heard).await;
+            return Err(ProxyProblem::Protocol(heard));
+        }
     }
 
     let mut request = vec![5, 1, 0];
@@ -183,6 +205,7 @@ async fn socks5(
         }
     };
     request.extend(port.to_be_bytes());
+    *asked = true;
     stream.write_all(&request).await?;
     stream.flush().await?;
 
@@ -206,6 +229,10 @@ async fn socks5(
     };
     stream.read_exact(&mut vec![0; more + 2]).await?;
     Ok(())
+}
+
+fn ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 async fn read<const COUNT: usize>(stream: &mut BoxedStream) -> io::Result<[u8; COUNT]> {

@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use super::plan::TlsPlan;
+use super::staple;
 use super::wire::{BoxedStream, Shared};
 use crate::identity::{CertificateInfo, describe};
 use crate::profile::{TlsVersion, Trust, TrustMode};
@@ -37,13 +38,15 @@ pub(crate) struct TlsFacts {
     pub(crate) verdict: Option<Result<(), rustls::Error>>,
     /// Subjects (DER) of the CA files that are trusted.
     pub(crate) own_roots: Vec<Vec<u8>>,
+    /// The certificates of those files, DER.
+    pub(crate) own_authorities: Vec<CertificateDer<'static>>,
     /// Whether the server asked for a client certificate.
     pub(crate) asked: bool,
     /// Whom it named as issuers (DER).
     pub(crate) issuers: Vec<Vec<u8>>,
     /// The chain that was sent, leaf first, DER; empty when none was.
     pub(crate) sent: Vec<CertificateDer<'static>>,
-    /// The version, once the handshake is done.
+    /// The version, once the server has signed with it.
     pub(crate) version: Option<ProtocolVersion>,
 }
 
@@ -58,6 +61,7 @@ impl TlsFacts {
 
     /// Copies into the trace what is known so far.
     pub(crate) fn fill(&self, detail: &mut TlsDetail) {
+        detail.version = self.version.map(version_words);
         detail.server_chain = self.server_infos();
         detail.verified = self.verdict.as_ref().map(Result::is_ok);
         detail.client_cert_asked = self.asked;
@@ -127,6 +131,7 @@ pub(crate) fn configure(
     facts.edit(|f| {
         f.used = true;
         f.own_roots = authorities.iter().filter_map(|der| subject(der)).collect();
+        f.own_authorities.clone_from(&authorities);
     });
     let provider = Arc::new(aws_lc_rs::default_provider());
     let judge: Arc<dyn ServerCertVerifier> = match (plan.trust.mode, plan.pin) {
@@ -139,8 +144,13 @@ pub(crate) fn configure(
             webpki(&known, revocation_lists, &provider)?
         })),
     };
-    let verifier =
-        Recording { judge, any_name: !plan.trust.verify_host_name, authorities, facts: facts.clone() };
+    let verifier = Recording {
+        judge,
+        any_name: !plan.trust.verify_host_name,
+        staples: !matches!(plan.trust.mode, TrustMode::Pinned | TrustMode::Insecure),
+        authorities,
+        facts: facts.clone(),
+    };
     let resolver = Resolver { identity, facts: facts.clone() };
     let versions: &[&rustls::SupportedProtocolVersion] = match plan.min_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -158,14 +168,18 @@ pub(crate) fn configure(
 }
 
 /// Shakes hands. Fills `detail` with what was agreed.
+///
+/// # Errors
+/// The handshake failed; with the stream, which may still have something to say.
 pub(crate) async fn connect(
     stream: BoxedStream,
     server_name: &ServerName<'static>,
     config: ClientConfig,
     facts: &Shared<TlsFacts>,
     detail: &mut TlsDetail,
-) -> io::Result<BoxedStream> {
-    let connected = TlsConnector::from(Arc::new(config)).connect(server_name.clone(), stream).await;
+) -> Result<BoxedStream, (io::Error, BoxedStream)> {
+    let connecting = TlsConnector::from(Arc::new(config)).connect(server_name.clone(), stream);
+    let connected = connecting.into_fallible().await;
     facts.read().fill(detail);
     let stream = connected?;
     let (_, session) = stream.get_ref();
@@ -265,6 +279,8 @@ impl ServerCertVerifier for Both {
 struct Recording {
     judge: Arc<dyn ServerCertVerifier>,
     any_name: bool,
+    /// Whether a stapled answer that says revoked counts.
+    staples: bool,
     authorities: Vec<CertificateDer<'static>>,
     facts: Shared<TlsFacts>,
 }
@@ -278,11 +294,12 @@ impl Recording {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        use CertificateError as C;
         let error = match self.judge.verify_server_cert(leaf, chain, name, ocsp, now) {
             Err(rustls::Error::InvalidCertificate(error)) => error,
+            Ok(_) if self.staples && staple::says_revoked(ocsp, leaf) => C::Revoked,
             other => return other,
         };
-        use CertificateError as C;
         let refused = match error {
             C::NotValidForName | C::NotValidForNameContext { .. } if self.any_name => {
                 return match own_name(leaf) {
@@ -363,6 +380,7 @@ impl ServerCertVerifier for Recording {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.facts.edit(|f| f.version = Some(ProtocolVersion::TLSv1_2));
         self.judge.verify_tls12_signature(message, cert, dss)
     }
 
@@ -372,6 +390,7 @@ impl ServerCertVerifier for Recording {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.facts.edit(|f| f.version = Some(ProtocolVersion::TLSv1_3));
         self.judge.verify_tls13_signature(message, cert, dss)
     }
 
@@ -477,6 +496,15 @@ impl ResolvesClientCert for Resolver {
         // Also without one: only then does rustls ask here, and we learn that the server wanted it.
         true
     }
+}
+
+/// Whether `issuer` signed `certificate`, both DER, and is itself below another.
+pub(crate) fn issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
+    let Ok((_, issuer)) = X509Certificate::from_der(issuer) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && issuer.issuer().as_raw() != issuer.subject().as_raw()
+        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
 /// Facts about a certificate that tell a missing intermediate from an unknown authority.

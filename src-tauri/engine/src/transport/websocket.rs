@@ -11,14 +11,16 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolError};
 
+use super::frame_guard::{FrameGuard, Frames};
 use super::plan::WebsocketPlan;
-use super::wire::{BoxedStream, Shared, WebsocketFacts};
+use super::wire::{BoxedStream, Shared, WebsocketFacts, Wire, listen};
 use crate::endpoint::{Endpoint, Host};
 use crate::trace::{HttpHeader, WebsocketDetail};
 
@@ -37,6 +39,9 @@ const BODY_KEPT: usize = 512;
 /// How long we wait for the rest of an unexpected body.
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
+/// How long before the end of the attempt we stop waiting for it.
+const BODY_MARGIN: Duration = Duration::from_millis(100);
+
 /// Why there is no WebSocket.
 #[derive(Debug)]
 pub(crate) enum WebsocketProblem {
@@ -47,9 +52,9 @@ pub(crate) enum WebsocketProblem {
     /// The answer does not begin like HTTP.
     NotHttp(Vec<u8>),
     /// An HTTP answer, but not `101 Switching Protocols`.
-    Answer(Answer),
+    Answer(HttpAnswer),
     /// `101`, but the handshake that follows from it is wrong; what, in words.
-    Invalid(&'static str, Answer),
+    Invalid(&'static str, HttpAnswer),
     /// Another subprotocol than one that we offered.
     Subprotocol { offered: String, chosen: String },
     /// No answer in time.
@@ -67,7 +72,7 @@ impl From<io::Error> for WebsocketProblem {
 
 /// An HTTP answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) reason: String,
     pub(crate) headers: Vec<HttpHeader>,
@@ -75,7 +80,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
     }
@@ -142,8 +147,9 @@ pub(crate) async fn connect(
     mut stream: BoxedStream,
     request: &Request,
     plan: &WebsocketPlan,
-    facts: &Shared<WebsocketFacts>,
+    wire: &Wire,
     detail: &mut WebsocketDetail,
+    deadline: Instant,
 ) -> Result<BoxedStream, WebsocketProblem> {
     let sent = async {
         stream.write_all(&request.bytes).await?;
@@ -159,7 +165,9 @@ pub(crate) async fn connect(
     detail.reason = Some(answer.reason.clone());
     detail.response_headers = answer.headers.clone();
     if answer.status != 101 {
-        answer.body = read_body(&mut stream, rest, &answer).await;
+        // The bound of the attempt must not swallow an answer whose body is slow.
+        let until = deadline.checked_sub(BODY_MARGIN).unwrap_or(deadline).min(Instant::now() + BODY_WAIT);
+        answer.body = read_body(&mut stream, rest, &answer, until).await;
         detail.body = Some(answer.body.escape_ascii().to_string());
         return Err(WebsocketProblem::Answer(answer));
     }
@@ -190,23 +198,29 @@ pub(crate) async fn connect(
     let config = WebSocketConfig::default()
         .max_message_size(Some(LARGEST_MESSAGE))
         .max_frame_size(Some(LARGEST_MESSAGE));
+    let Ok(frames) = Frames::after(&rest) else {
+        let wrong = "what follows is no frame that a server may send";
+        return Err(WebsocketProblem::Invalid(wrong, answer));
+    };
+    let stream: BoxedStream = Box::new(FrameGuard::new(stream, wire.answered.clone(), frames));
     let inner = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
     Ok(Box::new(BinaryFrames {
         inner,
         received: Bytes::new(),
         ended: false,
         closing: false,
-        facts: facts.clone(),
+        facts: wire.websocket.clone(),
     }))
 }
 
 /// Reads up to the end of the head; what was read beyond it is handed back.
-async fn read_head(stream: &mut BoxedStream) -> Result<(Answer, Vec<u8>), WebsocketProblem> {
+async fn read_head(stream: &mut BoxedStream) -> Result<(HttpAnswer, Vec<u8>), WebsocketProblem> {
     let mut read = Vec::with_capacity(1024);
     loop {
         let count = stream.read_buf(&mut read).await?;
         let begins_like_http = b"HTTP/1.".iter().zip(&read).all(|(wanted, seen)| wanted == seen);
         if !begins_like_http {
+            listen(stream, &mut read).await;
             return Err(WebsocketProblem::NotHttp(read));
         }
         if count == 0 {
@@ -216,7 +230,7 @@ async fn read_head(stream: &mut BoxedStream) -> Result<(Answer, Vec<u8>), Websoc
         let mut head = httparse::Response::new(&mut headers);
         match head.parse(&read) {
             Ok(httparse::Status::Complete(length)) => {
-                let answer = Answer {
+                let answer = HttpAnswer {
                     status: head.code.unwrap_or_default(),
                     reason: head.reason.unwrap_or_default().to_owned(),
                     headers: head
@@ -238,7 +252,12 @@ async fn read_head(stream: &mut BoxedStream) -> Result<(Answer, Vec<u8>), Websoc
     }
 }
 
-async fn read_body(stream: &mut BoxedStream, mut body: Vec<u8>, answer: &Answer) -> Vec<u8> {
+async fn read_body(
+    stream: &mut BoxedStream,
+    mut body: Vec<u8>,
+    answer: &HttpAnswer,
+    until: Instant,
+) -> Vec<u8> {
     let length = answer.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(BODY_KEPT);
     let wanted = length.min(BODY_KEPT);
     let rest = async {
@@ -249,7 +268,7 @@ async fn read_body(stream: &mut BoxedStream, mut body: Vec<u8>, answer: &Answer)
         }
     };
     // What has come by then is kept; the status line has said the most already.
-    let _ = tokio::time::timeout(BODY_WAIT, rest).await;
+    let _ = tokio::time::timeout_at(until, rest).await;
     body.truncate(BODY_KEPT);
     body
 }
@@ -299,7 +318,14 @@ impl AsyncRead for BinaryFrames {
                 Some(Err(WsError::Utf8(_))) => {
                     return Poll::Ready(Err(self.text_frame("(not UTF-8)".to_owned())));
                 }
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+                Some(Err(error)) => {
+                    let error = io_error(error);
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        self.ended = true;
+                        self.facts.edit(|f| f.broken = true);
+                    }
+                    return Poll::Ready(Err(error));
+                }
             }
         }
     }

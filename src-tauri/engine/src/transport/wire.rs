@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::AlertDescription;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::answer::Answered;
 use super::tls::TlsFacts;
 
 /// How many received bytes a tap keeps.
@@ -21,6 +21,25 @@ const KEPT: usize = 1024;
 
 /// How long a write may make no progress on the finished stream.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a peer that turned out to speak another protocol is listened to, to tell which.
+pub(crate) const LISTENING: Duration = Duration::from_millis(250);
+
+/// How many bytes of it are enough.
+pub(crate) const LISTENED: usize = 64;
+
+/// Whether what was heard of a peer tells who it is as well as more of it would.
+pub(crate) fn tells_enough(heard: &[u8]) -> bool {
+    heard.len() >= LISTENED || heard.contains(&b'\n')
+}
+
+/// Listens to a peer that speaks another protocol, for a moment and not for much: a greeting may come in pieces.
+pub(crate) async fn listen(stream: &mut BoxedStream, heard: &mut Vec<u8>) {
+    let listening = async {
+        while !tells_enough(heard) && matches!(stream.read_buf(heard).await, Ok(count) if count > 0) {}
+    };
+    let _ = tokio::time::timeout(LISTENING, listening).await;
+}
 
 /// Anything that bytes pass through in both directions.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
@@ -40,25 +59,13 @@ pub struct Wire {
     pub(crate) mqtt: Tap,
     pub(crate) tls: Shared<TlsFacts>,
     pub(crate) websocket: Shared<WebsocketFacts>,
+    pub(crate) answered: Answered,
 }
 
 impl Wire {
     /// The first bytes received after the last handshake, at most 1 KiB: CONNACK, or what stood in its place.
     pub fn first_bytes(&self) -> Vec<u8> {
         self.mqtt.first_bytes()
-    }
-
-    /// Waits until the first bytes after the last handshake are as wanted.
-    pub(crate) async fn until(&self, wanted: impl Fn(&[u8]) -> bool) {
-        loop {
-            let more = self.mqtt.0.more.notified();
-            tokio::pin!(more);
-            more.as_mut().enable();
-            if wanted(&self.first_bytes()) {
-                return;
-            }
-            more.await;
-        }
     }
 
     /// Bytes received after the last handshake.
@@ -89,6 +96,8 @@ pub(crate) struct WebsocketFacts {
     pub(crate) closed: Option<(u16, String)>,
     /// The beginning of a text frame: MQTT is binary (MQTT 5, 6.0).
     pub(crate) text_frame: Option<String>,
+    /// Frames broke the rules of RFC 6455.
+    pub(crate) broken: bool,
 }
 
 /// A value that the stream's side writes and the diagnosis reads.
@@ -153,7 +162,6 @@ struct TapState {
     received: AtomicU64,
     sent: AtomicU64,
     full: AtomicBool,
-    more: Notify,
     first: Mutex<Vec<u8>>,
     ended: Mutex<Option<Ended>>,
 }
@@ -176,8 +184,6 @@ impl Tap {
         let room = KEPT - first.len();
         first.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.0.full.store(first.len() == KEPT, Ordering::Relaxed);
-        drop(first);
-        self.0.more.notify_waiters();
     }
 
     /// Notes the end; an alert is never forgotten for the plain error that follows it.

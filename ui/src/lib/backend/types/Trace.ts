@@ -20,7 +20,8 @@ url: string,
  */
 started_at: number, 
 /**
- * Stages so far, in order of start; skipped ones included once known.
+ * Stages so far, in order of start. At the end all seven are there: those that the attempt did not need,
+ * or did not reach, are skipped.
  */
 stages: Array<StageReport>, 
 /**

@@ -1,0 +1,158 @@
+//! The answer to CONNECT, looked at before the MQTT library reads it. In: the outermost stream. Out: the same
+//! stream, which fails with `InvalidData` as soon as what comes cannot be an answer: another protocol, a
+//! length that no CONNACK has. So nobody waits for the rest of a packet that was never one, and nothing is
+//! made room for because a stranger says so. After the first packet has begun well it only passes bytes on.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::profile::MqttVersion;
+
+use super::wire::{BoxedStream, LISTENED, LISTENING, tells_enough};
+
+/// The longest first packet: far more than a CONNACK with all of its properties needs.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+/// Said once the broker's first packet has begun well.
+#[derive(Clone, Default)]
+pub(crate) struct Answered(Arc<AtomicBool>);
+
+impl Answered {
+    /// Whether it has.
+    pub(crate) fn yet(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream whose first packet is looked at.
+pub(crate) struct Answer {
+    inner: BoxedStream,
+    answered: Answered,
+    /// The Remaining Length that a CONNACK has at least: 5 has properties behind its code, 3.1.1 has not.
+    shortest: usize,
+    head: Vec<u8>,
+    foreign: Option<Foreign>,
+}
+
+/// What is heard from somebody who does not answer CONNECT; it is listened to for a moment, to tell who it is.
+struct Foreign {
+    heard: Vec<u8>,
+    until: Pin<Box<Sleep>>,
+}
+
+impl Answer {
+    pub(crate) fn new(inner: BoxedStream, answered: Answered, version: MqttVersion) -> Self {
+        let shortest = if version == MqttVersion::V5 { 3 } else { 2 };
+        Self { inner, answered, shortest, head: Vec::with_capacity(5), foreign: None }
+    }
+
+    /// Whether the packet that begins with `head` may answer CONNECT; `None` when that cannot be said yet.
+    fn judge(&self) -> Option<bool> {
+        let head = &self.head;
+        // CONNACK, DISCONNECT and AUTH are all that a broker may begin with (MQTT 5, 3.1.4, 3.14 and 4.12).
+        let &first = head.first()?;
+        if !matches!(first, 0x20 | 0xe0 | 0xf0) {
+            return Some(false);
+        }
+        let mut length = 0;
+        for (index, byte) in head[1..].iter().enumerate() {
+            length |= usize::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                return Some(length <= LARGEST_ANSWER && (first != 0x20 || length >= self.shortest));
+            }
+            if index == 3 {
+                return Some(false);
+            }
+        }
+        None
+    }
+
+    fn listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(foreign) = &mut self.foreign else { return Poll::Ready(Ok(())) };
+        let refusal = || io::Error::new(io::ErrorKind::InvalidData, "this is no answer to CONNECT");
+        while !tells_enough(&foreign.heard) && !whole(&foreign.heard) {
+            let mut space = [0; LISTENED];
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => foreign.heard.extend(buf.filled()),
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    ready!(foreign.until.as_mut().poll(cx));
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Err(refusal()))
+    }
+}
+
+/// Whether a short packet that a broker may begin with is all there.
+fn whole(heard: &[u8]) -> bool {
+    matches!(heard, [0x20 | 0xe0 | 0xf0, length @ ..0x80, rest @ ..] if rest.len() >= usize::from(*length))
+}
+
+impl AsyncRead for Answer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.foreign.is_some() {
+            return self.listen(cx);
+        }
+        if self.answered.yet() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let new = &buf.filled()[before..];
+        let passed = self.head.len();
+        let room = 5 - passed;
+        self.head.extend_from_slice(&new[..new.len().min(room)]);
+        match self.judge() {
+            None => Poll::Ready(Ok(())),
+            Some(true) => {
+                self.answered.0.store(true, Ordering::Relaxed);
+                Poll::Ready(Ok(()))
+            }
+            Some(false) => {
+                let heard = [&self.head[..passed], new].concat();
+                buf.set_filled(before);
+                self.foreign = Some(Foreign { heard, until: Box::pin(tokio::time::sleep(LISTENING)) });
+                self.listen(cx)
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Answer {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
