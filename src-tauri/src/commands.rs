@@ -16,9 +16,10 @@ use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
 use heliograph_engine::probe::ProbeReport;
 use heliograph_engine::profile::{Profile, ProfileDraft, ProfileId, Subscription};
-use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
+use heliograph_engine::secret::{Secret, SecretEdit, SecretText};
 use heliograph_engine::session::{PublishOutcome, SubscriptionState};
 use heliograph_engine::trace::Trace;
+use heliograph_engine::vault::{Keep, StoredSecret, VaultStatus};
 use serde_json::Value;
 use tauri::ipc::{Invoke, Response};
 use tauri::{State, Window, Wry};
@@ -49,6 +50,14 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         move_folder,
         secrets_set,
         set_secrets,
+        vault_status,
+        check_vault,
+        unlock_vault,
+        lock_vault,
+        choose_vault,
+        change_vault_passphrase,
+        set_vault_auto_lock,
+        start_new_vault,
         inspect_file,
         certificate_library,
         add_certificate_files,
@@ -121,7 +130,7 @@ async fn check_draft(
     draft: ProfileDraft,
     secrets: Vec<SecretEdit>,
 ) -> Result<DraftReport> {
-    engine.check_draft(draft, &secrets).await
+    engine.check_draft(draft, secrets).await
 }
 
 #[tauri::command]
@@ -136,7 +145,7 @@ async fn save_profile(
     folder: Option<FolderId>,
     secrets: Vec<SecretEdit>,
 ) -> Result<Profile> {
-    engine.save_profile(draft, folder, &secrets)
+    engine.save_profile(draft, folder, secrets).await
 }
 
 #[tauri::command]
@@ -146,7 +155,7 @@ async fn rename_profile(engine: State<'_, Engine>, id: ProfileId, name: String) 
 
 #[tauri::command]
 async fn duplicate_profile(engine: State<'_, Engine>, id: ProfileId) -> Result<Profile> {
-    engine.duplicate_profile(id)
+    engine.duplicate_profile(id).await
 }
 
 #[tauri::command]
@@ -205,13 +214,61 @@ async fn move_folder(engine: State<'_, Engine>, id: FolderId, index: usize) -> R
 }
 
 #[tauri::command]
-async fn secrets_set(engine: State<'_, Engine>, id: ProfileId) -> Result<Vec<SecretField>> {
-    Ok(engine.secrets_set(id))
+async fn secrets_set(engine: State<'_, Engine>, id: ProfileId) -> Result<Vec<StoredSecret>> {
+    engine.secrets_set(id).await
 }
 
 #[tauri::command]
 async fn set_secrets(engine: State<'_, Engine>, id: ProfileId, secrets: Vec<SecretEdit>) -> Result<()> {
-    engine.set_secrets(id, &secrets)
+    engine.set_secrets(id, secrets).await
+}
+
+#[tauri::command]
+async fn vault_status(engine: State<'_, Engine>) -> Result<VaultStatus> {
+    engine.vault_status().await
+}
+
+#[tauri::command]
+async fn check_vault(engine: State<'_, Engine>) -> Result<VaultStatus> {
+    engine.check_vault().await
+}
+
+#[tauri::command]
+async fn unlock_vault(engine: State<'_, Engine>, passphrase: SecretText) -> Result<VaultStatus> {
+    engine.unlock_vault(passphrase.into()).await
+}
+
+#[tauri::command]
+async fn lock_vault(engine: State<'_, Engine>) -> Result<VaultStatus> {
+    engine.lock_vault().await
+}
+
+#[tauri::command]
+async fn choose_vault(
+    engine: State<'_, Engine>,
+    keep: Keep,
+    passphrase: Option<SecretText>,
+) -> Result<VaultStatus> {
+    engine.choose_vault(keep, passphrase.map(Secret::from)).await
+}
+
+#[tauri::command]
+async fn change_vault_passphrase(
+    engine: State<'_, Engine>,
+    current: SecretText,
+    next: SecretText,
+) -> Result<VaultStatus> {
+    engine.change_vault_passphrase(current.into(), next.into()).await
+}
+
+#[tauri::command]
+async fn set_vault_auto_lock(engine: State<'_, Engine>, minutes: u32) -> Result<VaultStatus> {
+    engine.set_vault_auto_lock(minutes).await
+}
+
+#[tauri::command]
+async fn start_new_vault(engine: State<'_, Engine>) -> Result<VaultStatus> {
+    engine.start_new_vault().await
 }
 
 #[tauri::command]
@@ -283,7 +340,7 @@ async fn open_connection(engine: State<'_, Engine>, id: ProfileId) -> Result<Con
 
 #[tauri::command]
 async fn connect(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
-    engine.connect(id)
+    engine.connect(id).await
 }
 
 #[tauri::command]
@@ -307,7 +364,7 @@ async fn test_connection(
     draft: ProfileDraft,
     secrets: Vec<SecretEdit>,
 ) -> Result<Trace> {
-    engine.test_connection(draft, &secrets).await
+    engine.test_connection(draft, secrets).await
 }
 
 #[tauri::command]
@@ -322,7 +379,7 @@ async fn probe(
     draft: ProfileDraft,
     secrets: Vec<SecretEdit>,
 ) -> Result<ProbeReport> {
-    engine.probe(draft, &secrets).await
+    engine.probe(draft, secrets).await
 }
 
 #[tauri::command]

@@ -24,6 +24,7 @@ import type { RowFilter } from "../src/lib/backend/types/RowFilter";
 import type { Scheme } from "../src/lib/backend/types/Scheme";
 import type { SecretEdit } from "../src/lib/backend/types/SecretEdit";
 import type { SecretField } from "../src/lib/backend/types/SecretField";
+import type { StoredSecret } from "../src/lib/backend/types/StoredSecret";
 import type { Settings } from "../src/lib/backend/types/Settings";
 import type { StageReport } from "../src/lib/backend/types/StageReport";
 import type { Subscription } from "../src/lib/backend/types/Subscription";
@@ -32,11 +33,15 @@ import type { Trace } from "../src/lib/backend/types/Trace";
 import { draftReport, fileReport } from "./fixtures/drafts";
 import { probeOf } from "./fixtures/probe";
 import { FixtureLibrary } from "./fixtures/library";
+import type { VaultStatus } from "../src/lib/backend/types/VaultStatus";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
 const HOUR_MICROS = 3_600_000_000;
 
 export const nowMicros = (): number => Date.now() * 1000;
+
+/** Opens the vault of the fixture. */
+export const VAULT_PASSPHRASE = "correct horse";
 
 export function failWith(code: EngineError["code"], message: string, details = {}): EngineError {
   return { code, message, details };
@@ -553,11 +558,21 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
         },
       ];
   const deletedDamaged = new Map<string, DamagedProfile>();
-  const secrets = new Map<ProfileId, SecretField[]>();
+  let vaultStatus: VaultStatus = {
+    keep: "keyring",
+    state: "open",
+    path: "/home/mara/.local/share/heliograph/secrets.vault",
+    stored: 7,
+    in_memory: 0,
+    choice_needed: false,
+    auto_lock_minutes: 15,
+    set_aside: null,
+  };
+  const secrets = new Map<ProfileId, StoredSecret[]>();
   for (const { profile } of profiles) {
     // That of `Packaging hall` went with an earlier run.
     if (profile.settings.login.enabled && profile.name !== "Packaging hall")
-      secrets.set(profile.id, [{ kind: "password" }]);
+      secrets.set(profile.id, [{ field: { kind: "password" }, place: "keyring" }]);
   }
   const traces = new Map<ProfileId, Trace[]>();
   for (const { profile, phase } of profiles) {
@@ -629,11 +644,19 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
   }
   function keepSecrets(id: ProfileId, edits: SecretEdit[]): void {
     for (const { field, value } of edits) {
-      const rest = (secrets.get(id) ?? []).filter((other) => JSON.stringify(other) !== JSON.stringify(field));
-      secrets.set(id, value === null ? rest : [...rest, field]);
+      const others = (secrets.get(id) ?? []).filter(
+        (other) => JSON.stringify(other.field) !== JSON.stringify(field),
+      );
+      const place = vaultStatus.keep === "never" ? "once" : vaultStatus.keep;
+      secrets.set(id, value === null ? others : [...others, { field, place }]);
     }
   }
   const library = new FixtureLibrary();
+  function changeVault(change: Partial<VaultStatus>): VaultStatus {
+    vaultStatus = { ...vaultStatus, ...change };
+    emit({ event: "vault", ...vaultStatus });
+    return vaultStatus;
+  }
   const libraryChanged = () => emit({ event: "library_changed" });
   function viewRows(view: number): Row[] {
     const open = views.get(view);
@@ -810,6 +833,32 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async setSecrets(id, edits) {
       keepSecrets(id, edits);
+    },
+    async vaultStatus() {
+      return vaultStatus;
+    },
+    async checkVault() {
+      return changeVault({ state: vaultStatus.keep === "keyring" ? "open" : vaultStatus.state });
+    },
+    async unlockVault(passphrase) {
+      if (passphrase !== VAULT_PASSPHRASE) throw failWith("passphrase_wrong", "This is not the passphrase.");
+      return changeVault({ state: "open" });
+    },
+    async lockVault() {
+      return changeVault({ state: "locked" });
+    },
+    async chooseVault(keep) {
+      return changeVault({ keep, state: keep === "session" || keep === "never" ? "off" : "open" });
+    },
+    async changeVaultPassphrase(current) {
+      if (current !== VAULT_PASSPHRASE) throw failWith("passphrase_wrong", "This is not the passphrase.");
+      return changeVault({ state: "open" });
+    },
+    async setVaultAutoLock(minutes) {
+      return changeVault({ auto_lock_minutes: minutes });
+    },
+    async startNewVault() {
+      return changeVault({ state: "empty", stored: 0, set_aside: `${vaultStatus.path}.set-aside-1` });
     },
     async inspectFile(path) {
       return fileReport(path);

@@ -22,7 +22,11 @@ pub enum Ending {
 impl From<Error> for Ending {
     fn from(error: Error) -> Self {
         match error.code {
-            ErrorCode::InvalidInput | ErrorCode::File | ErrorCode::NotFound => Self::Usage(error.message),
+            ErrorCode::InvalidInput
+            | ErrorCode::File
+            | ErrorCode::NotFound
+            | ErrorCode::VaultLocked
+            | ErrorCode::PassphraseWrong => Self::Usage(error.message),
             ErrorCode::Refused | ErrorCode::LimitExceeded => Self::Refused(error.message),
             _ => Self::Other(error.message),
         }

@@ -13,6 +13,7 @@ mod publish;
 mod subscribe;
 mod target;
 mod trace;
+mod vault;
 
 use std::path::Path;
 use std::process::ExitCode;

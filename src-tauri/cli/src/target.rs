@@ -17,7 +17,7 @@ use heliograph_engine::session::SessionConfig;
 
 use crate::args::ConnectionArgs;
 use crate::failure::Ending;
-use crate::{output, profiles};
+use crate::{output, profiles, vault};
 
 /// What to subscribe to after connecting.
 pub enum Wanted {
@@ -60,13 +60,14 @@ pub fn resolve(args: &ConnectionArgs, only_in_5: &[&str], wanted: Wanted) -> Res
         settings.session.session_expiry_s = None;
     }
     let draft = ProfileDraft { id, name, endpoint: endpoint.into(), settings };
-    remark(&draft, &secrets)?;
-    let profile: Profile = draft::build(draft)?;
+    let profile: Profile = draft::build(draft.clone())?;
     if let Some(library) = saved {
-        let mut missing = engine::missing_secrets(&library, &profile, &secrets)?;
-        missing.retain(|field| !(other_user && *field == SecretField::Password));
+        // The saved password is the saved user's.
+        let except: &[_] = if other_user { &[SecretField::Password] } else { &[] };
+        let missing = vault::complete(library, &profile, &mut secrets, except)?;
         refuse_missing(&profile, &missing)?;
     }
+    remark(&draft, &secrets)?;
     Ok(SessionConfig { profile, secrets, keep_trying: args.reconnects() })
 }
 

@@ -33,6 +33,10 @@ pub enum ErrorCode {
     Broker,
     /// A password or another secret was set before and must be typed again; `details.fields` lists which.
     SecretNeeded,
+    /// A secret is in the vault and the vault cannot be opened; `details.state` says why, `details.fields` lists which.
+    VaultLocked,
+    /// The passphrase given does not open the vault.
+    PassphraseWrong,
     /// The person cancelled.
     Cancelled,
     /// A fault in Heliograph itself.

@@ -7,6 +7,7 @@ use ts_rs::TS;
 
 use crate::endpoint::Scheme;
 use crate::profile::{MqttVersion, TrustMode};
+use crate::secret::Mask;
 use crate::trace::Stage;
 
 /// Why an attempt failed, for machines. Serialised in snake case. Adding is welcome, renaming is not.
@@ -168,6 +169,14 @@ impl Failure {
             fixes: Vec::new(),
             retryable: true,
         }
+    }
+
+    /// Hides secrets in what came from elsewhere.
+    pub fn hide(&mut self, mask: &Mask) {
+        mask.hide(&mut self.message);
+        mask.hide(&mut self.cause);
+        self.evidence.values_mut().for_each(|value| mask.hide_in(value));
+        self.fixes.iter_mut().for_each(|fix| mask.hide(&mut fix.label));
     }
 
     /// Says why.

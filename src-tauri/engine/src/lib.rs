@@ -25,6 +25,7 @@ pub mod session;
 pub mod topic;
 pub mod trace;
 pub mod transport;
+pub mod vault;
 pub mod whole_file;
 
 pub use engine::Engine;

@@ -52,6 +52,30 @@ pub enum SecretField {
     WebsocketHeader(String),
 }
 
+impl SecretField {
+    /// Its name where secrets are filed. A name never changes its meaning: vaults are read by later versions.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Password => "password".into(),
+            Self::KeyPassphrase => "key_passphrase".into(),
+            Self::ProxyPassword => "proxy_password".into(),
+            Self::WebsocketHeader(name) => format!("{HEADER_KEY}{}", name.to_ascii_lowercase()),
+        }
+    }
+
+    /// The field of [`Self::key`]; `None` for a name of a later version.
+    pub fn from_key(key: &str) -> Option<Self> {
+        match key {
+            "password" => Some(Self::Password),
+            "key_passphrase" => Some(Self::KeyPassphrase),
+            "proxy_password" => Some(Self::ProxyPassword),
+            other => Some(Self::WebsocketHeader(other.strip_prefix(HEADER_KEY)?.to_owned())),
+        }
+    }
+}
+
+const HEADER_KEY: &str = "websocket_header:";
+
 /// A change of one secret, from the window or the command line. Fields that are not named stay as they are.
 #[derive(Clone, Deserialize, TS)]
 #[ts(export)]
@@ -80,8 +104,15 @@ pub enum SecretEncoding {
     Hex,
 }
 
+/// A secret on its way in, as text. Cannot be printed either.
 #[derive(Clone, Deserialize)]
-struct SecretText(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
+
+impl From<SecretText> for Secret {
+    fn from(SecretText(text): SecretText) -> Self {
+        Self::new(text.as_bytes())
+    }
+}
 
 impl SecretEdit {
     /// Sets `field` to `bytes`.
@@ -146,9 +177,73 @@ impl Secrets {
         Ok(())
     }
 
+    /// What hides these where a server sends them back.
+    pub fn mask(&self) -> Mask {
+        let mut mask = Mask::default();
+        self.0.values().for_each(|secret| mask.add(secret.expose()));
+        mask
+    }
+
     /// Which are set.
     pub fn set_fields(&self) -> Vec<SecretField> {
         self.0.keys().cloned().collect()
+    }
+}
+
+/// Hides secrets in text that came from elsewhere: a server, a proxy or a broker may send back what it was sent,
+/// and what it said is shown, stored and exported.
+#[derive(Clone, Default)]
+pub struct Mask(Vec<Zeroizing<String>>);
+
+/// What stands where a secret stood.
+pub const HIDDEN: &str = "(hidden)";
+/// A shorter secret would hide parts of ordinary words.
+const SHORTEST_MASKED: usize = 4;
+
+impl Mask {
+    /// Hides these bytes too, in every form in which text may hold them.
+    pub fn add(&mut self, bytes: &[u8]) {
+        if bytes.len() < SHORTEST_MASKED {
+            return;
+        }
+        let hex = Zeroizing::new(hex::encode(bytes));
+        let spaced: Vec<_> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
+        let forms = [
+            String::from_utf8_lossy(bytes).into_owned(),
+            bytes.escape_ascii().to_string(),
+            spaced.join(" "),
+            hex.to_ascii_uppercase(),
+            base64::engine::general_purpose::STANDARD.encode(bytes),
+        ];
+        self.0.extend(forms.into_iter().map(Zeroizing::new));
+        self.0.push(hex);
+        // The longest first: one secret may be a part of another.
+        self.0.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    }
+
+    /// Replaces every secret in `text`.
+    pub fn hide(&self, text: &mut String) {
+        for form in &self.0 {
+            if text.contains(form.as_str()) {
+                *text = text.replace(form.as_str(), HIDDEN);
+            }
+        }
+    }
+
+    /// Replaces every secret in every text of a value.
+    pub fn hide_in(&self, value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) => self.hide(text),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in(item)),
+            serde_json::Value::Object(map) => map.values_mut().for_each(|item| self.hide_in(item)),
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask(…)")
     }
 }
 
@@ -162,6 +257,50 @@ mod tests {
         secrets.put(SecretField::Password, Some(Secret::new("canary")));
         let edit = SecretEdit::set(SecretField::Password, "canary".into());
         assert!(!format!("{secrets:?} {edit:?}").contains("canary"));
+    }
+
+    #[test]
+    fn what_is_sent_back_is_hidden_in_every_form() {
+        let mut secrets = Secrets::default();
+        secrets.put(SecretField::Password, Some(Secret::new("canary§")));
+        secrets.put(SecretField::ProxyPassword, Some(Secret::new("canary§-longer")));
+        secrets.put(SecretField::KeyPassphrase, Some(Secret::new("key")));
+        let mask = secrets.mask();
+        for (said, shown) in [
+            ("no canary§ here: canary§", "no (hidden) here: (hidden)"),
+            ("canary§-longer", "(hidden)"),
+            ("63 61 6e 61 72 79 c2 a7 00", "(hidden) 00"),
+            ("63616e617279c2a7", "(hidden)"),
+            ("63616E617279C2A7", "(hidden)"),
+            (r"GET canary\xc2\xa7", "GET (hidden)"),
+            ("Y2FuYXJ5wqc=", "(hidden)"),
+            ("a key of three letters", "a key of three letters"),
+        ] {
+            let mut text = said.to_owned();
+            mask.hide(&mut text);
+            assert_eq!(text, shown);
+        }
+        let mut value = serde_json::json!({ "a": ["canary§", 1, { "b": "x canary§" }] });
+        mask.hide_in(&mut value);
+        assert_eq!(value, serde_json::json!({ "a": [HIDDEN, 1, { "b": "x (hidden)" }] }));
+        assert!(!format!("{mask:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_field_has_one_name() {
+        let header = |name: &str| SecretField::WebsocketHeader(name.into());
+        for field in [
+            SecretField::Password,
+            SecretField::KeyPassphrase,
+            SecretField::ProxyPassword,
+            header("x-token"),
+            header("password"),
+            header(""),
+        ] {
+            assert_eq!(SecretField::from_key(&field.key()), Some(field));
+        }
+        assert_eq!(header("X-Token").key(), header("x-token").key());
+        assert_eq!(SecretField::from_key("of_a_later_version"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The record of one attempt to connect, stage by stage, for people and machines. In: facts, from the code
 //! that gathered them. Out: a serialisable trace, live while it grows. Never holds a secret.
 
+mod hide;
 mod lines;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 use crate::identity::CertificateInfo;
 use crate::message::{Clock, UnixMicros};
 use crate::profile::{MqttVersion, UserProperty};
+use crate::secret::Mask;
 
 /// The stages, in the order in which they run. With a proxy, `proxy` comes after `tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
@@ -386,12 +388,23 @@ struct Recording {
     trace: Mutex<Trace>,
     began: Instant,
     on_change: Box<dyn Fn(&Trace) + Send + Sync>,
+    mask: Mask,
 }
 
 impl TraceRecorder {
     /// Starts the clock. `url` is without user name and password. `on_change` is called with the trace held:
     /// it must be quick, and not call back into this recorder.
     pub fn new(
+        url: impl Into<String>,
+        attempt: u32,
+        on_change: impl Fn(&Trace) + Send + Sync + 'static,
+    ) -> Self {
+        Self::hiding(Mask::default(), url, attempt, on_change)
+    }
+
+    /// As [`Self::new`]; secrets of `mask` that a server sends back are hidden.
+    pub fn hiding(
+        mask: Mask,
         url: impl Into<String>,
         attempt: u32,
         on_change: impl Fn(&Trace) + Send + Sync + 'static,
@@ -408,6 +421,7 @@ impl TraceRecorder {
             trace: Mutex::new(trace),
             began: Instant::now(),
             on_change: Box::new(on_change),
+            mask,
         }))
     }
 
@@ -498,6 +512,7 @@ impl TraceRecorder {
         let now = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut trace = self.lock();
         edit(&mut trace, now);
+        hide::hide(&mut trace, &self.0.mask);
         (self.0.on_change)(&trace);
     }
 

@@ -116,10 +116,13 @@ async fn an_editor_that_was_open_meanwhile_undoes_no_subscription() {
     let mut draft = engine.new_draft();
     draft.name = "one".into();
     draft.endpoint.host = "broker.example".into();
-    let id = engine.save_profile(draft.clone(), None, &[]).expect("saved").id;
+    let id = engine.save_profile(draft.clone(), None, Vec::new()).await.expect("saved").id;
     engine.save_subscription(id, subscription("a/#")).await.expect("saved");
     draft.name = "two".into();
-    assert_eq!(engine.save_profile(draft, None, &[]).expect("saved").settings.subscriptions.len(), 1);
+    assert_eq!(
+        engine.save_profile(draft, None, Vec::new()).await.expect("saved").settings.subscriptions.len(),
+        1
+    );
     let saved = engine.profile(id).expect("there");
     assert_eq!((saved.name.as_str(), saved.settings.subscriptions[0].filter.as_str()), ("two", "a/#"));
     engine.close().await;
@@ -299,7 +302,7 @@ async fn edit(folder: &Path, name: &str) {
         let mut draft = engine.new_draft();
         draft.name = format!("{name} {n}");
         draft.endpoint.host = "broker.example".into();
-        engine.save_profile(draft, None, &[]).expect("saved");
+        engine.save_profile(draft, None, Vec::new()).await.expect("saved");
         engine.save_subscription(shared(), subscription(&format!("{name}/{n}"))).await.expect("saved");
     }
     storing.await.expect("stored");

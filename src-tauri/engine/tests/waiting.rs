@@ -34,8 +34,8 @@ async fn prove(version: MqttVersion, lasting: bool) {
     draft.settings.session.session_expiry_s = lasting.then_some(3600);
     draft.settings.subscriptions =
         vec![subscription("old/#", Qos::AtLeastOnce), subscription("gone", Qos::AtMostOnce)];
-    let id = engine.save_profile(draft, None, &[]).expect("saved").id;
-    engine.connect(id).expect("connecting");
+    let id = engine.save_profile(draft, None, Vec::new()).await.expect("saved").id;
+    engine.connect(id).await.expect("connecting");
     until(&engine, id, |status| granted(status, "old/#") && granted(status, "gone")).await;
 
     broker.stop();

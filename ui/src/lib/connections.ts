@@ -1,5 +1,5 @@
 /** What can be done to a saved connection, from wherever in the window. In: ids. Out: commands, and toasts with *Undo*. */
-import { asEngineError, backend } from "$lib/backend";
+import { asEngineError, backend, type EngineError } from "$lib/backend";
 import type { Folder } from "$lib/backend/types/Folder";
 import type { Phase } from "$lib/backend/types/Phase";
 import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
@@ -13,6 +13,7 @@ import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
 import { secretPrompts } from "$lib/state/secretprompt.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
+import { vault } from "$lib/state/vault.svelte";
 import { m } from "$messages";
 
 export type DotState = "on" | "off" | "busy" | "wait" | "fail";
@@ -66,15 +67,28 @@ export async function connect(id: ProfileId): Promise<void> {
   await attempt(endpointDrafts.save(id).then(() => start(id)));
 }
 
-/** Connects; secrets that are not there are asked for first. */
+/** Connects; a vault that is locked is opened and secrets that are not there are asked for first. */
 async function start(id: ProfileId): Promise<void> {
   try {
     await backend.connect(id);
   } catch (thrown) {
     const { code, details } = asEngineError(thrown);
-    const fields = code === "secret_needed" ? fieldsOf(details) : [];
-    if (fields.length === 0) throw thrown;
-    if (await secretPrompts.ask({ id, fields, why: "missing" })) await start(id);
+    const fields = fieldsOf(details);
+    if ((code !== "secret_needed" && code !== "vault_locked") || fields.length === 0) throw thrown;
+    const opened = code === "vault_locked" && (await vault.ask({ id, typed: true }));
+    if (opened === "cancelled") return;
+    if (opened === "open" || (await secretPrompts.ask({ id, fields, why: "missing" }))) await start(id);
+  }
+}
+
+/** Runs what needs the secrets of a connection; a vault that is locked is opened first. */
+export async function withVault<T>(id: ProfileId, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (thrown) {
+    if (asEngineError(thrown).code !== "vault_locked") throw thrown;
+    if ((await vault.ask({ id, typed: false })) === "open") return withVault(id, run);
+    throw { code: "cancelled", message: "", details: {} } satisfies EngineError;
   }
 }
 
@@ -104,7 +118,7 @@ export async function toggle(id: ProfileId): Promise<void> {
 }
 
 export async function duplicate(id: ProfileId): Promise<void> {
-  const copy = await attempt(backend.duplicateProfile(id));
+  const copy = await attempt(withVault(id, () => backend.duplicateProfile(id)));
   if (copy) navigation.select(copy.id);
 }
 

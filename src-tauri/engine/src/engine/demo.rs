@@ -56,10 +56,10 @@ impl Engine {
             trust: Trust { mode: TrustMode::CaOnly, ca_files: vec![files.ca], ..Trust::default() },
             ..draft.settings
         };
-        let profile = self.save_profile(draft, None, &[])?;
+        let profile = self.save_profile(draft, None, Vec::new()).await?;
         self.inner.library.set_value(DEMO_PROFILE, json!(profile.id))?;
         *self.inner.devices.lock().await = Some(Devices::start(&url("mqtt")?, None, DEMO_SEED)?);
-        self.connect(profile.id)?;
+        self.connect(profile.id).await?;
         Ok(profile.id)
     }
 

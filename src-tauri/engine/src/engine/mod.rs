@@ -7,6 +7,7 @@ mod connection;
 mod demo;
 mod outbox;
 mod purge;
+mod secrets;
 mod types;
 
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::devices::Devices;
@@ -28,10 +30,11 @@ use crate::identity;
 use crate::library::{Folder, FolderId, Library, LibraryTree};
 use crate::probe::{self, ProbeConfig, ProbeReport};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, Subscription};
-use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
+use crate::secret::{Secret, SecretEdit, SecretField};
 use crate::session::{self, Publication, PublishOutcome, SessionConfig, SubscriptionState};
 use crate::topic;
 use crate::trace::Trace;
+use crate::vault::{Keyring, Vault};
 
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
@@ -46,10 +49,10 @@ pub struct Engine {
 
 struct Inner {
     data_dir: PathBuf,
-    library: Library,
+    library: Arc<Library>,
     history: History,
     outbox: Arc<Outbox>,
-    secrets: Mutex<HashMap<ProfileId, Secrets>>,
+    vault: Vault,
     connections: Mutex<HashMap<ProfileId, Arc<Connection>>>,
     tests: Mutex<Cancellations>,
     probes: Mutex<Cancellations>,
@@ -70,7 +73,6 @@ struct BrokerState {
 /// Keys of [`Library::value`] that the engine itself uses; the window's own have other names.
 const BROKER_OPTIONS: &str = "engine.broker.options";
 const BROKER_WANTED: &str = "engine.broker.wanted";
-const SECRETS_EXPECTED: &str = "engine.secrets.expected";
 
 impl Engine {
     /// Opens the databases in `data_dir` (created when missing) and starts the tasks that watch them.
@@ -79,14 +81,33 @@ impl Engine {
     /// # Errors
     /// `storage`: a database cannot be opened, is damaged, or comes from a newer version.
     pub fn open(data_dir: &Path) -> Result<Self> {
-        let library = Library::open(&data_dir.join("heliograph.db"))?;
+        // Unit tests leave the keyring of whoever runs them alone.
+        let keyring = if cfg!(test) { Keyring::none() } else { Keyring::of_the_system() };
+        Self::open_with(data_dir, keyring)
+    }
+
+    /// As [`Self::open`], with this keyring.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(data_dir: &Path, keyring: Keyring) -> Result<Self> {
+        let library = Arc::new(Library::open(&data_dir.join("heliograph.db"))?);
         let history = History::open(&data_dir.join("messages.db"))?;
+        let outbox = Arc::<Outbox>::default();
+        let vault_changed = Arc::<Notify>::default();
+        let vault = {
+            let (outbox, changed) = (outbox.clone(), vault_changed.clone());
+            Vault::new(data_dir, library.clone(), keyring, move || {
+                outbox.vault();
+                changed.notify_one();
+            })
+        };
         let inner = Arc::new(Inner {
             data_dir: data_dir.to_owned(),
             library,
             history,
-            outbox: Arc::default(),
-            secrets: Mutex::default(),
+            outbox,
+            vault,
             connections: Mutex::default(),
             tests: Mutex::default(),
             probes: Mutex::default(),
@@ -98,7 +119,8 @@ impl Engine {
         engine.follow_history();
         engine.follow_rates();
         engine.follow_other_processes();
-        engine.follow_deletions();
+        engine.follow_deletions(vault_changed);
+        engine.follow_idleness();
         Ok(engine)
     }
 
@@ -125,6 +147,11 @@ impl Engine {
         }
         for ((id, test), trace) in dirty.traces {
             events.push(EngineEvent::Trace { id, test, trace });
+        }
+        if dirty.vault
+            && let Ok(status) = self.vault_status().await
+        {
+            events.push(EngineEvent::Vault(status));
         }
         if dirty.broker {
             events.push(EngineEvent::Broker(self.broker_status().await));
@@ -253,11 +280,18 @@ impl Engine {
     /// that of the saved connection; dials nothing.
     ///
     /// # Errors
-    /// `invalid_input` when a secret is not of its encoding.
-    pub async fn check_draft(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<DraftReport> {
-        let mut secrets = lock(&self.inner.secrets).get(&draft.id).cloned().unwrap_or_default();
-        secrets.apply(edits)?;
-        blocking(move || Ok(draft::check(&draft, &secrets))).await
+    /// `invalid_input` when a secret is not of its encoding; `storage`.
+    pub async fn check_draft(&self, draft: ProfileDraft, edits: Vec<SecretEdit>) -> Result<DraftReport> {
+        self.with_vault(move |vault| {
+            let (secrets, locked) = vault.at_hand(draft.id, &edits)?;
+            let mut report = draft::check(&draft, &secrets);
+            if locked.contains(&SecretField::KeyPassphrase) {
+                // It is stored; whether it fits is known once the vault is open.
+                report.problems.retain(|problem| problem.code != "passphrase_required");
+            }
+            Ok(report)
+        })
+        .await
     }
 
     /// Takes a URL apart for the form.
@@ -271,19 +305,19 @@ impl Engine {
         Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })
     }
 
-    /// Saves a draft and its secrets (those in memory, for this run). The subscriptions of a connection that
-    /// exists stay as they are: [`Self::save_subscription`] changes them one by one.
+    /// Saves a draft and its secrets. The subscriptions of a connection that exists stay as they are:
+    /// [`Self::save_subscription`] changes them one by one.
     ///
     /// # Errors
-    /// `invalid_input` when the endpoint cannot be dialled, `storage`.
-    pub fn save_profile(
+    /// `invalid_input` when the endpoint cannot be dialled, `file` when the vault cannot be written, `storage`.
+    pub async fn save_profile(
         &self,
         draft: ProfileDraft,
         folder: Option<FolderId>,
-        secrets: &[SecretEdit],
+        secrets: Vec<SecretEdit>,
     ) -> Result<Profile> {
         let profile = draft::build(draft)?;
-        self.set_secrets(profile.id, secrets)?;
+        self.set_secrets(profile.id, secrets).await?;
         let profile = self.inner.library.save_form(profile, folder)?;
         self.library_changed(profile.id);
         Ok(profile)
@@ -302,14 +336,17 @@ impl Engine {
     /// Copies a connection with its secrets, next to itself.
     ///
     /// # Errors
-    /// `not_found`, `storage`.
-    pub fn duplicate_profile(&self, id: ProfileId) -> Result<Profile> {
-        let copy = self.inner.library.duplicate(id)?;
-        let secrets = lock(&self.inner.secrets).get(&id).cloned();
-        if let Some(secrets) = secrets {
-            self.expect_secrets(copy.id, &secrets)?;
-            lock(&self.inner.secrets).insert(copy.id, secrets);
-        }
+    /// `not_found`, `vault_locked`: its secrets cannot be copied now; `file`, `storage`.
+    pub async fn duplicate_profile(&self, id: ProfileId) -> Result<Profile> {
+        let library = self.inner.library.clone();
+        let copy = self.with_vault(move |vault| {
+            // Read first: a copy without its secrets would be no copy.
+            let secrets = vault.all_of(id)?;
+            let copy = library.duplicate(id)?;
+            vault.put_all(copy.id, &secrets)?;
+            Ok(copy)
+        });
+        let copy = copy.await?;
         self.library_changed(copy.id);
         Ok(copy)
     }
@@ -416,23 +453,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets or clears secrets of a connection, in memory for this run.
-    ///
-    /// # Errors
-    /// `invalid_input` when one is not of its encoding (nothing is changed then), `storage`.
-    pub fn set_secrets(&self, id: ProfileId, edits: &[SecretEdit]) -> Result<()> {
-        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
-        secrets.apply(edits)?;
-        self.expect_secrets(id, &secrets)?;
-        lock(&self.inner.secrets).insert(id, secrets);
-        Ok(())
-    }
-
-    /// Which secrets of a connection are set. Never their values.
-    pub fn secrets_set(&self, id: ProfileId) -> Vec<SecretField> {
-        lock(&self.inner.secrets).get(&id).map(Secrets::set_fields).unwrap_or_default()
-    }
-
     /// What is in a certificate or key file.
     ///
     /// # Errors
@@ -444,59 +464,6 @@ impl Engine {
     fn library_changed(&self, id: ProfileId) {
         self.inner.outbox.library();
         self.inner.outbox.connection(id);
-    }
-
-    /// Remembers which secrets were set, by name, so that a later run asks for them instead of failing.
-    fn expect_secrets(&self, id: ProfileId, secrets: &Secrets) -> Result<()> {
-        let mut expected = self.inner.library.value(SECRETS_EXPECTED)?.unwrap_or_else(|| json!({}));
-        if let Value::Object(map) = &mut expected {
-            let fields = serde_json::to_value(secrets.set_fields()).unwrap_or(Value::Null);
-            if map.get(&id.to_string()) == Some(&fields) {
-                return Ok(());
-            }
-            map.insert(id.to_string(), fields);
-        }
-        self.inner.library.set_value(SECRETS_EXPECTED, expected)
-    }
-
-    /// The secrets that a connection needs.
-    ///
-    /// # Errors
-    /// `secret_needed`: some were set in an earlier run and are gone with it.
-    fn secrets_for(&self, profile: &Profile) -> Result<Secrets> {
-        let secrets = lock(&self.inner.secrets).get(&profile.id).cloned().unwrap_or_default();
-        let missing = missing_secrets(&self.inner.library, profile, &secrets)?;
-        if missing.is_empty() {
-            return Ok(secrets);
-        }
-        let message = format!("{} needs a secret that was kept for the last session only", profile.name);
-        let fields = serde_json::to_value(missing).unwrap_or(Value::Null);
-        Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields))
-    }
-}
-
-/// Which secrets a saved connection uses and had, in this run of Heliograph or an earlier one, that are not
-/// among `secrets`.
-///
-/// # Errors
-/// `storage`.
-pub fn missing_secrets(library: &Library, profile: &Profile, secrets: &Secrets) -> Result<Vec<SecretField>> {
-    let expected = library.value(SECRETS_EXPECTED)?.unwrap_or(Value::Null);
-    let fields = expected.get(profile.id.to_string()).cloned().unwrap_or(Value::Null);
-    let fields: Vec<SecretField> = serde_json::from_value(fields).unwrap_or_default();
-    Ok((fields.into_iter())
-        .filter(|field| secrets.get(field).is_none() && is_used(field, &profile.settings))
-        .collect())
-}
-
-fn is_used(field: &SecretField, settings: &Settings) -> bool {
-    match field {
-        SecretField::Password => settings.login.enabled,
-        SecretField::KeyPassphrase => settings.client_certificate.enabled,
-        SecretField::ProxyPassword => settings.proxy.kind != crate::profile::ProxyKind::None,
-        SecretField::WebsocketHeader(name) => {
-            settings.websocket.headers.iter().any(|h| h.secret && h.name.eq_ignore_ascii_case(name))
-        }
     }
 }
 
@@ -521,10 +488,11 @@ impl Engine {
     /// Starts connecting; what follows is told by events.
     ///
     /// # Errors
-    /// `already_connected`, `secret_needed`, `not_found`, `storage`.
-    pub fn connect(&self, id: ProfileId) -> Result<()> {
+    /// `already_connected`, `secret_needed`, `vault_locked`, `not_found`, `storage`.
+    pub async fn connect(&self, id: ProfileId) -> Result<()> {
         let profile = self.inner.library.profile(id)?;
-        let secrets = self.secrets_for(&profile)?;
+        let wanted = profile.clone();
+        let secrets = self.with_vault(move |vault| vault.secrets_for(&wanted)).await?;
         let connection = self.connection(id)?;
         connection.connect(SessionConfig { profile, secrets, keep_trying: false })
     }
@@ -560,12 +528,12 @@ impl Engine {
     /// saved connection.
     ///
     /// # Errors
-    /// `invalid_input`, `cancelled`.
-    pub async fn test_connection(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<Trace> {
+    /// `invalid_input`, `vault_locked`, `cancelled`.
+    pub async fn test_connection(&self, draft: ProfileDraft, edits: Vec<SecretEdit>) -> Result<Trace> {
         let profile = draft::build(draft)?;
         let id = profile.id;
-        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
-        secrets.apply(edits)?;
+        let wanted = profile.clone();
+        let secrets = self.with_vault(move |vault| vault.secrets_for_draft(&wanted, &edits)).await?;
         let outbox = self.inner.outbox.clone();
         let observer = Arc::new(move |trace: Trace| outbox.trace(id, true, trace));
         let config = SessionConfig { profile, secrets, keep_trying: false };
@@ -582,11 +550,13 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid_input`, `cancelled`.
-    pub async fn probe(&self, draft: ProfileDraft, edits: &[SecretEdit]) -> Result<ProbeReport> {
+    pub async fn probe(&self, draft: ProfileDraft, edits: Vec<SecretEdit>) -> Result<ProbeReport> {
         let profile = draft::build(draft)?;
         let id = profile.id;
-        let mut secrets = lock(&self.inner.secrets).get(&id).cloned().unwrap_or_default();
-        secrets.apply(edits)?;
+        let mut wanted = profile.clone();
+        // A probe goes through the proxy and shows the server nothing else, so nothing else is taken out of the vault.
+        wanted.settings = Settings { proxy: profile.settings.proxy.clone(), ..Settings::default() };
+        let secrets = self.with_vault(move |vault| vault.secrets_for_draft(&wanted, &edits)).await?;
         let config = ProbeConfig { profile, secrets, timeout_s: probe::TIMEOUT_S };
         one_at_a_time(&self.inner.probes, id, probe::probe(config, |_| {})).await
     }

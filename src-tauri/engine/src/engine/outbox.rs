@@ -17,6 +17,7 @@ const MAX_NOTICES: usize = 16;
 pub(super) struct Dirty {
     pub library: bool,
     pub broker: bool,
+    pub vault: bool,
     pub connections: BTreeSet<ProfileId>,
     pub pulses: BTreeSet<ProfileId>,
     pub traces: BTreeMap<(ProfileId, bool), Trace>,
@@ -27,6 +28,7 @@ impl Dirty {
     fn is_empty(&self) -> bool {
         !self.library
             && !self.broker
+            && !self.vault
             && self.connections.is_empty()
             && self.pulses.is_empty()
             && self.traces.is_empty()
@@ -59,6 +61,10 @@ impl Outbox {
 
     pub fn broker(&self) {
         self.mark(|dirty| dirty.broker = true);
+    }
+
+    pub fn vault(&self) {
+        self.mark(|dirty| dirty.vault = true);
     }
 
     pub fn connection(&self, id: ProfileId) {

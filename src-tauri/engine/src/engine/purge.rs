@@ -1,55 +1,49 @@
 //! The end of a deleted connection: when it cannot be restored any more, its secrets and its history go as well.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use tokio::sync::Notify;
 
-use super::{Engine, SECRETS_EXPECTED, lock};
-use crate::error::Result;
-use crate::profile::ProfileId;
+use super::{Engine, lock};
+use crate::error::{ErrorCode, Result};
 
 /// How often a window that stays open looks.
 const EVERY: Duration = Duration::from_secs(3_600);
 
 impl Engine {
-    /// Looks when the engine starts, and every hour from then on.
-    pub(super) fn follow_deletions(&self) {
+    /// Looks when the engine starts, every hour from then on, and when the vault may have opened.
+    pub(super) fn follow_deletions(&self, vault_changed: Arc<Notify>) {
         let engine = self.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(EVERY);
             loop {
                 tokio::select! {
                     () = engine.inner.shutdown.cancelled() => return,
-                    _ = tick.tick() => if let Err(error) = engine.purge().await {
-                        tracing::warn!(%error, "what belonged to deleted connections could not be deleted yet");
-                    },
+                    _ = tick.tick() => {}
+                    () = vault_changed.notified() => {}
+                }
+                if let Err(error) = engine.purge().await {
+                    tracing::warn!(%error, "what belonged to deleted connections could not be deleted yet");
                 }
             }
         });
     }
 
     /// Deletes what belonged to connections that were deleted more than a day ago. What cannot be deleted now
-    /// is tried again by the next call, also after a restart.
+    /// is tried again by the next call, also after a restart; secrets wait for the vault to be open.
     async fn purge(&self) -> Result<()> {
         for id in self.inner.library.purge()? {
             lock(&self.inner.connections).remove(&id);
-            self.forget_secrets(id)?;
+            let secrets = self.with_vault(move |vault| vault.forget(id)).await;
             self.inner.history.clear(id).await?;
-            self.inner.library.forgotten(id)?;
+            match secrets {
+                Ok(()) => self.inner.library.forgotten(id)?,
+                Err(error) if error.code == ErrorCode::VaultLocked => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
-    }
-
-    /// Wipes the secrets of a connection, and that there were any.
-    fn forget_secrets(&self, id: ProfileId) -> Result<()> {
-        lock(&self.inner.secrets).remove(&id);
-        let Some(Value::Object(mut expected)) = self.inner.library.value(SECRETS_EXPECTED)? else {
-            return Ok(());
-        };
-        match expected.remove(&id.to_string()) {
-            Some(_) => self.inner.library.set_value(SECRETS_EXPECTED, Value::Object(expected)),
-            None => Ok(()),
-        }
     }
 }
 
@@ -58,7 +52,7 @@ mod tests {
     use super::*;
     use crate::history::RowFilter;
     use crate::message::{EventKind, Item};
-    use crate::profile::Profile;
+    use crate::profile::{Profile, ProfileId};
     use crate::secret::{SecretEdit, SecretField};
 
     async fn rows(engine: &Engine, id: ProfileId) -> u64 {
@@ -71,7 +65,7 @@ mod tests {
         draft.endpoint.host = host.to_owned();
         draft.settings.login.enabled = true;
         let password = SecretEdit::set(SecretField::Password, "canary".to_owned());
-        let profile = engine.save_profile(draft, None, &[password]).expect("saved");
+        let profile = engine.save_profile(draft, None, vec![password]).await.expect("saved");
         let item = Item::Event { time: 1, kind: EventKind::Connected, text: host.to_owned() };
         engine.inner.history.sink(profile.id).try_accept(item).expect("room");
         engine.inner.history.flush().await.expect("written");
@@ -85,9 +79,13 @@ mod tests {
         file.execute(sql, []).expect("moved");
     }
 
-    fn expected(engine: &Engine, id: ProfileId) -> bool {
-        let kept = engine.inner.library.value(SECRETS_EXPECTED).expect("read");
-        kept.is_some_and(|kept| kept.get(id.to_string()).is_some())
+    /// Whether secrets are there, or known to be gone.
+    fn expected(engine: &Engine, profile: &Profile) -> bool {
+        !engine.inner.vault.secrets_for(profile).is_ok_and(|secrets| secrets.set_fields().is_empty())
+    }
+
+    async fn secrets(engine: &Engine, id: ProfileId) -> usize {
+        engine.secrets_set(id).await.expect("asked").len()
     }
 
     #[tokio::test]
@@ -103,16 +101,16 @@ mod tests {
             engine.delete_profile(id).await.expect("deleted");
         }
         engine.purge().await.expect("looked");
-        assert_eq!((rows(&engine, gone.id).await, engine.secrets_set(gone.id).len()), (1, 1));
+        assert_eq!((rows(&engine, gone.id).await, secrets(&engine, gone.id).await), (1, 1));
         engine.restore_profile(undone.id).expect("restored");
 
         long_ago(folder.path());
         engine.purge().await.expect("purged");
-        assert_eq!((rows(&engine, gone.id).await, engine.secrets_set(gone.id).len()), (0, 0));
-        assert!(!expected(&engine, gone.id));
-        for id in [undone.id, kept.id] {
-            assert_eq!((rows(&engine, id).await, engine.secrets_set(id).len()), (1, 1));
-            assert!(expected(&engine, id));
+        assert_eq!((rows(&engine, gone.id).await, secrets(&engine, gone.id).await), (0, 0));
+        assert!(!expected(&engine, &gone));
+        for profile in [undone, kept] {
+            assert_eq!((rows(&engine, profile.id).await, secrets(&engine, profile.id).await), (1, 1));
+            assert!(expected(&engine, &profile));
         }
         engine.close().await;
     }

@@ -10,6 +10,7 @@ use crate::identity::{CertificateInfo, RevocationListInfo};
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
 use crate::session::{Phase, SubscriptionStatus};
 use crate::trace::Trace;
+use crate::vault::VaultStatus;
 
 /// A connection as the window shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -75,6 +76,8 @@ pub enum EngineEvent {
     },
     /// The local broker started, stopped or failed.
     Broker(BrokerStatus),
+    /// The vault opened, locked, failed or was changed.
+    Vault(VaultStatus),
     /// Something that the person must know, e.g. that messages cannot be kept.
     Notice {
         /// Stable name.

@@ -123,6 +123,7 @@ impl Actor {
             }
         };
         let timing = self.config.profile.settings.timing.clone();
+        let mask = self.config.mask();
         let mut backoff = Backoff::new(&timing);
         let mut connected_before = false;
         let mut last_failure = None;
@@ -145,7 +146,8 @@ impl Actor {
                         _ => return Phase::Idle,
                     }
                 }
-                Ok(Err(failure)) => {
+                Ok(Err(mut failure)) => {
+                    failure.hide(&mask);
                     shared
                         .keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default())
                         .await;
@@ -243,7 +245,8 @@ impl Actor {
                 return Served::Ended(polite.then_some(ends));
             }
         };
-        let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
+        let mut failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
+        failure.hide(&self.config.mask());
         if !session.resumes() {
             session.driver.forget_session();
         }
@@ -310,7 +313,8 @@ impl Actor {
 
     fn recorder(&self, attempt: u32) -> TraceRecorder {
         let events = self.shared.events.clone();
-        TraceRecorder::new(self.config.profile.endpoint.url(), attempt, move |trace: &Trace| {
+        let url = self.config.profile.endpoint.url();
+        TraceRecorder::hiding(self.config.mask(), url, attempt, move |trace: &Trace| {
             events(SessionEvent::Trace(trace.clone()));
         })
     }
@@ -405,7 +409,7 @@ pub(super) async fn test(
     packets: Option<PacketObserver>,
 ) -> Trace {
     let url = config.profile.endpoint.url();
-    let recorder = TraceRecorder::new(url, 1, move |trace: &Trace| observer(trace.clone()));
+    let recorder = TraceRecorder::hiding(config.mask(), url, 1, move |trace: &Trace| observer(trace.clone()));
     let mut session = match Session::new(&config, packets) {
         Ok(session) => session,
         Err(failure) => {

@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::failure::Failure;
 use crate::message::{EventKind, MessageSink, UnixMicros};
 use crate::profile::{Profile, Qos, Subscription};
-use crate::secret::Secrets;
+use crate::secret::{Mask, SecretField, Secrets};
 use crate::trace::{Connack, Trace};
 use crate::{diagnosis, topic};
 use actor::{Actor, Command};
@@ -43,6 +43,19 @@ pub struct SessionConfig {
     /// Whether attempts go on (within the profile's limits) although none has succeeded yet. A person who
     /// presses Connect wants the failure instead; a script that waits for its broker wants this.
     pub keep_trying: bool,
+}
+
+impl SessionConfig {
+    /// What hides the secrets where somebody sends them back.
+    fn mask(&self) -> Mask {
+        let mut mask = self.secrets.mask();
+        let proxy = &self.profile.settings.proxy;
+        if let Some(password) = self.secrets.get(&SecretField::ProxyPassword) {
+            // As HTTP proxies are sent it, in one piece.
+            mask.add(&[proxy.username.as_bytes(), b":", password.expose()].concat());
+        }
+        mask
+    }
 }
 
 /// What a session tells. The callback stores or forwards it and returns at once.

@@ -10,6 +10,8 @@ import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import type { SecretEdit } from "$lib/backend/types/SecretEdit";
 import type { SecretEncoding } from "$lib/backend/types/SecretEncoding";
 import type { SecretField } from "$lib/backend/types/SecretField";
+import type { SecretPlace } from "$lib/backend/types/SecretPlace";
+import type { StoredSecret } from "$lib/backend/types/StoredSecret";
 import { schemeOf } from "$lib/endpoint";
 import { secretKey } from "$lib/secrets";
 import { problemText } from "$lib/problems";
@@ -46,8 +48,8 @@ export class EditorDraft {
   keyPassphrase = $state<string | null>(null);
   /** By the header's name in lower case. */
   headerSecrets = $state<Record<string, string | null>>({});
-  /** Which secrets the engine has. */
-  stored = $state.raw<SecretField[]>([]);
+  /** Which secrets the engine has, and where. */
+  stored = $state.raw<StoredSecret[]>([]);
   readonly isNew: boolean;
   #saved = $state("");
 
@@ -60,7 +62,7 @@ export class EditorDraft {
   /** Fields that were visited: a new connection is not scolded for what nobody has reached yet. */
   #visited = $state.raw<ReadonlySet<string>>(new Set());
 
-  constructor(start: KeptDraft, stored: SecretField[], isNew: boolean) {
+  constructor(start: KeptDraft, stored: StoredSecret[], isNew: boolean) {
     this.draft = structuredClone(start.draft);
     this.folder = start.folder;
     this.stored = stored;
@@ -108,8 +110,13 @@ export class EditorDraft {
   }
 
   isStored(field: SecretField): boolean {
+    return this.placeOf(field) !== null;
+  }
+
+  /** Where the engine keeps a secret, if it has it. */
+  placeOf(field: SecretField): SecretPlace | null {
     const wanted = secretKey(field);
-    return this.stored.some((other) => secretKey(other) === wanted);
+    return this.stored.find((other) => secretKey(other.field) === wanted)?.place ?? null;
   }
 
   /** Renames a header; what was typed for a secret one goes along. */
@@ -171,7 +178,7 @@ export class EditorDraft {
       add({ kind: "websocket_header", name: lower }, this.headerSecrets[lower] ?? null);
     }
     // Values of headers that are gone or no longer secret have nothing to belong to.
-    for (const field of this.stored) {
+    for (const { field } of this.stored) {
       if (field.kind === "websocket_header" && !names.has(field.name)) add(field, "");
     }
     return edits;

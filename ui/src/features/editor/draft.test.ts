@@ -19,7 +19,7 @@ const problem = (field: string, severity: Problem["severity"], code = "x"): Prob
 });
 
 test("typed secrets become edits, untouched ones do not, an emptied one is cleared", () => {
-  const editor = new EditorDraft(start(), [{ kind: "proxy_password" }], false);
+  const editor = new EditorDraft(start(), [{ field: { kind: "proxy_password" }, place: "keyring" }], false);
   expect(editor.edits).toEqual([]);
   editor.password = "00ff";
   editor.passwordEncoding = "hex";
@@ -55,7 +55,11 @@ test("what is kept for later has no secret in it", () => {
 });
 
 test("a secret header keeps its typed value when renamed, and loses the stored one with its name", () => {
-  const editor = new EditorDraft(start(), [{ kind: "websocket_header", name: "x-old" }], false);
+  const editor = new EditorDraft(
+    start(),
+    [{ field: { kind: "websocket_header", name: "x-old" }, place: "session" }],
+    false,
+  );
   editor.draft.settings.websocket.headers = [{ name: "X-Old", value: "", secret: true }];
   editor.headerSecrets["x-old"] = "typed";
   editor.renameHeader(0, "X-New");

@@ -12,6 +12,7 @@ import type { Error as EngineError } from "./types/Error";
 import type { FileReport } from "./types/FileReport";
 import type { Folder } from "./types/Folder";
 import type { FolderId } from "./types/FolderId";
+import type { Keep } from "./types/Keep";
 import type { LibraryTree } from "./types/LibraryTree";
 import type { MessageDetail } from "./types/MessageDetail";
 import type { OpenView } from "./types/OpenView";
@@ -31,10 +32,11 @@ import type { IssuedCertificate } from "./types/IssuedCertificate";
 import type { CertificateReplacement } from "./types/CertificateReplacement";
 import type { LibraryCertificate } from "./types/LibraryCertificate";
 import type { SecretEdit } from "./types/SecretEdit";
-import type { SecretField } from "./types/SecretField";
+import type { StoredSecret } from "./types/StoredSecret";
 import type { Subscription } from "./types/Subscription";
 import type { SubscriptionState } from "./types/SubscriptionState";
 import type { Trace } from "./types/Trace";
+import type { VaultStatus } from "./types/VaultStatus";
 import { tauri } from "./tauri";
 
 /** What a native file dialog is asked for. */
@@ -75,8 +77,8 @@ export interface Backend {
   restoreFolder(id: FolderId): Promise<void>;
   collapseFolder(id: FolderId, collapsed: boolean): Promise<void>;
   moveFolder(id: FolderId, index: number): Promise<void>;
-  /** Which secrets are set. Their values never come back. */
-  secretsSet(id: ProfileId): Promise<SecretField[]>;
+  /** Which secrets are set, and where they are kept. Their values never come back. */
+  secretsSet(id: ProfileId): Promise<StoredSecret[]>;
   /** Sets or clears secrets of a saved connection; the answer to `secret_needed`. */
   setSecrets(id: ProfileId, secrets: SecretEdit[]): Promise<void>;
   inspectFile(path: string): Promise<FileReport>;
@@ -96,6 +98,20 @@ export interface Backend {
   developmentCa(): Promise<DevelopmentCa | null>;
   createDevelopmentCa(name: string, days: number): Promise<DevelopmentCa>;
   issueCertificate(request: CertificateRequest, passphrase: string | null): Promise<IssuedCertificate>;
+
+  // The vault of secrets
+  vaultStatus(): Promise<VaultStatus>;
+  /** Tries to reach the keyring, which may ask the person, and to open the vault with it. */
+  checkVault(): Promise<VaultStatus>;
+  unlockVault(passphrase: string): Promise<VaultStatus>;
+  lockVault(): Promise<VaultStatus>;
+  /** Keeps secrets somewhere else from now on; the passphrase is for a vault that opens with one. */
+  chooseVault(keep: Keep, passphrase: string | null): Promise<VaultStatus>;
+  changeVaultPassphrase(current: string, next: string): Promise<VaultStatus>;
+  /** Minutes without use; 0 is never. */
+  setVaultAutoLock(minutes: number): Promise<VaultStatus>;
+  /** Sets a vault aside that cannot be opened any more, so that a new one can begin. */
+  startNewVault(): Promise<VaultStatus>;
 
   // Connections
   connections(): Promise<ConnectionStatus[]>;

@@ -45,6 +45,15 @@ export const tauri: Backend = {
   createDevelopmentCa: (name, days) => invoke("create_development_ca", { name, days }),
   issueCertificate: (request, passphrase) => invoke("issue_certificate", { request, passphrase }),
 
+  vaultStatus: () => invoke("vault_status"),
+  checkVault: () => invoke("check_vault"),
+  unlockVault: (passphrase) => invoke("unlock_vault", { passphrase }),
+  lockVault: () => invoke("lock_vault"),
+  chooseVault: (keep, passphrase) => invoke("choose_vault", { keep, passphrase }),
+  changeVaultPassphrase: (current, next) => invoke("change_vault_passphrase", { current, next }),
+  setVaultAutoLock: (minutes) => invoke("set_vault_auto_lock", { minutes }),
+  startNewVault: () => invoke("start_new_vault"),
+
   connections: () => invoke("connections"),
   openConnection: (id) => invoke("open_connection", { id }),
   connect: (id) => invoke("connect", { id }),

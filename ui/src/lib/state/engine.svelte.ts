@@ -11,6 +11,7 @@ import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Trace } from "$lib/backend/types/Trace";
 import { toasts } from "./toasts.svelte";
+import { vault } from "./vault.svelte";
 
 class EngineState {
   tree = $state.raw<LibraryTree>({ folders: [], profiles: [], damaged: [] });
@@ -30,6 +31,7 @@ class EngineState {
       backend.libraryTree(),
       backend.connections(),
       backend.brokerStatus(),
+      vault.refresh(),
     ]);
     this.tree = tree;
     this.connections = new Map(connections.map((status) => [status.id, status]));
@@ -82,6 +84,9 @@ class EngineState {
         break;
       case "broker":
         this.broker = event;
+        break;
+      case "vault":
+        vault.take(event);
         break;
       case "notice":
         toasts.show({ tone: event.code === "storage_recovered" ? "ok" : "warn", text: event.text });

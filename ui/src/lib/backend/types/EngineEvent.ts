@@ -5,6 +5,7 @@ import type { NoticeCode } from "./NoticeCode";
 import type { ProfileId } from "./ProfileId";
 import type { PulseEntry } from "./PulseEntry";
 import type { Trace } from "./Trace";
+import type { VaultStatus } from "./VaultStatus";
 
 /**
  * What the engine tells, unasked. Nothing is told per message.
@@ -25,7 +26,7 @@ test: boolean,
 /**
  * The trace so far.
  */
-trace: Trace, } | { "event": "broker" } & BrokerStatus | { "event": "notice", 
+trace: Trace, } | { "event": "broker" } & BrokerStatus | { "event": "vault" } & VaultStatus | { "event": "notice", 
 /**
  * Stable name.
  */

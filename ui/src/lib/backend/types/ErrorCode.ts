@@ -3,4 +3,4 @@
 /**
  * What kind of thing went wrong, by stable name; the window keys its words on it.
  */
-export type ErrorCode = "invalid_input" | "not_found" | "not_connected" | "already_connected" | "connect_failed" | "refused" | "limit_exceeded" | "connection_lost" | "file" | "storage" | "broker" | "secret_needed" | "cancelled" | "internal";
+export type ErrorCode = "invalid_input" | "not_found" | "not_connected" | "already_connected" | "connect_failed" | "refused" | "limit_exceeded" | "connection_lost" | "file" | "storage" | "broker" | "secret_needed" | "vault_locked" | "passphrase_wrong" | "cancelled" | "internal";
