@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use heliograph_engine::Engine;
 use heliograph_engine::error::{Error, ErrorCode};
+use heliograph_engine::logging;
 use heliograph_engine::paths::default_data_dir;
 use tauri::{AppHandle, Emitter, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
@@ -82,8 +83,9 @@ impl Start {
 
 /// Runs the window until it is closed.
 pub fn run() -> ExitCode {
+    let wanted = std::env::var("HELIOGRAPH_LOG").unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("HELIOGRAPH_LOG"))
+        .with_env_filter(logging::directives(&wanted))
         .with_writer(std::io::stderr)
         .init();
     let options = match Options::from_args(std::env::args().skip(1)) {

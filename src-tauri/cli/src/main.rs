@@ -18,6 +18,8 @@ mod vault;
 use std::path::Path;
 use std::process::ExitCode;
 
+use heliograph_engine::logging;
+
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
@@ -39,8 +41,8 @@ fn main() -> ExitCode {
 
 async fn run() -> ExitCode {
     // Libraries log what we report as a failure anyway: only for those who ask.
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("HELIOGRAPH_LOG").unwrap_or_else(|_| "off".into());
+    let wanted = std::env::var("HELIOGRAPH_LOG").unwrap_or_else(|_| "off".into());
+    let filter = logging::directives(&wanted);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
         Command::Trace(args) => trace::run(args).await,

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod history;
 pub mod identity;
 pub mod library;
+pub mod logging;
 pub mod message;
 pub mod paths;
 pub mod probe;

@@ -188,7 +188,7 @@ async fn show(engine: &Engine, id: ProfileId) {
 async fn inside_uses_the_product() {
     // Every line of our own and of every library, as HELIOGRAPH_LOG=trace shows them.
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new("trace"))
+        .with_env_filter(heliograph_engine::logging::directives("trace"))
         .with_writer(std::io::stderr)
         .init();
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("folder"));
