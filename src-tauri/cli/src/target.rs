@@ -6,7 +6,7 @@ use std::io::BufRead as _;
 
 use heliograph_engine::draft;
 use heliograph_engine::endpoint::{Endpoint, EndpointError, EndpointParts, Scheme, SplitUrl, split_url};
-use heliograph_engine::engine::{self, Problem, Severity};
+use heliograph_engine::engine::{Problem, Severity};
 use heliograph_engine::library::Library;
 use heliograph_engine::profile::{
     ClientCertificate, Header, MqttVersion, PayloadText, Profile, ProfileDraft, ProfileId, Proxy, ProxyKind,
