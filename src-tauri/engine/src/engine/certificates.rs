@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use ts_rs::TS;
 
-use super::{Engine, FileReport, IdentityReport, Problem, blocking, lock};
+use super::{Engine, FileReport, IdentityReport, Problem, blocking};
 use crate::broker::{self, CertificateRequest, DevelopmentCa, IssuedCertificate};
 use crate::draft;
 use crate::error::{Error, ErrorCode, Result};
@@ -99,7 +99,7 @@ impl Engine {
             let Ok(profile) = self.profile(entry.id) else { continue };
             for key in keys_of(&profile.settings) {
                 if key.0 == CertificateRole::Identity {
-                    let secrets = lock(&self.inner.secrets).get(&entry.id).cloned().unwrap_or_default();
+                    let (secrets, _) = self.with_vault(move |vault| vault.at_hand(entry.id, &[])).await?;
                     if secrets.get(&SecretField::KeyPassphrase).is_some() {
                         passphrases.insert(key.clone(), secrets);
                     }
