@@ -35,10 +35,10 @@ fn folder(dir: Option<&PathBuf>) -> PathBuf {
 fn create(args: &CertCreateArgs) -> Result<(), Ending> {
     let ca = create_development_ca(&folder(args.dir.as_ref()), &args.name, args.days)?;
     if args.json {
-        anstream::println!("{}", json!(ca));
+        output::line(&json!(ca).to_string());
     } else {
-        anstream::println!("CA certificate  {}", ca.file);
-        anstream::println!("                {}", output::certificate(&ca.certificate));
+        output::line(&format!("CA certificate  {}", ca.file));
+        output::line(&format!("                {}", output::certificate(&ca.certificate)));
     }
     Ok(())
 }
@@ -60,7 +60,7 @@ fn issue(args: CertIssueArgs) -> Result<(), Ending> {
     };
     let issued = issue_certificate(&dir, &request, passphrase.as_ref())?;
     if args.json {
-        anstream::println!("{}", json!(issued));
+        output::line(&json!(issued).to_string());
         return Ok(());
     }
     print_issued(&issued);
@@ -68,18 +68,18 @@ fn issue(args: CertIssueArgs) -> Result<(), Ending> {
 }
 
 fn print_issued(issued: &IssuedCertificate) {
-    anstream::println!("certificate     {}", issued.file);
+    output::line(&format!("certificate     {}", issued.file));
     if !issued.key_file.is_empty() {
-        anstream::println!("key             {}", issued.key_file);
+        output::line(&format!("key             {}", issued.key_file));
     }
-    anstream::println!("CA certificate  {}", issued.ca_file);
-    anstream::println!("                {}", output::certificate(&issued.certificate));
+    output::line(&format!("CA certificate  {}", issued.ca_file));
+    output::line(&format!("                {}", output::certificate(&issued.certificate)));
     for lines in &issued.configuration {
-        anstream::println!("\n# {}: {}", lines.broker, lines.place);
+        output::line(&format!("\n# {}: {}", lines.broker, lines.place));
         if !lines.commands.is_empty() {
-            anstream::println!("{}", lines.commands);
+            output::line(&lines.commands);
         }
-        anstream::print!("{}", lines.lines);
+        output::print(&lines.lines);
     }
 }
 
@@ -90,7 +90,7 @@ fn show(args: &CertShowArgs) -> Result<(), Ending> {
         let report = identity::report_file(path, passphrase.as_ref());
         unusable |= report.error.is_some();
         if args.json {
-            anstream::println!("{}", json!(report));
+            output::line(&json!(report).to_string());
         } else {
             print_file(&report);
         }
@@ -99,7 +99,7 @@ fn show(args: &CertShowArgs) -> Result<(), Ending> {
 }
 
 fn print_file(report: &FileReport) {
-    anstream::println!("{}: {}", report.path, report.found);
+    output::line(&format!("{}: {}", report.path, report.found));
     for certificate in &report.certificates {
         print_certificate(certificate);
     }
@@ -109,11 +109,11 @@ fn print_file(report: &FileReport) {
 }
 
 fn print_certificate(certificate: &CertificateInfo) {
-    anstream::println!("  {}", output::printable(&output::certificate(certificate)));
+    output::line(&format!("  {}", output::printable(&output::certificate(certificate))));
     if !certificate.usages.is_empty() {
-        anstream::println!("    for {}", certificate.usages.join(", "));
+        output::line(&format!("    for {}", certificate.usages.join(", ")));
     }
-    anstream::println!("    key SHA-256 {}", certificate.spki_sha256);
+    output::line(&format!("    key SHA-256 {}", certificate.spki_sha256));
 }
 
 fn check(args: &CertCheckArgs) -> Result<(), Ending> {
@@ -167,10 +167,10 @@ fn check(args: &CertCheckArgs) -> Result<(), Ending> {
             )
             .collect();
         let chain = found.identity.as_ref().map(|identity| &identity.chain);
-        anstream::println!("{}", json!({ "ok": !errors, "problems": listed, "chain": chain }));
+        output::line(&json!({ "ok": !errors, "problems": listed, "chain": chain }).to_string());
     } else {
         if let Some(identity) = found.identity.filter(|identity| identity.key_matches == Some(true)) {
-            anstream::println!("The key matches the certificate. What is sent:");
+            output::line("The key matches the certificate. What is sent:");
             identity.chain.iter().for_each(print_certificate);
         }
         found.authorities.iter().chain(&found.revocation_lists).for_each(print_file);

@@ -6,7 +6,7 @@ use crate::command::Bench;
 #[test]
 fn every_command_has_help_a_page_and_completions() {
     let bench = Bench::new();
-    for command in ["trace", "probe", "sub", "pub", "profiles", "broker", "completions", "man"] {
+    for command in ["trace", "probe", "sub", "pub", "profiles", "broker", "cert", "completions", "man"] {
         let help = bench.run(&[command, "--help"]).assert_status(0).out;
         assert!(help.contains(&format!("Usage: helio {command}")), "{help}");
         let page = bench.run(&["man", command]).assert_status(0).out;
