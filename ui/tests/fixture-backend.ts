@@ -179,7 +179,11 @@ export const certificateRefused: Failure = {
   message: "The broker refused the client certificate: it expired 4 days ago.",
   cause: "received fatal alert: CertificateExpired (45)",
   seen_during: "tls",
-  evidence: { alert: "certificate_expired (45)", not_after: nowMicros() - 4 * 24 * HOUR_MICROS },
+  evidence: {
+    client_cert_sent: "CN=line3-gw, O=Plant North",
+    alert: "certificate_expired (45)",
+    not_after: nowMicros() - 4 * 24 * HOUR_MICROS,
+  },
   fixes: [
     { label: "Choose a client certificate that is valid now", kind: "choose_identity", change: {} },
     {
