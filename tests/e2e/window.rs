@@ -42,6 +42,8 @@ impl Window {
     pub async fn open(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
         let window = Self::start(data, shots, args).await?;
         window.find("[data-ready=true]").await?;
+        // Nobody is asked where secrets shall be kept, in tests of something else.
+        window.engine("choose_vault", json!({ "keep": "session", "passphrase": null })).await?;
         Ok(window)
     }
 
@@ -56,6 +58,8 @@ impl Window {
                 .env("TAURI_WEBVIEW_AUTOMATION", "true")
                 .env("LANG", "C.UTF-8")
                 .env("LANGUAGE", "en")
+                // The keyring of whoever runs the tests is left alone.
+                .env("HELIOGRAPH_KEYRING", "off")
                 // WebDriver's screenshots hang with these.
                 .env_remove("WEBKIT_DISABLE_DMABUF_RENDERER")
                 .env_remove("WEBKIT_DISABLE_COMPOSITING_MODE")

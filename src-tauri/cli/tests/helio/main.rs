@@ -9,4 +9,5 @@ mod connections;
 mod endings;
 mod profiles;
 mod proxy;
+mod vault;
 mod words;
