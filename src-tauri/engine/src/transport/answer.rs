@@ -19,6 +19,9 @@ use super::wire::{BoxedStream, LISTENED, LISTENING, tells_enough};
 /// The longest first packet: far more than a CONNACK with all of its properties needs.
 const LARGEST_ANSWER: usize = 1 << 20;
 
+/// Bytes of it that are looked at: type, length, flags, code and the length of its properties.
+const HEAD: usize = 1 + 4 + 2 + 4;
+
 /// Said once the broker's first packet has begun well.
 #[derive(Clone, Default)]
 pub(crate) struct Answered(Arc<AtomicBool>);
@@ -49,28 +52,29 @@ struct Foreign {
 impl Answer {
     pub(crate) fn new(inner: BoxedStream, answered: Answered, version: MqttVersion) -> Self {
         let shortest = if version == MqttVersion::V5 { 3 } else { 2 };
-        Self { inner, answered, shortest, head: Vec::with_capacity(5), foreign: None }
+        Self { inner, answered, shortest, head: Vec::with_capacity(HEAD), foreign: None }
     }
 
-    /// Whether the packet that begins with `head` may answer CONNECT; `None` when that cannot be said yet.
+    /// Whether the packet that begins with the head may be the CONNACK; `None` when that cannot be said yet.
+    /// DISCONNECT and AUTH may not come here (MQTT 5, 3.14 and 4.12): we never ask for enhanced authentication.
     fn judge(&self) -> Option<bool> {
-        let head = &self.head;
-        // CONNACK, DISCONNECT and AUTH are all that a broker may begin with (MQTT 5, 3.1.4, 3.14 and 4.12).
-        let &first = head.first()?;
-        if !matches!(first, 0x20 | 0xe0 | 0xf0) {
+        let (&first, rest) = self.head.split_first()?;
+        if first != 0x20 {
             return Some(false);
         }
-        let mut length = 0;
-        for (index, byte) in head[1..].iter().enumerate() {
-            length |= usize::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                return Some(length <= LARGEST_ANSWER && (first != 0x20 || length >= self.shortest));
-            }
-            if index == 3 {
-                return Some(false);
-            }
+        let (length, body) = match variable_length(rest)? {
+            Some((length, body)) if (self.shortest..=LARGEST_ANSWER).contains(&length) => (length, body),
+            _ => return Some(false),
+        };
+        if self.shortest == 2 {
+            return Some(true);
         }
-        None
+        // Flags and code, then the properties, which end with the packet.
+        let properties = body.get(2..)?;
+        Some(match variable_length(properties)? {
+            Some((inner, after)) => inner + 2 + (properties.len() - after.len()) <= length,
+            None => false,
+        })
     }
 
     fn listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -90,6 +94,19 @@ impl Answer {
         }
         Poll::Ready(Err(refusal()))
     }
+}
+
+/// A Variable Byte Integer (MQTT 5, 1.5.5) and what follows it; `Some(None)` when it is malformed, `None` when it
+/// is not all there.
+fn variable_length(bytes: &[u8]) -> Option<Option<(usize, &[u8])>> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some(Some((value, &bytes[index + 1..])));
+        }
+    }
+    (bytes.len() >= 4).then_some(None)
 }
 
 /// Whether a short packet that a broker may begin with is all there.
@@ -113,7 +130,7 @@ impl AsyncRead for Answer {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let new = &buf.filled()[before..];
         let passed = self.head.len();
-        let room = 5 - passed;
+        let room = HEAD - passed;
         self.head.extend_from_slice(&new[..new.len().min(room)]);
         match self.judge() {
             None => Poll::Ready(Ok(())),

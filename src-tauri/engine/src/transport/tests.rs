@@ -375,7 +375,7 @@ async fn socks_proxies_resolve_names_and_check_passwords() {
             let mut request = [0; 4 + 1 + 14 + 2];
             if stream.read_exact(&mut request).await.is_ok() {
                 assert_eq!(&request, b"\x05\x01\x00\x03\x0ebroker.example\x07\x5b");
-                stream.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0, 0xe0]).await.expect("reply");
+                stream.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0, 0x20]).await.expect("reply");
             }
         })
         .await;
@@ -384,7 +384,7 @@ async fn socks_proxies_resolve_names_and_check_passwords() {
         let profile = proxied(crate::profile::ProxyKind::Socks5, port, true);
         match (attempt(&profile, &secrets, 5000).await.0, code) {
             (Ok(mut connection), None) => {
-                assert_eq!(connection.stream.read_u8().await.expect("the tunnel's first byte"), 0xe0);
+                assert_eq!(connection.stream.read_u8().await.expect("the tunnel's first byte"), 0x20);
             }
             (result, code) => assert_eq!(result.err().map(|failure| failure.code), code),
         }
