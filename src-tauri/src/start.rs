@@ -1,6 +1,6 @@
 //! Starts the process: one instance, the engine, the window, and a clean end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -145,12 +145,16 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
                     tracing::error!(%error, "the data folder cannot be used");
                 }
             });
-            WebviewWindowBuilder::new(app, "main", WebviewUrl::default())
+            let window = WebviewWindowBuilder::new(app, "main", WebviewUrl::default())
                 .title("Heliograph")
                 .inner_size(1440.0, 900.0)
-                .min_inner_size(900.0, 600.0)
-                .data_directory(data_dir.join("web"))
-                .build()?;
+                .min_inner_size(900.0, 600.0);
+            let web = data_dir.join("web");
+            // Without a place to write, the web view keeps nothing: the window has to open all the same.
+            match make_private_folder(&web) {
+                Ok(()) => window.data_directory(web).build()?,
+                Err(_) => window.incognito(true).build()?,
+            };
             Ok(())
         })
         .on_window_event(|window, event| {
@@ -174,6 +178,15 @@ fn closing(window: &Window) {
         // Gone already, as a rule.
         let _ = window.destroy();
     });
+}
+
+/// The data folder may be made by this: it is for its owner alone.
+fn make_private_folder(path: &Path) -> std::io::Result<()> {
+    let mut folder = std::fs::DirBuilder::new();
+    folder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(path)
 }
 
 fn show(app: &AppHandle) {
