@@ -4,27 +4,36 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-const COMMANDS: [&[&str]; 13] = [
-    &[],
-    &["trace"],
-    &["probe"],
-    &["sub"],
-    &["pub"],
-    &["profiles"],
-    &["profiles", "list"],
-    &["profiles", "show"],
-    &["profiles", "export"],
-    &["profiles", "import"],
-    &["profiles", "delete"],
-    &["profiles", "restore"],
-    &["broker"],
-];
-
 fn help(command: &[&str]) -> String {
     let output =
         Command::new(env!("CARGO_BIN_EXE_helio")).args(command).arg("--help").output().expect("helio");
     assert!(output.status.success(), "helio {command:?} --help");
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// What is listed under `Commands:`.
+fn listed(help: &str) -> Vec<String> {
+    let Some((_, list)) = help.split_once("Commands:\n") else { return Vec::new() };
+    let lines = list.split("\n\n").next().expect("a list").lines();
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+/// The help of every command there is, and of the commands below it.
+fn everything() -> Vec<String> {
+    let mut waiting = vec![Vec::new()];
+    let mut helps = Vec::new();
+    while let Some(command) = waiting.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        // These two take the names of shells and commands.
+        if matches!(words[..], ["completions" | "man", ..]) {
+            continue;
+        }
+        let help = help(&words);
+        waiting.extend(listed(&help).into_iter().map(|name| [command.clone(), vec![name]].concat()));
+        helps.push(help);
+    }
+    helps
 }
 
 fn page() -> String {
@@ -46,8 +55,8 @@ fn every_option_is_in_the_guide_and_every_option_of_the_guide_exists() {
     let page = page();
     let written = options(&page);
     let mut real = BTreeSet::new();
-    for command in COMMANDS {
-        real.extend(options(&help(command)));
+    for help in everything() {
+        real.extend(options(&help));
     }
     let missing: Vec<_> = real.difference(&written).collect();
     assert!(missing.is_empty(), "docs/guide/command-line.md says nothing of {missing:?}");
@@ -58,18 +67,14 @@ fn every_option_is_in_the_guide_and_every_option_of_the_guide_exists() {
 #[test]
 fn every_command_and_every_short_option_is_in_the_guide() {
     let page = page();
-    let overview = help(&[]);
-    let listed =
-        overview.split_once("Commands:\n").expect("commands").1.split("\n\n").next().expect("a list");
-    let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    for name in names.filter_map(|line| line.split_whitespace().next()) {
+    for name in listed(&help(&[])) {
         assert!(
             page.contains(&format!("`helio {name}")),
             "docs/guide/command-line.md says nothing of {name}"
         );
     }
-    for command in COMMANDS {
-        for line in help(command).lines().map(str::trim).filter(|line| line.starts_with('-')) {
+    for help in everything() {
+        for line in help.lines().map(str::trim).filter(|line| line.starts_with('-')) {
             let Some((short, long)) = line.split_once(", ").filter(|(short, _)| short.len() == 2) else {
                 continue;
             };
