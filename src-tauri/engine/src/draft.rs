@@ -449,6 +449,11 @@ fn check_identity(
                 );
                 remarks.warn(cert_field, "certificate_not_in_chain", message);
             }
+            if identity.leaf.is_ca {
+                let message =
+                    format!("The key is that of the CA {}, not of a client", identity.leaf.short_name());
+                remarks.warn(cert_field, "certificate_is_ca", message);
+            }
             if !identity.leaf.allows("clientAuth") {
                 let message = format!(
                     "{} is not made for clients: its extended key usage lacks clientAuth",
