@@ -61,10 +61,27 @@ async fn a_bundle_asks_for_its_passphrase_and_connects() -> Result<()> {
     let database = std::fs::read(dir.path().join("data/heliograph.db"))?;
     assert!(!database.windows(6).any(|w| w == b"canary"), "no passphrase in the database");
 
+    // A connection with a certificate that has ended is marked in the list, and said once.
+    let mut old = window.engine("new_draft", json!({})).await?;
+    old["name"] = json!("Old press");
+    old["endpoint"]["host"] = json!("localhost");
+    old["settings"]["client_certificate"] = json!({
+        "enabled": true,
+        "cert_file": pki.expired_client.cert.display().to_string(),
+        "key_file": pki.expired_client.key.display().to_string(),
+    });
+    window.engine("save_profile", json!({"draft": old, "folder": null, "secrets": []})).await?;
+    window.says("expired-client has ended").await?;
+    window.find("[role=treeitem] [aria-label^='expired-client has ended']").await?;
+    window.shots("ended").await?;
+
     window.press("Control+Shift+k").await?;
     window.find("article.entry").await?;
     window.says("Press line").await?;
     window.shots("library").await?;
+    window.resize(900, 600).await?;
+    window.shots("library-small").await?;
+    window.resize(1440, 900).await?;
     window.js("document.querySelectorAll('article.entry .sum').forEach(b => b.click()); return true").await?;
     window.find("article.entry article.cert").await?;
     window.shots("library-open").await?;
