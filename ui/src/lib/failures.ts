@@ -51,6 +51,7 @@ export function failureWords(failure: Failure, url: string): FailureWords {
 /** Codes whose sentence depends on more than the code, with every reading that has words of its own. */
 export const VARIANTS = {
   proxy_target_unreachable: ["silent"],
+  server_cert_pin_mismatch: ["same_key", "new_key", "authority", "server"],
   client_cert_required: ["unusable"],
   tls_version_unsupported: ["minimum"],
   alpn_refused: ["none"],
@@ -71,6 +72,17 @@ export const VARIANTS = {
 
 type Variant = (typeof VARIANTS)[keyof typeof VARIANTS][number];
 
+/** What a broken pin looks like, when the pinned certificate is known. */
+function pinDifference({ pinned, presented }: Failure["evidence"]): Variant | null {
+  if (!pinned || !presented) return null;
+  const differs = (name: string) =>
+    JSON.stringify((pinned as Record<string, unknown>)[name]) !==
+    JSON.stringify((presented as Record<string, unknown>)[name]);
+  if (differs("subject") || differs("sans")) return "server";
+  if (differs("issuer")) return "authority";
+  return differs("spki_sha256") ? "new_key" : "same_key";
+}
+
 /** Which reading of its code the evidence shows; null is the usual one. */
 function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant | null {
   const when = (condition: boolean, variant: Variant) => (condition ? variant : null);
@@ -78,6 +90,8 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
   switch (code) {
     case "proxy_target_unreachable":
       return when(!("answer" in evidence), "silent");
+    case "server_cert_pin_mismatch":
+      return pinDifference(evidence);
     case "client_cert_required":
       return when(evidence.client_cert_set === true, "unusable");
     case "tls_version_unsupported":
