@@ -18,7 +18,7 @@ fn text(path: &Path) -> String {
 }
 
 /// A saved connection that names these files.
-fn save(engine: &Engine, name: &str, cert: &Path, key: &Path, ca: &Path) -> ProfileId {
+async fn save(engine: &Engine, name: &str, cert: &Path, key: &Path, ca: &Path) -> ProfileId {
     let mut draft = engine.new_draft();
     draft.name = name.into();
     draft.endpoint = EndpointParts { tls: true, host: "localhost".into(), ..EndpointParts::default() };
@@ -26,7 +26,7 @@ fn save(engine: &Engine, name: &str, cert: &Path, key: &Path, ca: &Path) -> Prof
         ClientCertificate { enabled: true, cert_file: text(cert), key_file: text(key) };
     draft.settings.trust.mode = TrustMode::CaOnly;
     draft.settings.trust.ca_files = vec![text(ca)];
-    engine.save_profile(draft, None, &[]).expect("saved").id
+    engine.save_profile(draft, None, Vec::new()).await.expect("saved").id
 }
 
 fn entry<'l>(list: &'l [LibraryCertificate], file: &Path) -> &'l LibraryCertificate {
@@ -39,9 +39,9 @@ async fn lists_replaces_takes_and_forgets() {
     let pki = Pki::make(dir.path());
     let engine = Engine::open(&dir.path().join("data")).expect("opened");
     assert_eq!(engine.certificate_library().await.expect("empty"), []);
-    let good = save(&engine, "a", &pki.client.cert, &pki.client.key, &pki.ca);
-    let same = save(&engine, "b", &pki.client.cert, &pki.client.key, &pki.ca);
-    let old = save(&engine, "c", &pki.expired_client.cert, &pki.expired_client.key, &pki.ca);
+    let good = save(&engine, "a", &pki.client.cert, &pki.client.key, &pki.ca).await;
+    let same = save(&engine, "b", &pki.client.cert, &pki.client.key, &pki.ca).await;
+    let old = save(&engine, "c", &pki.expired_client.cert, &pki.expired_client.key, &pki.ca).await;
 
     let list = engine.certificate_library().await.expect("listed");
     let roles: Vec<_> = list.iter().map(|entry| entry.role).collect();
