@@ -390,7 +390,7 @@ async fn cancel_probe(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
 
 #[tauri::command]
 async fn traces(engine: State<'_, Engine>, id: ProfileId) -> Result<Vec<Trace>> {
-    engine.traces(id)
+    engine.traces(id).await
 }
 
 #[tauri::command]

@@ -24,6 +24,8 @@ pub struct NginxOptions {
     pub verify_client: VerifyClient,
     /// A header that requests need, with its value.
     pub required_header: Option<(&'static str, &'static str)>,
+    /// How long a WebSocket may stand without traffic, as nginx writes it.
+    pub idle: &'static str,
     /// Further lines inside the location.
     pub extra: String,
 }
@@ -33,6 +35,7 @@ impl Default for NginxOptions {
         Self {
             verify_client: VerifyClient::On,
             required_header: Some(("X-Plant", "north-3")),
+            idle: "1h",
             extra: String::new(),
         }
     }
@@ -83,7 +86,7 @@ fn config(dir: &Path, pki: &Pki, port: u16, upstream: u16, options: &NginxOption
     });
     let dir = dir.display();
     let (ca, cert, key) = (pki.ca.display(), pki.server.cert.display(), pki.server.key.display());
-    let extra = &options.extra;
+    let (idle, extra) = (options.idle, &options.extra);
     // One process: there are no workers that could outlive it.
     format!(
         r#"daemon off;
@@ -112,7 +115,7 @@ http {{
       proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection "upgrade";
-      proxy_read_timeout 1h;
+      proxy_read_timeout {idle};
     }}
     location / {{ return 404; }}
   }}

@@ -238,6 +238,9 @@ pub struct TraceArgs {
     /// One JSON object a line: each stage as it ends, then the verdict
     #[arg(long)]
     pub json: bool,
+    /// The whole trace as Markdown, with versions and settings, secrets masked
+    #[arg(long, conflicts_with = "json")]
+    pub report: bool,
 }
 
 #[derive(Args)]

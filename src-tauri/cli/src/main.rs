@@ -10,6 +10,7 @@ mod output;
 mod probe;
 mod profiles;
 mod publish;
+mod report;
 mod subscribe;
 mod target;
 mod trace;

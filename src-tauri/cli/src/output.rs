@@ -10,7 +10,7 @@ use heliograph_engine::failure::Failure;
 use heliograph_engine::identity::CertificateInfo;
 use heliograph_engine::message::{Direction, Message, MessageProperties, UnixMicros};
 use heliograph_engine::profile::Qos;
-use heliograph_engine::trace::{Outcome, StageDetail, StageReport, Verdict, VerdictOutcome};
+use heliograph_engine::trace::{Outcome, StageDetail, StageReport, TimingRemark, Verdict, VerdictOutcome};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -99,8 +99,8 @@ pub fn stage_json(stage: &StageReport) -> String {
     .to_string()
 }
 
-/// The verdict, flat, as the last line of JSON.
-pub fn verdict_json(verdict: &Verdict) -> String {
+/// The verdict, flat, as the last line of JSON, with where the time went.
+pub fn verdict_json(verdict: &Verdict, timing: &[TimingRemark]) -> String {
     let failure = verdict.failure.as_ref();
     json!({
         "outcome": verdict.outcome,
@@ -113,8 +113,45 @@ pub fn verdict_json(verdict: &Verdict) -> String {
         "fixes": failure.map(|f| &f.fixes),
         "url": verdict.url,
         "micros": verdict.micros,
+        "timing": timing,
     })
     .to_string()
+}
+
+/// Where the time went, for people.
+pub fn timing_text(remark: &TimingRemark) -> String {
+    match remark {
+        TimingRemark::MostIn { stage, percent, micros } => {
+            format!("{percent} % of it, {}, in {}", duration(*micros), name_of(stage))
+        }
+        TimingRemark::SlowDns { micros } => format!("the name server took {}", duration(*micros)),
+        TimingRemark::AddressesBefore { address, result, count, micros, ipv6_first } => {
+            let micros = duration(*micros);
+            match ipv6_first {
+                true => format!("IPv6 was tried first: {address} ({result}) cost {micros} before IPv4 held"),
+                false => {
+                    format!("{count} before the one that held, first {address} ({result}), cost {micros}")
+                }
+            }
+        }
+        TimingRemark::RoundTrip { micros } => format!("a round trip takes {}", duration(*micros)),
+        TimingRemark::TlsRoundTrips { round_trips, micros, beyond_micros } => format!(
+            "TLS took {}: {round_trips} round trip{}, and {} for certificates and computing",
+            duration(*micros),
+            if *round_trips == 1 { "" } else { "s" },
+            duration(*beyond_micros),
+        ),
+        TimingRemark::FullHandshake {} => {
+            "no session ticket is used, so each attempt shows the certificates in full".to_owned()
+        }
+        TimingRemark::ServerThinks { stage, micros } => {
+            format!(
+                "the server took {} beyond a round trip to answer in {}",
+                duration(*micros),
+                name_of(stage)
+            )
+        }
+    }
 }
 
 /// A stage that has ended, for people.
@@ -138,7 +175,13 @@ pub fn stage_text(stage: &StageReport) -> String {
 }
 
 /// The verdict, for people.
-pub fn verdict_text(verdict: &Verdict) -> String {
+pub fn verdict_text(verdict: &Verdict, timing: &[TimingRemark]) -> String {
+    let timing =
+        timing.iter().map(|remark| format!("{QUIET}  {}{QUIET:#}\n", printable(&timing_text(remark))));
+    verdict_words(verdict) + &timing.collect::<String>()
+}
+
+fn verdict_words(verdict: &Verdict) -> String {
     let micros = duration(verdict.micros);
     match (&verdict.failure, verdict.outcome) {
         (Some(failure), _) => format!(
@@ -166,7 +209,7 @@ pub fn why_and_fixes(failure: &Failure) -> String {
 
 type Lines = Vec<(&'static str, String)>;
 
-fn describe(detail: &StageDetail) -> (String, Lines) {
+pub fn describe(detail: &StageDetail) -> (String, Lines) {
     let mut lines = Lines::new();
     let mut add = |label, value: Option<String>| {
         lines.extend(value.filter(|value| !value.is_empty()).map(|value| (label, value)));

@@ -9,17 +9,19 @@ use crate::args::TraceArgs;
 use crate::failure::{Ending, status_of};
 use crate::live::Interrupts;
 use crate::target::Wanted;
-use crate::{output, target};
+use crate::{output, report, target};
 
 pub async fn run(args: TraceArgs) -> Result<(), Ending> {
     let config = target::resolve(&args.connection, &args.connection.only_in_5(), Wanted::Nothing)?;
-    if !args.json {
+    let (json, report) = (args.json, args.report);
+    if !json && !report {
         output::line(&config.profile.endpoint.url());
     }
-    let json = args.json;
-    let progress = Arc::new(Progress::new(move |stage| match json {
-        true => output::line(&output::stage_json(stage)),
-        false => output::print(&output::stage_text(stage)),
+    let profile = config.profile.clone();
+    let progress = Arc::new(Progress::new(move |stage| match (json, report) {
+        (true, _) => output::line(&output::stage_json(stage)),
+        (_, true) => {}
+        _ => output::print(&output::stage_text(stage)),
     }));
     let shown = progress.clone();
     let observer = Arc::new(move |trace: Trace| shown.show(&trace));
@@ -41,9 +43,10 @@ pub async fn run(args: TraceArgs) -> Result<(), Ending> {
     let Some(verdict) = &trace.verdict else {
         return Err(Ending::Other("The attempt ended without a verdict".into()));
     };
-    match json {
-        true => output::line(&output::verdict_json(verdict)),
-        false => output::print(&output::verdict_text(verdict)),
+    match (json, report) {
+        (true, _) => output::line(&output::verdict_json(verdict, &trace.timing)),
+        (_, true) => output::print(&report::markdown(&trace, &profile)),
+        _ => output::print(&output::verdict_text(verdict, &trace.timing)),
     }
     match &verdict.failure {
         None => Ok(()),

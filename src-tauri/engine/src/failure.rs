@@ -131,10 +131,19 @@ pub enum FailureCode {
     ServerDisconnected,
     SessionTakenOver,
     WriteTimeout,
+    ClientIdDuel,
+    IdleTimeout,
+    NetworkLost,
+    TlsAlert,
+    ReceiveMaximumExceeded,
+    MessageRateTooHigh,
+    ServerShuttingDown,
+    AdministrativeAction,
+    MaximumConnectTime,
 }
 
 /// A failed attempt (or a lost connection), named.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Failure {
     /// The stage in which the cause lies.
@@ -216,7 +225,7 @@ impl Failure {
 }
 
 /// A change that would help.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Fix {
     /// What it does, in words, saying exactly what it changes.
@@ -227,7 +236,7 @@ pub struct Fix {
 }
 
 /// What a fix does. Serialised as `{"kind":…,"change":{…}}`.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "kind", content = "change", rename_all = "snake_case")]
 #[ts(export)]
 pub enum FixAction {
@@ -272,11 +281,11 @@ pub enum FixAction {
     /// Choose other certificate or key files.
     ChooseIdentity {
         /// Exchange the two files that are named.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(optional, as = "Option<bool>")]
         swap: bool,
         /// Switch the client certificate off.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[ts(optional, as = "Option<bool>")]
         disable: bool,
     },
@@ -299,6 +308,21 @@ pub enum FixAction {
         #[ts(optional)]
         server: Option<String>,
     },
+    /// A client identifier of its own.
+    SetClientId {
+        /// The identifier.
+        client_id: String,
+    },
+    /// Another keep alive.
+    SetKeepAlive {
+        /// In seconds.
+        keep_alive_s: u16,
+    },
+    /// Larger packets are taken.
+    SetMaximumPacketSize {
+        /// In bytes.
+        bytes: u32,
+    },
     /// Find out what the port speaks.
     ProbePort {},
     /// Try again as it is.
@@ -306,7 +330,7 @@ pub enum FixAction {
 }
 
 /// Whose credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum CredentialTarget {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::sign::{CertifiedKey, SigningKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -32,7 +32,7 @@ const ENDS_SOON: i64 = 14 * DAY;
 const DAY: i64 = 86_400_000_000;
 
 /// What is worth knowing about a certificate (RFC 5280).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct CertificateInfo {
     /// Distinguished name, e.g. `CN=device-42, O=Plant North`.

@@ -5,6 +5,7 @@
 //! Read the modules in the order in which a message travels: [`endpoint`] and [`profile`], [`identity`],
 //! [`transport`], [`diagnosis`], [`session`], [`history`]; [`engine`] wires them.
 
+mod attempts;
 pub mod broker;
 mod database;
 pub mod diagnosis;

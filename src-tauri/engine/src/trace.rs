@@ -3,12 +3,15 @@
 
 mod hide;
 mod lines;
+mod timing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+
+pub use timing::TimingRemark;
 
 use crate::failure::Failure;
 use crate::identity::CertificateInfo;
@@ -38,7 +41,7 @@ pub enum Stage {
 }
 
 /// How a stage ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum Outcome {
@@ -53,7 +56,7 @@ pub enum Outcome {
 }
 
 /// One attempt to connect.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Trace {
     /// 1 for the first, more for reconnects.
@@ -69,10 +72,28 @@ pub struct Trace {
     pub log: Vec<LogLine>,
     /// The end; `None` while it runs.
     pub verdict: Option<Verdict>,
+    /// Where the time went, the weightiest first; empty while it runs.
+    #[serde(default)]
+    pub timing: Vec<TimingRemark>,
+    /// How the connection that it led to ended; `None` while that stands, or when there was none.
+    #[serde(default)]
+    pub end: Option<ConnectionEnd>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ConnectionEnd {
+    /// When.
+    pub at: UnixMicros,
+    /// How long it stood, in microseconds.
+    pub lasted_micros: u64,
+    /// Why it was lost; `None` when it ended as asked.
+    pub failure: Option<Failure>,
 }
 
 /// One stage of an attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct StageReport {
     /// Which stage, and what it recorded: `{"stage":…,"detail":{…}}`.
@@ -87,7 +108,7 @@ pub struct StageReport {
 }
 
 /// What a stage recorded.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "stage", content = "detail", rename_all = "snake_case")]
 #[ts(export)]
 #[allow(clippy::large_enum_variant, reason = "a handful a trace")]
@@ -124,7 +145,7 @@ impl StageDetail {
 }
 
 /// Per file: what was found in it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct IdentityDetail {
     /// Every file that was read: client certificate, key, CA files.
@@ -136,7 +157,7 @@ pub struct IdentityDetail {
 }
 
 /// A certificate or key file.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct IdentityFile {
     /// What it was given as: `certificate`, `key`, `ca` or `crl`.
@@ -154,7 +175,7 @@ pub struct IdentityFile {
 }
 
 /// Name lookup.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct DnsDetail {
     /// The name asked for; empty when the host is an address.
@@ -166,7 +187,7 @@ pub struct DnsDetail {
 }
 
 /// TCP.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct TcpDetail {
     /// Every address with its result.
@@ -178,7 +199,7 @@ pub struct TcpDetail {
 }
 
 /// One address.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct TcpAttempt {
     /// Address and port.
@@ -194,7 +215,7 @@ pub struct TcpAttempt {
 }
 
 /// Proxy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct ProxyDetail {
     /// `http`, `https` or `socks5`; empty when none is set.
@@ -212,7 +233,7 @@ pub struct ProxyDetail {
 }
 
 /// TLS.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct TlsDetail {
     /// E.g. `TLS 1.3`.
@@ -248,7 +269,7 @@ pub struct TlsDetail {
 }
 
 /// WebSocket.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct WebsocketDetail {
     /// E.g. `GET /mqtt HTTP/1.1`.
@@ -268,7 +289,7 @@ pub struct WebsocketDetail {
 }
 
 /// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct HttpHeader {
     /// Name.
@@ -278,7 +299,7 @@ pub struct HttpHeader {
 }
 
 /// CONNECT and CONNACK.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct MqttDetail {
     /// Protocol version.
@@ -300,7 +321,7 @@ pub struct MqttDetail {
 }
 
 /// CONNACK (MQTT 5, 3.2), 3.1.1 return codes mapped to the same names.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Connack {
     /// Reason code (5) or return code (3.1.1).
@@ -344,7 +365,7 @@ pub struct Connack {
 }
 
 /// A line of the trace's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct LogLine {
     /// Microseconds from the start of the attempt.
@@ -356,7 +377,7 @@ pub struct LogLine {
 }
 
 /// How the attempt ended. The flat object that `helio trace --json` prints last.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Verdict {
     /// Connected or failed.
@@ -370,7 +391,7 @@ pub struct Verdict {
 }
 
 /// How the attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum VerdictOutcome {
@@ -416,6 +437,8 @@ impl TraceRecorder {
             stages: Vec::new(),
             log: Vec::new(),
             verdict: None,
+            timing: Vec::new(),
+            end: None,
         };
         Self(Arc::new(Recording {
             trace: Mutex::new(trace),
@@ -482,6 +505,21 @@ impl TraceRecorder {
                 url: trace.url.clone(),
                 micros,
             });
+            trace.timing = timing::remarks(trace);
+        });
+    }
+
+    /// The connection that the attempt led to has ended, as asked or by a failure.
+    pub fn end(&self, failure: Option<Failure>) {
+        self.change(|trace, micros| {
+            let attempt = trace.verdict.as_ref().map_or(micros, |verdict| verdict.micros);
+            let lasted_micros = micros.saturating_sub(attempt);
+            let text = match &failure {
+                Some(failure) => format!("lost: {}", failure.message),
+                None => "disconnected as asked".to_owned(),
+            };
+            trace.log.push(LogLine { micros, stage: Stage::Mqtt, text });
+            trace.end = Some(ConnectionEnd { at: Clock::start().now(), lasted_micros, failure });
         });
     }
 
@@ -505,6 +543,7 @@ impl TraceRecorder {
                 url: trace.url.clone(),
                 micros,
             });
+            trace.timing = timing::remarks(trace);
         });
     }
 

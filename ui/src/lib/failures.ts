@@ -43,7 +43,7 @@ export function failureWords(failure: Failure, url: string): FailureWords {
   return {
     title: failureTitle(failure.code),
     what: say("what") || failure.message,
-    why: [say("why") || failure.cause, said].filter(Boolean).join(" "),
+    why: [say("why") || failure.cause, said, sleptWords(failure.evidence)].filter(Boolean).join(" "),
     detail: detailOf(failure),
   };
 }
@@ -66,7 +66,9 @@ export const VARIANTS = {
   malformed_packet: ["ours"],
   closed_before_connack: ["tls", "websocket"],
   connack_timeout: ["silent"],
-  connection_closed: ["orderly"],
+  connection_closed: ["at_once", "orderly"],
+  client_id_duel: ["likely"],
+  packet_too_large: ["theirs"],
   keep_alive_timeout: ["theirs"],
 } as const satisfies Partial<Record<FailureCode, readonly string[]>>;
 
@@ -118,7 +120,11 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
     case "closed_before_connack":
       return when(scheme.startsWith("ws"), "websocket") ?? when(scheme === "mqtts", "tls");
     case "connection_closed":
-      return when(evidence.ended === "closed", "orderly");
+      return when("times" in evidence, "at_once") ?? when(evidence.ended === "closed", "orderly");
+    case "client_id_duel":
+      return when(evidence.certain === false, "likely");
+    case "packet_too_large":
+      return when("size" in evidence, "theirs");
     case "keep_alive_timeout":
       return when("reason_code" in evidence, "theirs");
     default:
@@ -155,8 +161,19 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     offered: text(evidence.offered) || list(evidence.alpn_offered),
     chosen: text(evidence.chosen),
     reason: `${text(evidence.reason)}${number}`,
+    client: text(evidence.client_id),
+    rounds: text(evidence.rounds),
+    times: text(evidence.times),
+    idle: text(evidence.idle_s),
+    size: text(evidence.size),
+    limit: text(evidence.limit),
+    alert: text(evidence.alert),
     server: text(evidence.server_reference) || m.failure_server_unnamed(),
   };
+}
+
+function sleptWords({ slept_s }: Failure["evidence"]): string {
+  return typeof slept_s === "number" ? m.failure_slept({ seconds: slept_s }) : "";
 }
 
 /** How a server showed that it does not accept a client certificate. */

@@ -49,6 +49,15 @@ export function applyFix(draft: ProfileDraft, fix: Fix, caFile?: string): Profil
     case "set_credentials":
       if (fix.change.target === "broker") settings.login.enabled = true;
       break;
+    case "set_client_id":
+      settings.session.client_id = fix.change.client_id;
+      break;
+    case "set_keep_alive":
+      settings.session.keep_alive_s = fix.change.keep_alive_s;
+      break;
+    case "set_maximum_packet_size":
+      settings.session.maximum_packet_size = fix.change.bytes;
+      break;
     case "enter_passphrase":
     case "probe_port":
     case "retry":
@@ -76,6 +85,9 @@ export function isOneClick(fix: Fix): boolean {
     case "set_transport":
     case "set_path":
     case "set_version":
+    case "set_client_id":
+    case "set_keep_alive":
+    case "set_maximum_packet_size":
     case "retry":
       return true;
     case "set_port":
@@ -122,6 +134,12 @@ export function fieldOf(fix: Fix): string {
         proxy: "settings.proxy.username",
         http: "settings.websocket.headers",
       }[fix.change.target];
+    case "set_client_id":
+      return "settings.session.client_id";
+    case "set_keep_alive":
+      return "settings.session.keep_alive_s";
+    case "set_maximum_packet_size":
+      return "settings.session.maximum_packet_size";
     case "probe_port":
     case "retry":
       return "endpoint";
@@ -139,6 +157,9 @@ export type ChangedField =
   | "certificate_file"
   | "key_file"
   | "version"
+  | "client_id"
+  | "keep_alive"
+  | "packet_size"
   | "login";
 
 export interface Change {
@@ -161,6 +182,9 @@ export function changesBetween(before: ProfileDraft, after: ProfileDraft): Chang
   compare("certificate_file", ({ settings }) => settings.client_certificate.cert_file);
   compare("key_file", ({ settings }) => settings.client_certificate.key_file);
   compare("version", ({ settings }) => settings.session.version);
+  compare("client_id", ({ settings }) => settings.session.client_id);
+  compare("keep_alive", ({ settings }) => settings.session.keep_alive_s);
+  compare("packet_size", ({ settings }) => settings.session.maximum_packet_size ?? "");
   compare("login", ({ settings }) => settings.login.enabled);
   return changes.filter(([, from, to]) => from !== to).map(([field, from, to]) => ({ field, from, to }));
 }

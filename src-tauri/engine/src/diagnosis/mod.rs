@@ -3,6 +3,7 @@
 //! never reads the text of a library's error. Where the wire gives two readings, both are said.
 
 mod certificates;
+mod losses;
 mod mqtt;
 mod network;
 mod peer;
@@ -11,7 +12,8 @@ mod websocket;
 
 use rustls::AlertDescription;
 
-pub use mqtt::{LossReason, MqttProblem, before_connack, lost, reason_name};
+pub use losses::{LossReason, Pattern, after_sleep, lost, repeated};
+pub use mqtt::{MqttProblem, before_connack, reason_name};
 pub(crate) use network::{dns, files_too_slow, identity, proxy, tcp, tcp_words};
 pub(crate) use tls::{tls, tls_unusable};
 pub(crate) use websocket::websocket;

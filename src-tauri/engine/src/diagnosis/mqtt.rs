@@ -33,30 +33,6 @@ pub enum MqttProblem {
     Timeout,
 }
 
-/// Why a session ended that nobody asked to end.
-#[derive(Debug)]
-pub enum LossReason {
-    /// The peer closed the connection in order, without DISCONNECT.
-    Closed,
-    /// The stream failed.
-    Io(io::Error),
-    /// What came is not a valid packet; what is wrong, in words.
-    Malformed(String),
-    /// No PINGRESP in time.
-    KeepAlive,
-    /// DISCONNECT from the broker (MQTT 5, 3.14).
-    ServerDisconnect {
-        /// Reason code.
-        code: u8,
-        /// The broker's own words.
-        reason_string: Option<String>,
-        /// Another server to use.
-        server_reference: Option<String>,
-    },
-    /// A write made no progress.
-    WriteTimeout,
-}
-
 /// A CONNECT that failed. Looks at the wire first: foreign protocols, late alerts, text frames.
 pub fn before_connack(plan: &Plan, wire: &Wire, problem: MqttProblem) -> Failure {
     if let MqttProblem::Refused(connack) = &problem {
@@ -84,61 +60,6 @@ pub fn before_connack(plan: &Plan, wire: &Wire, problem: MqttProblem) -> Failure
         MqttProblem::Closed | MqttProblem::Refused(_) => closed(plan, wire, &Ended::Closed),
     };
     with_bytes(failure, &bytes)
-}
-
-/// A session that was lost.
-pub fn lost(plan: &Plan, wire: &Wire, reason: LossReason) -> Failure {
-    let at = plan.address();
-    let error = match &reason {
-        LossReason::Io(error) => Some(error),
-        _ => None,
-    };
-    if !matches!(reason, LossReason::ServerDisconnect { .. })
-        && let Some(failure) = told_by_wire(plan, wire, error)
-    {
-        return failure;
-    }
-    let new = |code, message: String, cause: &str| Failure::new(STAGE, code, message).because(cause);
-    match reason {
-        LossReason::Closed => retry(with_end(
-            new(
-                FailureCode::ConnectionClosed,
-                format!("{at} closed the connection"),
-                "It gave no reason. A broker that restarts does this, and so does one to which another client has \
-                 connected with the same client identifier.",
-            ),
-            Some(&Ended::Closed),
-        )),
-        LossReason::Io(error) if error.kind() == io::ErrorKind::TimedOut => write_timeout(plan),
-        LossReason::Io(error) => {
-            let end = Ended::of(&error);
-            retry(with_end(
-                new(
-                    FailureCode::ConnectionClosed,
-                    format!("The connection to {at} broke"),
-                    "The network or the broker ended it without a goodbye.",
-                ),
-                Some(&end),
-            ))
-        }
-        LossReason::Malformed(what) => retry(
-            new(
-                FailureCode::MalformedPacket,
-                format!("{at} sent something that is not a valid MQTT packet"),
-                "The broker, or something between, broke the protocol; nothing after that could be trusted.",
-            )
-            .fact("detail", what),
-        ),
-        LossReason::KeepAlive => retry(new(
-            FailureCode::KeepAliveTimeout,
-            format!("{at} stopped answering"),
-            "No answer came to PINGREQ in time: the network is gone, or the broker hangs.",
-        )),
-        LossReason::WriteTimeout => write_timeout(plan),
-        LossReason::ServerDisconnect { code, reason_string, server_reference } => {
-            disconnected(plan, code, reason_string.as_deref(), server_reference.as_deref())
-        }
-    }
 }
 
 /// The name of a reason code (MQTT 5, 2.4). Codes of MQTT 3.1.1 are mapped to those of 5 before.
@@ -199,7 +120,7 @@ fn problem_error(problem: &MqttProblem) -> Option<&io::Error> {
 }
 
 /// What the layers beneath MQTT noted: a text frame, an alert, a close frame.
-fn told_by_wire(plan: &Plan, wire: &Wire, error: Option<&io::Error>) -> Option<Failure> {
+pub(super) fn told_by_wire(plan: &Plan, wire: &Wire, error: Option<&io::Error>) -> Option<Failure> {
     let at = plan.address();
     let websocket = wire.websocket.read().clone();
     if let Some(text) = websocket.text_frame {
@@ -241,7 +162,7 @@ fn told_by_wire(plan: &Plan, wire: &Wire, error: Option<&io::Error>) -> Option<F
     Some(retry(failure))
 }
 
-fn late_alert(wire: &Wire, error: Option<&io::Error>) -> Option<AlertDescription> {
+pub(super) fn late_alert(wire: &Wire, error: Option<&io::Error>) -> Option<AlertDescription> {
     if let Some(TlsError::AlertReceived(alert)) = error.and_then(tls_error) {
         return Some(*alert);
     }
@@ -405,17 +326,6 @@ fn connack_timeout(plan: &Plan, bytes: &[u8]) -> Failure {
     retry(probe(failure, plan))
 }
 
-fn write_timeout(plan: &Plan) -> Failure {
-    retry(
-        Failure::new(
-            STAGE,
-            FailureCode::WriteTimeout,
-            format!("{} stopped taking what was sent", plan.address()),
-        )
-        .because("Nothing could be written for 20 seconds: the network is gone, or the broker hangs."),
-    )
-}
-
 fn refused(plan: &Plan, connack: &Connack) -> Failure {
     use FailureCode as C;
     let at = plan.address();
@@ -565,98 +475,12 @@ fn refused(plan: &Plan, connack: &Connack) -> Failure {
     }
 }
 
-fn other_server(failure: Failure, server: Option<&str>) -> Failure {
+pub(super) fn other_server(failure: Failure, server: Option<&str>) -> Failure {
     let label = match server {
         Some(server) => format!("Use {server}"),
         None => "Use another server".to_owned(),
     };
     failure.fix(label, FixAction::SetServer { server: server.map(str::to_owned) }).permanent()
-}
-
-fn disconnected(plan: &Plan, code: u8, words: Option<&str>, server: Option<&str>) -> Failure {
-    use FailureCode as C;
-    let at = plan.address();
-    let name = reason_name(code);
-    let (kind, message, cause) = match code {
-        0x8e => (
-            C::SessionTakenOver,
-            format!("Another client has taken over this session at {at}"),
-            "It connected with the same client identifier. Connecting again would push it out in turn: give each \
-             its own.",
-        ),
-        0x8d => (
-            C::KeepAliveTimeout,
-            format!("{at} heard nothing from this client in time"),
-            "The broker says that the keep alive ran out: likely the network stood still, or the computer slept.",
-        ),
-        0x87 => (
-            C::NotAuthorized,
-            format!("{at} no longer allows this client"),
-            "The broker took its permission away.",
-        ),
-        0x89 => {
-            (C::ServerBusy, format!("The broker at {at} is busy"), "It ended the connection to save itself.")
-        }
-        0x95 => (
-            C::PacketTooLarge,
-            format!("{at} received a packet that is too large for it"),
-            "The broker's Maximum Packet Size was exceeded.",
-        ),
-        0x97 => (
-            C::QuotaExceeded,
-            format!("{at} says that a quota is used up"),
-            "A limit that the administrator set is reached.",
-        ),
-        0x81 => (
-            C::MalformedPacket,
-            format!("{at} could not read what was sent"),
-            "The broker met a malformed packet.",
-        ),
-        0x82 => (
-            C::ProtocolError,
-            format!("{at} says that the protocol was broken"),
-            "The broker met a packet that the rules do not allow.",
-        ),
-        0x9c => (
-            C::UseAnotherServer,
-            format!("{at} asks to use another server for now"),
-            "The broker hands its clients on.",
-        ),
-        0x9d => (
-            C::ServerMoved,
-            format!("{at} has moved to another server"),
-            "The broker hands its clients on for good.",
-        ),
-        0x9f => (
-            C::ConnectionRateExceeded,
-            format!("{at} takes no more connections at this rate"),
-            "Too many connections came in a short time.",
-        ),
-        _ => (
-            C::ServerDisconnected,
-            format!("{at} ended the connection: {name}"),
-            "The broker sent DISCONNECT with this reason.",
-        ),
-    };
-    let mut failure = Failure::new(STAGE, kind, message)
-        .because(match words {
-            Some(words) => format!("{cause} The broker says: {words}"),
-            None => cause.to_owned(),
-        })
-        .fact("packet", "DISCONNECT")
-        .fact("reason_code", code)
-        .fact("reason", name);
-    if let Some(words) = words {
-        failure = failure.fact("reason_string", words);
-    }
-    if let Some(server) = server {
-        failure = failure.fact("server_reference", server);
-    }
-    match kind {
-        C::UseAnotherServer | C::ServerMoved => other_server(failure, server),
-        C::SessionTakenOver | C::NotAuthorized => failure.permanent(),
-        _ => retry(failure),
-    }
 }
 
 #[cfg(test)]

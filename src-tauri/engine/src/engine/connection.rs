@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::outbox::Outbox;
 use super::{ConnectionStatus, Counters, PulseEntry, lock};
+use crate::attempts::{self, Attempts};
 use crate::error::{Error, ErrorCode, Result};
 use crate::message::{Direction, Item, MessageSink};
 use crate::profile::{Profile, ProfileId, Subscription};
@@ -19,8 +20,6 @@ use crate::session::{
 use crate::topic;
 use crate::trace::Trace;
 
-/// How many attempts are kept for looking back.
-const MAX_TRACES: usize = 50;
 /// How many topics are remembered with the subscriptions they match.
 const MAX_MATCHED_TOPICS: usize = 20_000;
 
@@ -28,6 +27,7 @@ const MAX_MATCHED_TOPICS: usize = 20_000;
 pub(super) struct Connection {
     pub id: ProfileId,
     outbox: Arc<Outbox>,
+    attempts: Arc<Attempts>,
     sink: Arc<dyn MessageSink>,
     state: Mutex<State>,
     counts: Arc<Counts>,
@@ -97,12 +97,18 @@ struct Rates {
 }
 
 impl Connection {
-    pub fn new(profile: Profile, sink: Arc<dyn MessageSink>, outbox: Arc<Outbox>) -> Arc<Self> {
+    pub fn new(
+        profile: Profile,
+        sink: Arc<dyn MessageSink>,
+        outbox: Arc<Outbox>,
+        attempts: Arc<Attempts>,
+    ) -> Arc<Self> {
         let subscriptions = profile.settings.subscriptions.clone();
         let subscriptions = subscriptions.into_iter().map(|s| (s, SubscriptionState::Inactive)).collect();
         let connection = Self {
             id: profile.id,
             outbox,
+            attempts,
             sink,
             counts: Arc::default(),
             state: Mutex::new(State {
@@ -161,6 +167,7 @@ impl Connection {
         }
     }
 
+    /// Attempts since the engine started, newest first.
     pub fn traces(&self) -> Vec<Trace> {
         lock(&self.state).traces.iter().cloned().collect()
     }
@@ -269,8 +276,11 @@ impl Connection {
                     }
                     _ => state.traces.push_front(trace.clone()),
                 }
-                state.traces.truncate(MAX_TRACES);
+                state.traces.truncate(attempts::KEPT);
                 drop(state);
+                if trace.verdict.is_some() {
+                    self.attempts.keep(self.id, &trace);
+                }
                 self.outbox.trace(self.id, false, trace);
                 return;
             }

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempts::{self, Attempts};
 use crate::broker::devices::Devices;
 use crate::broker::{self, BrokerOptions, BrokerStatus, LocalBroker};
 use crate::draft;
@@ -51,6 +52,7 @@ struct Inner {
     data_dir: PathBuf,
     library: Arc<Library>,
     history: History,
+    attempts: Arc<Attempts>,
     outbox: Arc<Outbox>,
     vault: Vault,
     connections: Mutex<HashMap<ProfileId, Arc<Connection>>>,
@@ -102,10 +104,12 @@ impl Engine {
                 changed.notify_one();
             })
         };
+        let attempts = Arc::new(Attempts::open(&data_dir.join("attempts.db"))?);
         let inner = Arc::new(Inner {
             data_dir: data_dir.to_owned(),
             library,
             history,
+            attempts,
             outbox,
             vault,
             connections: Mutex::default(),
@@ -173,6 +177,8 @@ impl Engine {
         if let Some(broker) = self.inner.broker.lock().await.running.take() {
             broker.stop().await;
         }
+        let attempts = self.inner.attempts.clone();
+        let _ = tokio::task::spawn_blocking(move || attempts.close()).await;
         if let Err(error) = self.inner.history.close().await {
             tracing::error!(%error, "messages in memory could not be written");
         }
@@ -566,12 +572,19 @@ impl Engine {
         cancel(&self.inner.probes, id);
     }
 
-    /// The latest attempts of a connection, newest first.
+    /// The latest attempts of a connection, newest first, those of earlier runs included; at most 50.
     ///
     /// # Errors
-    /// `not_found`.
-    pub fn traces(&self, id: ProfileId) -> Result<Vec<Trace>> {
-        Ok(self.connection(id)?.traces())
+    /// `not_found`, `storage`.
+    pub async fn traces(&self, id: ProfileId) -> Result<Vec<Trace>> {
+        let mut traces = self.connection(id)?.traces();
+        let attempts = self.inner.attempts.clone();
+        let kept = blocking(move || attempts.list(id)).await?;
+        let is_known = |trace: &Trace| traces.iter().any(|t| t.started_at == trace.started_at);
+        let earlier: Vec<_> = kept.into_iter().filter(|trace| !is_known(trace)).collect();
+        traces.extend(earlier);
+        traces.truncate(attempts::KEPT);
+        Ok(traces)
     }
 
     /// Adds or replaces a subscription of the saved connection, and sends the difference when connected.
@@ -626,7 +639,7 @@ impl Engine {
         let profile = self.inner.library.profile(id)?;
         let sink = self.inner.history.sink(id);
         let mut connections = lock(&self.inner.connections);
-        let make = || Connection::new(profile, sink, self.inner.outbox.clone());
+        let make = || Connection::new(profile, sink, self.inner.outbox.clone(), self.inner.attempts.clone());
         let connection = connections.entry(id).or_insert_with(make).clone();
         self.inner.outbox.connection(id);
         Ok(connection)

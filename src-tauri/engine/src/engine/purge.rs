@@ -37,6 +37,7 @@ impl Engine {
             lock(&self.inner.connections).remove(&id);
             let secrets = self.with_vault(move |vault| vault.forget(id)).await;
             self.inner.history.clear(id).await?;
+            self.inner.attempts.forget(id);
             match secrets {
                 Ok(()) => self.inner.library.forgotten(id)?,
                 Err(error) if error.code == ErrorCode::VaultLocked => {}

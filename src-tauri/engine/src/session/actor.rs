@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, random};
 use super::connect::{Connect, read_refusal, read_server_reference};
+use super::endings::{Ending, EndingKind, Endings};
 use super::line::{Ends, Slot};
 use super::link::{self, Broken, Client, Driver, Happening};
 use super::packets::{PacketObserver, Watched};
 use super::shared::{Online, Patience, Shared};
 use super::{Phase, SessionConfig, SessionEvent};
-use crate::diagnosis::{self, LossReason, MqttProblem};
+use crate::diagnosis::{self, LossReason, MqttProblem, Pattern};
 use crate::failure::{Failure, FailureCode};
 use crate::message::EventKind;
 use crate::trace::{Connack, Stage, StageDetail, Trace, TraceRecorder};
@@ -28,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A connection that lasted this long ends a series of retries; a shorter one goes on with it, so that two
 /// clients with one client id do not chase each other at full speed.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// The clock and the uptime of a computer drift apart by this much only when it slept, or its clock was set.
+const SLEPT: Duration = Duration::from_secs(15);
 
 /// How many PINGREQ without an answer are remembered; data that comes in stands for answers.
 const UNANSWERED: usize = 8;
@@ -86,7 +90,8 @@ enum Polled {
 enum Served {
     /// As asked; after DISCONNECT there is a stream to close.
     Ended(Option<Ends>),
-    Lost(Failure),
+    /// With what it is part of, when it is one of several alike.
+    Lost(Failure, Option<Pattern>),
 }
 
 impl Actor {
@@ -127,7 +132,9 @@ impl Actor {
         let mut backoff = Backoff::new(&timing);
         let mut connected_before = false;
         let mut last_failure = None;
+        let mut endings = Endings::default();
         loop {
+            let mut patient = false;
             let attempt = backoff.retries() + 1;
             if attempt > 1 {
                 shared.tell_phase(Phase::Connecting { attempt });
@@ -148,6 +155,7 @@ impl Actor {
                 }
                 Ok(Err(mut failure)) => {
                     failure.hide(&mask);
+                    endings.interrupted();
                     shared
                         .keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default())
                         .await;
@@ -156,13 +164,16 @@ impl Actor {
                 Ok(Ok(connection)) => {
                     connected_before = true;
                     let since = Instant::now();
-                    match self.serve(&mut session, connection).await {
+                    match self.serve(&mut session, connection, &mut endings).await {
                         Served::Ended(ends) => {
+                            recorder.end(None);
                             session.close(ends).await;
                             return Phase::Idle;
                         }
-                        Served::Lost(failure) => {
-                            if since.elapsed() >= STEADY {
+                        Served::Lost(failure, pattern) => {
+                            recorder.end(Some(failure.clone()));
+                            patient = matches!(pattern, Some(Pattern::Duel { .. }));
+                            if since.elapsed() >= STEADY && !patient {
                                 backoff.reset();
                             }
                             failure
@@ -174,6 +185,8 @@ impl Actor {
             let Some(wait) = backoff.next(random()).filter(|_| wanted && failure.retryable) else {
                 return Phase::Failed { failure };
             };
+            // Whoever pushes this client out is not pushed out in turn.
+            let wait = if patient { backoff.longest() } else { wait };
             let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
             shared.tell_phase(Phase::Waiting {
                 attempt: backoff.retries() + 1,
@@ -210,7 +223,12 @@ impl Actor {
     }
 
     /// From CONNACK to the end of the connection.
-    async fn serve(&mut self, session: &mut Session, connection: Connection) -> Served {
+    async fn serve(
+        &mut self,
+        session: &mut Session,
+        connection: Connection,
+        endings: &mut Endings,
+    ) -> Served {
         let Connection { connack, wire, ends } = connection;
         let shared = self.shared.clone();
         let keep_alive_s = connack.server_keep_alive_s.unwrap_or(session.connect.keep_alive_s);
@@ -229,6 +247,7 @@ impl Actor {
         let text = format!("{} as {client_id}", session.plan.url());
         shared.keep_event(kind, text, &mut patience).await;
         shared.tell_phase(Phase::Connected { since: shared.clock.now(), connack });
+        let (since, clock_then) = (Instant::now(), SystemTime::now());
         let subscribing = tokio::spawn(catch_up(shared.clone(), online, missing, unwanted));
 
         let end = self.poll(session, &mut patience).await;
@@ -245,14 +264,30 @@ impl Actor {
                 return Served::Ended(polite.then_some(ends));
             }
         };
-        let mut failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends));
+        let (lasted, idle) = (since.elapsed(), wire.idle());
+        let unexplained = matches!(broken, Broken::Closed | Broken::Io(_));
+        let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends, &session.connect));
+        let kind = match failure.code {
+            FailureCode::SessionTakenOver => EndingKind::TakenOver,
+            FailureCode::ConnectionClosed | FailureCode::WsClosed if unexplained => EndingKind::Unexplained,
+            _ => EndingKind::Explained,
+        };
+        let pattern = endings.note(Ending { kind, lasted, idle });
+        let failure = match pattern {
+            Some(pattern) => {
+                diagnosis::repeated(&session.plan, failure, pattern, &session.connect.client_id, keep_alive_s)
+            }
+            None => failure,
+        };
+        let slept = clock_then.elapsed().unwrap_or_default().saturating_sub(lasted);
+        let mut failure = if slept >= SLEPT { diagnosis::after_sleep(failure, slept) } else { failure };
         failure.hide(&self.config.mask());
         if !session.resumes() {
             session.driver.forget_session();
         }
         shared.tell_subscriptions();
         shared.keep_event(EventKind::Lost, words(&failure), &mut patience).await;
-        Served::Lost(failure)
+        Served::Lost(failure, pattern)
     }
 
     /// Polls the library until that cannot go on.
@@ -469,9 +504,9 @@ fn say_goodbye(shared: &Arc<Shared>, client: &Client, code: u8) {
     });
 }
 
-fn loss(broken: Broken, ends: &Ends) -> LossReason {
+fn loss(broken: Broken, ends: &Ends, connect: &Connect) -> LossReason {
     match broken {
-        Broken::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => LossReason::WriteTimeout,
+        Broken::TooLarge(size) => LossReason::TooLarge { size, limit: connect.maximum_packet_size },
         Broken::Io(error) => LossReason::Io(error),
         Broken::Malformed(text) => LossReason::Malformed(text),
         Broken::KeepAlive => LossReason::KeepAlive,

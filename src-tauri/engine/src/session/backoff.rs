@@ -36,6 +36,11 @@ impl Backoff {
         Some(doubled.map_or(self.max, |wait| wait.min(self.max)).mul_f64(random.clamp(0.0, 1.0)))
     }
 
+    /// The longest wait of all.
+    pub(super) fn longest(&self) -> Duration {
+        self.max
+    }
+
     /// How many waits were handed out since the last reset.
     pub(super) fn retries(&self) -> u32 {
         self.retries

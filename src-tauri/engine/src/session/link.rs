@@ -50,6 +50,8 @@ pub(super) enum Broken {
     Io(io::Error),
     /// The peer broke the protocol.
     Malformed(String),
+    /// The peer sent a packet larger than we take; its size in bytes.
+    TooLarge(usize),
     /// No answer to PINGREQ.
     KeepAlive,
     /// DISCONNECT from the server.

@@ -5,6 +5,7 @@
 mod actor;
 mod backoff;
 mod connect;
+mod endings;
 mod line;
 mod link;
 mod packets;

@@ -98,8 +98,10 @@ impl Shared {
         };
         self.subscriptions().answered(filter, state.clone());
         self.tell_subscriptions();
-        if let SubscriptionState::Refused { code, reason, .. } = &state {
-            let text = format!("The broker refused the subscription {filter}: {reason} (0x{code:02x})");
+        if let SubscriptionState::Refused { code, reason, reason_string } = &state {
+            let words = reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+            let text =
+                format!("The broker refused the subscription {filter}: {reason} (0x{code:02x}){words}");
             self.keep_event(EventKind::SubscribeRefused, text, &mut Patience::default()).await;
         }
         Some(state)

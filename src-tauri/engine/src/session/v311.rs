@@ -173,6 +173,9 @@ fn broken(error: ConnectionError) -> Broken {
             Broken::Io(io::ErrorKind::TimedOut.into())
         }
         ConnectionError::NotConnAck(_) => Broken::Malformed("the first packet is not CONNACK".to_owned()),
+        ConnectionError::MqttState(StateError::Deserialization(WireError::PayloadSizeLimitExceeded(
+            size,
+        ))) => Broken::TooLarge(size),
         ConnectionError::MqttState(error) => Broken::Malformed(error.to_string()),
         other => Broken::Malformed(other.to_string()),
     }

@@ -281,6 +281,13 @@ fn broken(error: ConnectionError) -> Broken {
         }
         ConnectionError::Timeout(_) => Broken::Io(io::ErrorKind::TimedOut.into()),
         ConnectionError::NotConnAck(_) => Broken::Malformed("the first packet is not CONNACK".to_owned()),
+        ConnectionError::MqttState(StateError::IncomingPacketTooLarge { pkt_size, .. }) => {
+            Broken::TooLarge(pkt_size)
+        }
+        ConnectionError::MqttState(StateError::Deserialization(WireError::PayloadSizeLimitExceeded {
+            pkt_size,
+            ..
+        })) => Broken::TooLarge(pkt_size),
         ConnectionError::MqttState(error) => Broken::Malformed(error.to_string()),
         other => Broken::Malformed(other.to_string()),
     }

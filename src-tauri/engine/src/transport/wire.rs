@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -66,6 +66,12 @@ impl Wire {
     /// The first bytes received after the last handshake, at most 1 KiB: CONNACK, or what stood in its place.
     pub fn first_bytes(&self) -> Vec<u8> {
         self.mqtt.first_bytes()
+    }
+
+    /// How long no byte has passed after the last handshake, in either direction.
+    pub(crate) fn idle(&self) -> Duration {
+        let state = &self.mqtt.0;
+        state.born.elapsed().saturating_sub(Duration::from_millis(state.last_ms.load(Ordering::Relaxed)))
     }
 
     /// Bytes received after the last handshake.
@@ -157,13 +163,36 @@ pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 #[derive(Clone, Default)]
 pub(crate) struct Tap(Arc<TapState>);
 
-#[derive(Default)]
 struct TapState {
+    born: Instant,
+    /// When the last byte passed in either direction, in milliseconds after `born`.
+    last_ms: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     full: AtomicBool,
     first: Mutex<Vec<u8>>,
     ended: Mutex<Option<Ended>>,
+}
+
+impl Default for TapState {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            last_ms: AtomicU64::default(),
+            received: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            full: AtomicBool::default(),
+            first: Mutex::default(),
+            ended: Mutex::default(),
+        }
+    }
+}
+
+impl TapState {
+    fn passed(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(now, Ordering::Relaxed);
+    }
 }
 
 impl Tap {
@@ -177,6 +206,7 @@ impl Tap {
 
     pub(crate) fn received(&self, bytes: &[u8]) {
         self.0.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.0.passed();
         if self.0.full.load(Ordering::Relaxed) {
             return;
         }
@@ -279,6 +309,7 @@ impl AsyncWrite for Tapped {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &result {
             self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
+            self.tap.0.passed();
         }
         self.wrote(cx, result)
     }
@@ -301,6 +332,7 @@ impl AsyncWrite for Tapped {
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
         if let Poll::Ready(Ok(count)) = &result {
             self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
+            self.tap.0.passed();
         }
         self.wrote(cx, result)
     }

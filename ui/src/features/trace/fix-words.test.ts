@@ -39,6 +39,9 @@ const SAMPLES: Record<Fix["kind"], Fix[]> = {
     fix({ kind: "set_server", change: { server: "b2.example" } }),
     fix({ kind: "set_server", change: {} }),
   ],
+  set_client_id: [fix({ kind: "set_client_id", change: { client_id: "press-7-a1b2" } })],
+  set_keep_alive: [fix({ kind: "set_keep_alive", change: { keep_alive_s: 40 } })],
+  set_maximum_packet_size: [fix({ kind: "set_maximum_packet_size", change: { bytes: 131_072 } })],
   probe_port: [fix({ kind: "probe_port", change: {} })],
   retry: [fix({ kind: "retry", change: {} })],
 };

@@ -89,6 +89,24 @@ export function fixWords(fix: Fix, scheme: string, { retype = false, code }: Abo
         detail: "",
         button: m.fix_server_button(),
       };
+    case "set_client_id":
+      return {
+        title: m.fix_client_id_title({ id: fix.change.client_id }),
+        detail: "",
+        button: m.fix_apply_button(),
+      };
+    case "set_keep_alive":
+      return {
+        title: m.fix_keep_alive_title({ seconds: fix.change.keep_alive_s }),
+        detail: "",
+        button: m.fix_apply_button(),
+      };
+    case "set_maximum_packet_size":
+      return {
+        title: m.fix_packet_size_title({ bytes: fix.change.bytes }),
+        detail: "",
+        button: m.fix_apply_button(),
+      };
     case "probe_port":
       return { title: m.fix_probe_title(), detail: m.fix_probe_detail(), button: m.fix_probe_button() };
     case "retry":

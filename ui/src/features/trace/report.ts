@@ -1,15 +1,28 @@
-/** A whole trace as Markdown, to be pasted into an issue. Traces hold no secrets, so neither does it. Pure. */
+/**
+ * A whole trace as Markdown with versions and settings, to be pasted into an issue. Traces and drafts hold no
+ * secrets; what a person wrote into a header or a query that reads like one is masked all the same. Pure.
+ */
 import type { CertificateInfo } from "$lib/backend/types/CertificateInfo";
+import type { AppInfo } from "$lib/backend/types/AppInfo";
+import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import type { Trace } from "$lib/backend/types/Trace";
+import { urlText } from "$lib/endpoint";
 import { failureWords, stageName } from "$lib/failures";
-import { date, dateTime, duration, fingerprint, millis } from "$lib/format";
+import { date, dateTime, duration, fingerprint, millis, span } from "$lib/format";
 import { m } from "$messages";
 import { evidenceOf } from "./evidence";
 import { type Fact, facts } from "./facts";
 import { cells, schemeOfUrl } from "./stages";
+import { timingWords } from "./timing";
 
-export function traceReport(trace: Trace, name: string): string {
-  const failure = trace.verdict?.failure;
+/** What a report says beside the trace. */
+export interface ReportContext {
+  app: AppInfo;
+  draft: ProfileDraft | null;
+}
+
+export function traceReport(trace: Trace, name: string, { app, draft }: ReportContext): string {
+  const failure = trace.verdict?.failure ?? trace.end?.failure;
   const lines = [`# ${name}: ${headline(trace)}`, ""];
   lines.push(
     `\`${trace.url}\` · ${dateTime(trace.started_at)} · ${m.trace_attempt({ n: trace.attempt })}`,
@@ -70,11 +83,55 @@ export function traceReport(trace: Trace, name: string): string {
     lines.push(`${millis(micros).padStart(8)}  ${stage.padEnd(9)}  ${text.replaceAll("```", "'''")}`);
   }
   lines.push("```", "");
-  return lines.join("\n");
+  if (trace.timing.length > 0) {
+    lines.push(`## ${m.timing_title()}`, "", ...trace.timing.map((remark) => `- ${timingWords(remark)}`), "");
+  }
+  if (draft) lines.push(`## ${m.report_settings()}`, "", ...settingsLines(draft), "");
+  lines.push(`Heliograph ${app.version}, ${app.platform}`, "");
+  return maskQueries(lines.join("\n"));
+}
+
+/** The settings that an attempt depends on, the others left out. */
+function settingsLines({ endpoint, settings }: ProfileDraft): string[] {
+  const { login, client_certificate, trust, tls, websocket, proxy, session, will, timing } = settings;
+  const shown: Record<string, unknown> = {
+    url: urlText(endpoint),
+    login: login.enabled,
+    client_certificate: client_certificate.enabled && {
+      cert_file: client_certificate.cert_file,
+      key_file: client_certificate.key_file,
+    },
+    trust,
+    tls,
+    websocket: endpoint.websocket && {
+      subprotocol: websocket.subprotocol,
+      headers: websocket.headers.map(({ name }) => `${name}: ${MASK}`),
+    },
+    proxy: proxy.kind !== "none" && { kind: proxy.kind, host: proxy.host, port: proxy.port },
+    session: { ...session, user_properties: session.user_properties.map(({ name }) => `${name}=${MASK}`) },
+    will: will.enabled && { topic: will.topic, qos: will.qos, retain: will.retain },
+    timing,
+  };
+  return ["```json", JSON.stringify(shown, null, 2).replaceAll("```", "~~~"), "```"];
+}
+
+const MASK = "•••";
+
+/** Query parameters whose names say that their values are secret, as in signed URLs. */
+function maskQueries(text: string): string {
+  return text.replace(
+    /([?&][^=&\s`"]*(?:token|key|secret|sig|auth|pass|credential|session)[^=&\s`"]*=)[^&\s`"]+/gi,
+    `$1${MASK}`,
+  );
 }
 
 export function headline(trace: Trace, test = false): string {
   if (!trace.verdict) return test ? m.trace_testing() : m.trace_connecting();
+  const { end } = trace;
+  if (end) {
+    const time = end.lasted_micros < 60_000_000 ? duration(end.lasted_micros) : span(end.lasted_micros);
+    return end.failure ? m.trace_lost_after({ time }) : m.trace_ended_after({ time });
+  }
   const time = duration(trace.verdict.micros);
   return trace.verdict.outcome === "connected"
     ? m.trace_connected_in({ time })
@@ -104,7 +161,9 @@ function certificateLine(role: string, certificate: CertificateInfo): string {
 }
 
 function headerLines(title: string, headers: { name: string; value: string }[]): string[] {
-  return headers.map(({ name, value }) => `- ${title}: ${code(`${name}: ${value}`)}`);
+  const shown = (name: string, value: string) =>
+    /auth|cookie|token|secret|api-?key/i.test(name) ? MASK : value;
+  return headers.map(({ name, value }) => `- ${title}: ${code(`${name}: ${shown(name, value)}`)}`);
 }
 
 /** A code span that a backtick or a line break in the text cannot leave. */

@@ -5,7 +5,11 @@ import type { Trace } from "$lib/backend/types/Trace";
 import { server } from "../../../tests/fixtures/certificates";
 import { evidenceOf, hexLines } from "./evidence";
 import { facts } from "./facts";
-import { traceReport } from "./report";
+import type { AppInfo } from "$lib/backend/types/AppInfo";
+import { defaultSettings } from "../../../tests/fixture-backend";
+import { compared } from "./compare";
+import { headline, traceReport } from "./report";
+import { timingWords } from "./timing";
 import { bar, cells, hostOfUrl, schemeOfUrl, stateOf } from "./stages";
 
 const dns: StageReport = {
@@ -76,7 +80,16 @@ const websocket: StageReport = {
 
 function trace(url: string, stages: StageReport[], verdict: Trace["verdict"] = null): Trace {
   const log = [{ micros: 0, stage: "dns" as const, text: "query A, AAAA" }];
-  return { attempt: 1, url, started_at: Date.UTC(2026, 2, 18) * 1000, stages, log, verdict };
+  return {
+    attempt: 1,
+    url,
+    started_at: Date.UTC(2026, 2, 18) * 1000,
+    stages,
+    log,
+    verdict,
+    timing: [],
+    end: null,
+  };
 }
 
 const lateFailure: Failure = {
@@ -138,15 +151,69 @@ test("every TCP attempt is a fact with its errno", () => {
   expect(tried?.lines[0]?.note).toBe("network unreachable, errno 101, 0.2 ms");
 });
 
+const app: AppInfo = { version: "9.9.9", platform: "linux", data_dir: "/canary-home", history_bytes: 0 };
+const context = { app, draft: null };
+
+test("the report says versions and settings, and masks what may be secret", () => {
+  const settings = defaultSettings();
+  settings.websocket.headers = [{ name: "X-Plain", value: "canary-header", secret: false }];
+  settings.session.user_properties = [{ name: "tenant", value: "canary-property" }];
+  settings.login = { enabled: true, username: "canary-user" };
+  settings.will = { ...settings.will, enabled: true, topic: "state" };
+  settings.will.payload = { ...settings.will.payload, text: "canary-will" };
+  settings.proxy = { ...settings.proxy, kind: "http", host: "proxy", port: 3128, username: "canary-proxy" };
+  const path = "/mqtt?X-Amz-Signature=canary-signature&plant=7";
+  const endpoint = { websocket: true, tls: true, host: "mqtt.fleet.example", port: "443", path };
+  const draft = { id: "d", name: "Fleet", endpoint, settings };
+  const text = traceReport(trace(`wss://mqtt.fleet.example:443${path}`, [dns]), "Fleet", { app, draft });
+  expect(text).toContain("Heliograph 9.9.9, linux");
+  expect(text).toContain('"keep_alive_s": 60');
+  expect(text).toContain("X-Amz-Signature=•••&plant=7");
+  expect(text).toContain("X-Plain: •••");
+  expect(text).not.toContain("canary");
+});
+
+test("a loss and two attempts beside each other are told by what differs", () => {
+  const one = { ...trace("mqtt://a:1883", [dns]), attempt: 1 };
+  const verdict = { outcome: "connected" as const, failure: null, url: one.url, micros: 9_000 };
+  const lost: Trace = {
+    ...one,
+    verdict,
+    end: { at: one.started_at, lasted_micros: 3_000_000, failure: failed.verdict?.failure ?? null },
+  };
+  expect(headline(lost)).toBe("Lost after 3.00 s");
+  const rows = compared(lost, { ...one, verdict, url: "mqtts://a:8883" });
+  expect(rows.filter(({ differs }) => differs).map(({ label }) => label)).toEqual(
+    expect.arrayContaining(["Result", "URL"]),
+  );
+  expect(rows.find(({ label }) => label === "DNS")?.differs).toBe(false);
+});
+
+test("where the time went is told in sentences", () => {
+  const words = [
+    timingWords({
+      kind: "addresses_before",
+      address: "[::1]:1",
+      result: "refused",
+      count: 1,
+      micros: 250_000,
+      ipv6_first: true,
+    }),
+    timingWords({ kind: "tls_round_trips", round_trips: 2, micros: 95_000, beyond_micros: 15_000 }),
+  ];
+  expect(words[0]).toBe("IPv6 was tried first: [::1]:1 cost 250.0 ms before IPv4 held.");
+  expect(words[1]).toContain("two round trips (TLS 1.2), and 15.0 ms");
+});
+
 test("the report holds the whole trace in Markdown", () => {
-  const text = traceReport(failed, "Fleet mTLS");
+  const text = traceReport(failed, "Fleet mTLS", context);
   expect(text).toContain("# Fleet mTLS: Failed after 54.9 ms");
   expect(text).toContain("**The broker wants a client certificate** (`client_cert_required`)");
   expect(text).toContain("- alert: `certificate_required (116)`");
   expect(text).toContain("- Choose a certificate and key");
   expect(text).toContain("Transport stayed wss. No other scheme, port or credential was tried.");
   expect(text).toContain("AA:41:0E");
-  expect(text).toContain("Authorization: ••••");
+  expect(text).toContain("Authorization: •••");
   expect(text).toContain("query A, AAAA");
 });
 
@@ -156,6 +223,7 @@ test("what comes from the wire cannot leave its code span", () => {
       { ...dns, detail: { ...dns.detail, name: "evil` **bold**\n# heading" } } as StageReport,
     ]),
     "x",
+    context,
   );
   expect(text).toContain("`` evil` **bold** # heading ``");
   expect(text.split("\n").some((line) => line.startsWith("# heading"))).toBe(false);

@@ -59,4 +59,16 @@ target: CredentialTarget, } } | { "kind": "set_server", "change": {
 /**
  * Host and perhaps port, as the broker named it; `None` when the person has to say.
  */
-server?: string, } } | { "kind": "probe_port", "change": Record<symbol, never> } | { "kind": "retry", "change": Record<symbol, never> };
+server?: string, } } | { "kind": "set_client_id", "change": { 
+/**
+ * The identifier.
+ */
+client_id: string, } } | { "kind": "set_keep_alive", "change": { 
+/**
+ * In seconds.
+ */
+keep_alive_s: number, } } | { "kind": "set_maximum_packet_size", "change": { 
+/**
+ * In bytes.
+ */
+bytes: number, } } | { "kind": "probe_port", "change": Record<symbol, never> } | { "kind": "retry", "change": Record<symbol, never> };
