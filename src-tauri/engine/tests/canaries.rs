@@ -173,7 +173,7 @@ async fn connect(engine: &Engine, profile: &Profile) -> Phase {
 }
 
 async fn show(engine: &Engine, id: ProfileId) {
-    let traces = engine.traces(id).expect("traces");
+    let traces = engine.traces(id).await.expect("traces");
     println!("traces: {} {traces:?}", serde_json::to_string(&traces).expect("json"));
     let profile = engine.profile(id).expect("profile");
     println!("{profile:?} {}", serde_json::to_string(&profile).expect("json"));

@@ -32,14 +32,18 @@ impl Bench {
         Self { engine: Engine::open(data).expect("an engine") }
     }
 
-    fn save(&self, url: &str, edit: impl FnOnce(&mut heliograph_engine::profile::ProfileDraft)) -> Profile {
+    async fn save(
+        &self,
+        url: &str,
+        edit: impl FnOnce(&mut heliograph_engine::profile::ProfileDraft),
+    ) -> Profile {
         let mut draft = self.engine.new_draft();
         "Boiler".clone_into(&mut draft.name);
         let parts = split_url(url, Scheme::Mqtt).expect("url").parts;
         draft.endpoint = EndpointParts { ..parts };
         draft.settings.timing.reconnect_initial_s = 1;
         edit(&mut draft);
-        self.engine.save_profile(draft, None, &[]).expect("saved")
+        self.engine.save_profile(draft, None, Vec::new()).await.expect("saved")
     }
 
     /// Waits for a phase of a connection that the question finds.
@@ -90,9 +94,10 @@ async fn a_loss_is_a_row_and_an_entry_that_outlives_the_engine() {
         scripted(vec![0x20, 3, 0, 0, 0], b"\xe0\x0f\x98\x0d\x1f\x00\x0amaintenanc".to_vec()).await;
     let data = tempfile::tempdir().expect("folder");
     let bench = Bench::open(data.path());
-    let profile =
-        bench.save(&format!("mqtt://127.0.0.1:{port}"), |draft| draft.settings.timing.reconnect = false);
-    bench.engine.connect(profile.id).expect("connecting");
+    let profile = bench
+        .save(&format!("mqtt://127.0.0.1:{port}"), |draft| draft.settings.timing.reconnect = false)
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
     let failure = bench.until(profile.id, "a loss", lost).await;
     assert_eq!(failure.code, FailureCode::AdministrativeAction);
     assert!(failure.cause.contains("maintenanc"), "{failure:?}");
@@ -122,10 +127,12 @@ async fn a_duel_that_the_broker_names_ends_in_its_second_round() {
     let (port, connects) = scripted(vec![0x20, 3, 0, 0, 0], vec![0xe0, 2, 0x8e, 0]).await;
     let data = tempfile::tempdir().expect("folder");
     let bench = Bench::open(data.path());
-    let profile = bench.save(&format!("mqtt://127.0.0.1:{port}"), |draft| {
-        "press-7".clone_into(&mut draft.settings.session.client_id);
-    });
-    bench.engine.connect(profile.id).expect("connecting");
+    let profile = bench
+        .save(&format!("mqtt://127.0.0.1:{port}"), |draft| {
+            "press-7".clone_into(&mut draft.settings.session.client_id);
+        })
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
     let first = bench.until(profile.id, "the first round", lost).await;
     assert_eq!((first.code, first.retryable), (FailureCode::SessionTakenOver, true));
     let find = |phase: &Phase| match phase {
@@ -151,10 +158,10 @@ async fn two_clients_with_one_id_are_found_out_where_the_broker_says_nothing() {
         "twin".clone_into(&mut draft.settings.session.client_id);
     };
     let url = format!("mqtt://127.0.0.1:{}", broker.mqtt);
-    let [one, other] = [bench.save(&url, twin), bench.save(&url, twin)];
-    bench.engine.connect(one.id).expect("connecting");
+    let [one, other] = [bench.save(&url, twin).await, bench.save(&url, twin).await];
+    bench.engine.connect(one.id).await.expect("connecting");
     bench.until(one.id, "the first stands", connected).await;
-    bench.engine.connect(other.id).expect("connecting");
+    bench.engine.connect(other.id).await.expect("connecting");
     let named = timeout(BOUND, async {
         loop {
             for event in bench.engine.events().await {
@@ -188,12 +195,14 @@ async fn a_proxy_that_ends_idle_connections_is_recognised() {
     };
     let proxy = Nginx::start(&pki, broker.ws, &options);
     let bench = Bench::open(&dir.path().join("data"));
-    let profile = bench.save(&format!("wss://localhost:{}/mqtt", proxy.port), |draft| {
-        draft.settings.trust.mode = TrustMode::CaOnly;
-        draft.settings.trust.ca_files = vec![pki.ca.display().to_string()];
-        draft.settings.timing.reconnect_max_s = 1;
-    });
-    bench.engine.connect(profile.id).expect("connecting");
+    let profile = bench
+        .save(&format!("wss://localhost:{}/mqtt", proxy.port), |draft| {
+            draft.settings.trust.mode = TrustMode::CaOnly;
+            draft.settings.trust.ca_files = vec![pki.ca.display().to_string()];
+            draft.settings.timing.reconnect_max_s = 1;
+        })
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
     let find = |phase: &Phase| lost(phase).filter(|failure| failure.code == FailureCode::IdleTimeout);
     let failure = bench.until(profile.id, "the pattern", find).await;
     assert!(failure.message.contains("1 s without traffic"), "{failure:?}");
@@ -207,12 +216,14 @@ async fn a_packet_beyond_the_own_limit_is_named_with_its_size() {
     let broker = Mosquitto::start(&Pki::make(dir.path()), &MosquittoOptions::default());
     let bench = Bench::open(&dir.path().join("data"));
     let url = format!("mqtt://127.0.0.1:{}", broker.mqtt);
-    let profile = bench.save(&url, |draft| {
-        draft.settings.session.version = MqttVersion::V311;
-        draft.settings.session.maximum_packet_size = Some(1_000);
-        draft.settings.timing.reconnect = false;
-    });
-    bench.engine.connect(profile.id).expect("connecting");
+    let profile = bench
+        .save(&url, |draft| {
+            draft.settings.session.version = MqttVersion::V311;
+            draft.settings.session.maximum_packet_size = Some(1_000);
+            draft.settings.timing.reconnect = false;
+        })
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
     bench.until(profile.id, "it stands", connected).await;
     let filter = heliograph_engine::profile::Subscription {
         filter: "big".into(),
@@ -235,12 +246,14 @@ async fn a_broker_that_stops_answering_is_told_from_one_that_closes() {
     let (port, _) = scripted(vec![0x20, 2, 0, 0], Vec::new()).await;
     let data = tempfile::tempdir().expect("folder");
     let bench = Bench::open(data.path());
-    let profile = bench.save(&format!("mqtt://127.0.0.1:{port}"), |draft| {
-        draft.settings.session.version = MqttVersion::V311;
-        draft.settings.session.keep_alive_s = 1;
-        draft.settings.timing.reconnect = false;
-    });
-    bench.engine.connect(profile.id).expect("connecting");
+    let profile = bench
+        .save(&format!("mqtt://127.0.0.1:{port}"), |draft| {
+            draft.settings.session.version = MqttVersion::V311;
+            draft.settings.session.keep_alive_s = 1;
+            draft.settings.timing.reconnect = false;
+        })
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
     let failure = bench.until(profile.id, "a loss", lost).await;
     assert_eq!(failure.code, FailureCode::KeepAliveTimeout, "{failure:?}");
     let traces = bench.engine.traces(profile.id).await.expect("traces");
