@@ -64,6 +64,7 @@ async fn a_connection_is_made_used_and_ended_by_keyboard_alone() -> Result<()> {
     window.write("trace").await?;
     window.press("Enter").await?;
     window.until("the trace", "return /Connected in/.test(document.body.innerText)").await?;
+    window.until("the palette is gone", "return document.querySelector('[role=dialog]') === null").await?;
     window.press("Control+Shift+Enter").await?;
     window.until("disconnected", "return /^Disconnected/m.test(document.body.innerText)").await?;
     window.close().await

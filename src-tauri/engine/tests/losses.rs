@@ -190,7 +190,7 @@ async fn a_proxy_that_ends_idle_connections_is_recognised() {
     let options = NginxOptions {
         verify_client: VerifyClient::Off,
         required_header: None,
-        idle: "1s",
+        idle: "2s",
         ..NginxOptions::default()
     };
     let proxy = Nginx::start(&pki, broker.ws, &options);
@@ -205,7 +205,7 @@ async fn a_proxy_that_ends_idle_connections_is_recognised() {
     bench.engine.connect(profile.id).await.expect("connecting");
     let find = |phase: &Phase| lost(phase).filter(|failure| failure.code == FailureCode::IdleTimeout);
     let failure = bench.until(profile.id, "the pattern", find).await;
-    assert!(failure.message.contains("1 s without traffic"), "{failure:?}");
+    assert!(failure.message.contains("2 s without traffic"), "{failure:?}");
     assert_eq!(failure.fixes[0].action, FixAction::SetKeepAlive { keep_alive_s: 1 });
     bench.engine.close().await;
 }
