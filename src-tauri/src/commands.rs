@@ -85,6 +85,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         open_view,
         close_view,
         page,
+        tail,
         index_of,
         message_detail,
         save_message_payload,
@@ -430,6 +431,11 @@ async fn close_view(engine: State<'_, Engine>, view: ViewId) -> Result<()> {
 #[tauri::command]
 async fn page(engine: State<'_, Engine>, view: ViewId, start: u64, limit: u32) -> Result<Page> {
     engine.page(view, start, limit).await
+}
+
+#[tauri::command]
+async fn tail(engine: State<'_, Engine>, view: ViewId, limit: u32) -> Result<Page> {
+    engine.tail(view, limit).await
 }
 
 #[tauri::command]

@@ -670,6 +670,14 @@ impl Engine {
         self.inner.history.page(view, start, limit).await
     }
 
+    /// The newest rows of a view, at most `limit`.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn tail(&self, view: ViewId, limit: u32) -> Result<Page> {
+        self.inner.history.tail(view, limit).await
+    }
+
     /// Where a row stands in a view.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 //! the disk on behalf of a session, and never drops anything without a count and a row that says so.
 //!
 //! [`queue`] takes items from the sessions, [`writer`] puts them into the file, [`store`] is that file,
-//! [`view`] answers what a table on screen asks for.
+//! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for.
 
+mod block;
 mod queue;
 mod store;
 mod view;
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
 use self::queue::{Bounds, Entry, Queue};
-use self::view::View;
+use self::view::{View, Wanted};
 use self::writer::Writer;
 use crate::database;
 use crate::error::{Error, ErrorCode, Result};
@@ -160,7 +161,7 @@ impl History {
     /// `invalid_input` on `text` or `topics`; `limit_exceeded` with 64 views open; `storage`.
     pub async fn open_view(&self, profile: ProfileId, filter: RowFilter) -> Result<(ViewId, ViewCount)> {
         let view = Arc::new(View::new(profile, &filter)?);
-        let count = self.page_of(&view, 0, 0).await?.count;
+        let count = self.look(&view, Wanted::Last(0)).await?.count;
         let id = self.0.next_view.fetch_add(1, Ordering::Relaxed);
         let mut views = lock(&self.0.views);
         if views.len() >= VIEWS {
@@ -185,7 +186,16 @@ impl History {
     /// `not_found`: no such view; `storage`.
     pub async fn page(&self, view: ViewId, start: u64, limit: u32) -> Result<Page> {
         let view = self.view(view)?;
-        self.page_of(&view, start, limit).await
+        self.look(&view, Wanted::From(start, limit.min(PAGE_ROWS))).await
+    }
+
+    /// The newest rows of a view, at most `limit` and at most [`PAGE_ROWS`] of them, in order of arrival.
+    ///
+    /// # Errors
+    /// `not_found`: no such view; `storage`.
+    pub async fn tail(&self, view: ViewId, limit: u32) -> Result<Page> {
+        let view = self.view(view)?;
+        self.look(&view, Wanted::Last(limit.min(PAGE_ROWS))).await
     }
 
     /// Where a row stands in a view, if it is in it.
@@ -208,13 +218,12 @@ impl History {
             if !extent.contains(seq) {
                 return Ok(None);
             }
-            let Some((row, properties, back)) = store::row_at(&connection, store::key(extent.number, seq))?
-            else {
+            let Some((row, properties, back)) = store::row_at(&connection, extent.number, seq)? else {
                 return Ok(None);
             };
             let previous_seq = back.map(|back| seq - back).filter(|previous| extent.contains(*previous));
             let previous = match previous_seq {
-                Some(previous) => store::time_at(&connection, store::key(extent.number, previous))?,
+                Some(previous) => store::time_at(&connection, extent.number, previous)?,
                 None => None,
             };
             let since_previous_micros = previous.map(|previous| row.time - previous);
@@ -234,7 +243,7 @@ impl History {
             if !extent.contains(seq) {
                 return Ok(None);
             }
-            store::payload_part(&connection, store::key(extent.number, seq), offset, limit).map(Some)
+            store::payload_part(&connection, extent.number, seq, offset, limit).map(Some)
         });
         bytes.await?.ok_or_else(|| Error::not_found("The message"))
     }
@@ -252,8 +261,8 @@ impl History {
             if !extent.contains(seq) {
                 return Ok(None);
             }
-            let key = store::key(extent.number, seq);
-            let written = whole_file::replace(&target, None, |file| copy_payload(&connection, key, file));
+            let copy = |file: &mut std::fs::File| copy_payload(&connection, extent.number, seq, file);
+            let written = whole_file::replace(&target, None, copy);
             match written {
                 Ok(size) => Ok(Some(Ok(size))),
                 Err(Unsaved::Database(error)) => Err(error),
@@ -307,13 +316,12 @@ impl History {
         lock(&self.0.views).get(&id).cloned().ok_or_else(|| Error::not_found("The view"))
     }
 
-    async fn page_of(&self, view: &Arc<View>, start: u64, limit: u32) -> Result<Page> {
-        let limit = limit.min(PAGE_ROWS);
+    async fn look(&self, view: &Arc<View>, wanted: Wanted) -> Result<Page> {
         let reader = Arc::clone(view);
         let page = self
             .read(move |connection| {
                 reader.search(connection, SEARCH_IN_PAGE)?;
-                reader.page(connection, start, limit)
+                reader.page(connection, wanted)
             })
             .await?;
         if page.count.searched < page.count.stored && !page.count.limited && view.begin_search() {
@@ -361,12 +369,13 @@ impl From<std::io::Error> for Unsaved {
 
 fn copy_payload(
     connection: &Connection,
-    key: i64,
+    number: i64,
+    seq: Seq,
     file: &mut std::fs::File,
 ) -> std::result::Result<u64, Unsaved> {
     let mut size = 0;
     loop {
-        let part = store::payload_part(connection, key, size, COPY).map_err(Unsaved::Database)?;
+        let part = store::payload_part(connection, number, seq, size, COPY).map_err(Unsaved::Database)?;
         file.write_all(&part)?;
         size += part.len() as u64;
         if (part.len() as u64) < COPY {
@@ -505,8 +514,12 @@ pub struct ViewCount {
     pub stored: u64,
     /// Rows looked at; below `stored` while the view is still searching.
     pub searched: u64,
-    /// Whether the search ended early, at the most rows that a filtered view holds (8,000,000).
+    /// Whether older rows that match were left out, since a filtered view holds at most 8,000,000.
     pub limited: bool,
+    /// Where the view's first row stands in a count of its own: it moves by one for each row that is found
+    /// before the others or goes from the beginning, so that index + origin names one row for as long as the
+    /// view is open.
+    pub origin: i64,
 }
 
 /// Rows of a view from an index on, with the counts at that moment.

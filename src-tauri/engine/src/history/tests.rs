@@ -51,6 +51,13 @@ fn event(time: UnixMicros, kind: EventKind, text: &str) -> Item {
     Item::Event { time, kind, text: text.to_owned() }
 }
 
+/// Bytes that nothing compresses.
+fn noise(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    getrandom::fill(&mut bytes).expect("noise");
+    bytes
+}
+
 async fn put(sink: &dyn MessageSink, mut item: Item) {
     while let Err(back) = sink.try_accept(item) {
         item = back;
@@ -284,7 +291,7 @@ async fn views_go_on_with_what_arrives() {
     let history = place.open();
     let profile = ProfileId::random();
     let (odd, count) = history.open_view(profile, text("odd")).await.expect("a view of nothing yet");
-    assert_eq!(count, ViewCount::default());
+    assert_eq!(count, ViewCount { origin: 0, ..ViewCount::default() });
     let all = everything(&history, profile).await;
     let sink = history.sink(profile);
     for n in 1..=20_000 {
@@ -417,7 +424,7 @@ async fn a_full_disk_loses_nothing_and_is_told() {
 
     history.0.shared.page_limit.store(20, Ordering::Relaxed);
     for n in 1..=5_000 {
-        put(&*sink, item(n, "t", vec![b'x'; 100])).await;
+        put(&*sink, item(n, "t", noise(100))).await;
     }
     let failing = health.wait_for(|h| matches!(h, StorageHealth::Failing { .. }));
     let told = tokio::time::timeout(PATIENCE, failing).await.expect("in time").expect("told").clone();
@@ -447,24 +454,29 @@ async fn the_oldest_go_when_there_is_too_much() {
     let (found, _) = history.open_view(profile, text("x")).await.expect("a view");
     history.set_retention(1_000_000);
     for n in 1..=20_000 {
-        put(&*sink, item(n, &format!("t/{}", n % 10), vec![b'x'; 160])).await;
+        let payload = [b"x", &noise(159)[..]].concat();
+        put(&*sink, item(n, &format!("t/{}", n % 10), payload)).await;
     }
     history.flush().await.expect("flushed");
-    assert_eq!(history.stored(profile), 5_000, "200 bytes each");
+    let kept = i64::try_from(history.stored(profile)).expect("few");
+    assert!((4_500..6_200).contains(&kept), "160 bytes each and a little, and whole blocks: {kept}");
+    let oldest = 20_001 - kept;
     let first = history.page(view, 0, 1).await.expect("a page").rows.remove(0);
-    assert_eq!((first.seq, first.time), (15_001, 15_001));
-    assert_eq!(searched(&history, found).await.rows, 5_000);
-    assert_eq!(history.index_of(found, 15_001).await.expect("looked up"), Some(0));
-    assert_eq!(history.detail(profile, 15_005).await.expect("a message").previous_seq, None);
-    assert_eq!(history.detail(profile, 15_012).await.expect("a message").previous_seq, Some(15_002));
-    let pages = || -> i64 {
-        let file = Connection::open(place.path()).expect("opened beside");
-        file.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).expect("counted")
-    };
+    assert_eq!((first.seq, first.time), (oldest, oldest));
+    assert_eq!(searched(&history, found).await.rows, kept.unsigned_abs());
+    assert_eq!(history.index_of(found, oldest).await.expect("looked up"), Some(0));
+    let previous = async |seq| history.detail(profile, seq).await.expect("a message").previous_seq;
+    assert_eq!(previous(oldest + 4).await, None);
+    assert_eq!(previous(oldest + 11).await, Some(oldest + 1));
     put(&*sink, item(20_001, "t/0", vec![b'x'; 3_000_000])).await;
     history.flush().await.expect("flushed");
     assert_eq!(history.stored(profile), 1, "the newest stays, however big");
-    assert!(pages() < 5_000, "rows that are gone leave the file as well");
+    until(&history, || async { blocks(&place) == 1 }).await;
+}
+
+fn blocks(place: &Place) -> i64 {
+    let file = Connection::open(place.path()).expect("opened beside");
+    file.query_row("SELECT count(*) FROM block", [], |row| row.get(0)).expect("counted")
 }
 
 #[tokio::test]
@@ -475,4 +487,110 @@ async fn a_file_that_is_no_history_is_refused_and_left_alone() {
     assert_eq!((error.code, error.details["reason"].as_str()), (ErrorCode::Storage, Some("not_a_database")));
     assert!(error.message.contains("move it away"));
     assert_eq!(std::fs::read(place.path()).expect("read"), b"not a database, but somebody's work");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_looks_at_the_newest_first_and_agrees_with_looking_at_each_row() {
+    const ROWS: i64 = 30_000;
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    // Rows whose ends and beginnings make the text together, rows that have it, and big ones.
+    let payload = |n: i64| match n % 7 {
+        0 => b"..ab".to_vec(),
+        1 => b"c..".to_vec(),
+        2 => b"..aBc".to_vec(),
+        3 => b"ababc".to_vec(),
+        4 if n % 1_000 == 4 => [&noise(20_000)[..], b"abc"].concat().iter().map(|b| b | 0x80).collect(),
+        4 if n % 1_000 == 11 => [vec![b'.'; 3 << 20], b"abc".to_vec()].concat(),
+        _ => Vec::new(),
+    };
+    let has = |n: &i64| payload(*n).windows(3).any(|bytes| bytes.eq_ignore_ascii_case(b"abc"));
+    for n in 1..=ROWS {
+        put(&*sink, item(n, &format!("t/{}", n % 5), payload(n))).await;
+    }
+    history.flush().await.expect("flushed");
+    let (view, count) = history.open_view(profile, text("abc")).await.expect("a view");
+    assert!(count.rows > 0, "the first look finds something");
+    let last = history.tail(view, 1).await.expect("a page");
+    assert_eq!(last.rows[0].seq, (1..=ROWS).rev().find(has).expect("one"), "the newest is there at once");
+    let place = last.start.cast_signed() + last.count.origin;
+    put(&*sink, item(ROWS + 1, "t/0", "abc")).await;
+    history.flush().await.expect("flushed");
+    let count = searched(&history, view).await;
+    let want: Vec<_> = (1..=ROWS).filter(has).chain([ROWS + 1]).collect();
+    let now = (place - count.origin).cast_unsigned();
+    assert_eq!(history.page(view, now, 1).await.expect("a page").rows, last.rows, "its place says the same row");
+    assert_eq!(count.rows, want.len() as u64);
+    let mut found = Vec::new();
+    for start in (0..count.rows).step_by(PAGE_ROWS as usize) {
+        let page = history.page(view, start, PAGE_ROWS).await.expect("a page");
+        found.extend(page.rows.iter().map(|row| row.seq));
+    }
+    assert_eq!(found, want);
+    for (index, seq) in want.iter().enumerate().step_by(997) {
+        assert_eq!(history.index_of(view, *seq).await.expect("looked up"), Some(index as u64));
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_kept_is_still_there() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    {
+        let mut connection = Connection::open(place.path()).expect("a file");
+        connection.pragma_update(None, "application_id", 0x4845_4C49).expect("ours");
+        store::migrations().to_version(&mut connection, 1).expect("the first version");
+        let uuid = profile.to_string();
+        let setup = "INSERT INTO profile VALUES (3, ?1, 2, 5000, 1, 0)";
+        connection.execute(setup, [uuid]).expect("a profile");
+        connection.execute("INSERT INTO topic VALUES (9, 3, 'a/b', 4999, 0)", []).expect("a topic");
+        let rows = connection.unchecked_transaction().expect("one write");
+        let mut insert = rows.prepare("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)").expect("a row");
+        for seq in 1..=5_000_i64 {
+            let (flags, topic, back) = if seq == 5_000 { (256, None, None) } else { (2, Some(9), Some(1)) };
+            let properties = (seq == 7).then_some(r#"{"content_type":"x"}"#);
+            let payload = if seq == 8 { vec![7; 100_000] } else { seq.to_be_bytes().to_vec() };
+            let key = 3_i64 << 40 | seq;
+            insert
+                .execute(rusqlite::params![key, seq * 10, flags, topic, back, properties, payload])
+                .expect("a row");
+        }
+        drop(insert);
+        rows.commit().expect("written");
+    }
+    let history = place.open();
+    assert_eq!(history.stored(profile), 4_999);
+    for seq in [2, 7, 1_500, 4_999] {
+        let bytes = history.payload(profile, seq, 0, 100).await.expect("a payload");
+        assert_eq!(bytes, seq.to_be_bytes());
+        let detail = history.detail(profile, seq).await.expect("a message");
+        assert_eq!(detail.row.time, seq * 10);
+        assert_eq!(detail.properties.content_type.is_some(), seq == 7);
+        assert_eq!(detail.previous_seq, (seq > 2).then_some(seq - 1));
+    }
+    assert_eq!(history.payload(profile, 8, 99_999, 10).await.expect("the end"), [7]);
+    put(&*history.sink(profile), item(50_010, "a/b", "new")).await;
+    history.flush().await.expect("flushed");
+    assert_eq!(history.detail(profile, 5_001).await.expect("a message").previous_seq, Some(4_999));
+    let page = history.page(everything(&history, profile).await, 4_998, 10).await.expect("a page");
+    assert!(matches!(page.rows[0].content, RowContent::Event { event: EventKind::Connected, .. }));
+}
+
+#[tokio::test]
+async fn few_rows_at_a_time_make_few_blocks() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    for n in 0..200 {
+        put(&*sink, item(n, "t", noise(50))).await;
+        history.flush().await.expect("flushed");
+    }
+    assert!(blocks(&place) <= 2);
+    for n in 0..200 {
+        let bytes = history.payload(profile, n + 1, 0, 100).await.expect("a payload");
+        assert_eq!(bytes.len(), 50);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a table on screen asks for: how many rows there are and which stand where. In: a filter. Out: pages.
 //! Without a filter, index and row number differ by a constant. With one, the numbers of the matching rows
-//! are kept, four bytes each, found by a search in short turns from the oldest row on.
+//! are kept, four bytes each, found by a search in short turns: what arrives first, then from the newest row back
+//! to the oldest, since the newest are what a person looks at.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,24 +9,26 @@ use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use regex::bytes::{Regex, RegexBuilder};
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::store::{self, Extent};
+use super::block::Head;
+use super::store::{self, Block, Extent};
 use super::{Page, RowFilter, Seq, ViewCount, lock};
 use crate::error::{Error, Result};
 use crate::message::Direction;
 use crate::profile::ProfileId;
 use crate::topic;
 
-/// Matches that a view holds at most.
+/// Matches that a view holds at most; beyond, the oldest are let go.
 const MATCHES: usize = 8_000_000;
-/// Rows read between two looks at the clock.
-const STRIDE: u32 = 64;
 /// Topics whose verdict is remembered.
 const TOPICS: usize = 100_000;
 /// Memory that a compiled expression may take.
 const REGEX_BYTES: usize = 4 << 20;
+/// A big payload is searched in parts of this size,
+const PART: u64 = 1 << 20;
+/// which overlap by so much.
+const OVERLAP: u64 = 64 << 10;
 
 pub(super) struct View {
     profile: ProfileId,
@@ -34,8 +37,29 @@ pub(super) struct View {
     closed: AtomicBool,
 }
 
+/// Which rows of a view are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// From an index on, at most so many.
+    From(u64, u32),
+    /// The newest, at most so many.
+    Last(u32),
+}
+
+impl Wanted {
+    /// The indexes, of a view with so many rows.
+    fn among(self, rows: u64) -> std::ops::Range<u64> {
+        match self {
+            Self::From(start, limit) => start..start.saturating_add(limit.into()).min(rows).max(start),
+            Self::Last(limit) => rows.saturating_sub(limit.into())..rows,
+        }
+    }
+}
+
 struct Filter {
     text: Option<Regex>,
+    /// Whether a match depends on nothing but the bytes that match: then many payloads are searched as one.
+    literal: bool,
     topics: Vec<String>,
     direction: Option<Direction>,
     found: Mutex<Found>,
@@ -55,12 +79,28 @@ struct Verdict {
 struct Found {
     /// Rows are kept as distances from here.
     base: Seq,
-    matches: Vec<u32>,
-    /// Where in `matches` the rows begin that are still kept.
+    /// Those found on the way back, newest first.
+    older: Vec<u32>,
+    /// Those found among what arrived since, oldest first.
+    newer: Vec<u32>,
+    /// Where in `newer` the rows begin that are still kept.
     start: usize,
-    /// The next row to look at; 0 before the search began.
-    next: Seq,
+    /// The next row to look at on the way back; the row before, when that is done.
+    down: Seq,
+    /// The next row to look at of what arrives; 0 before the search began.
+    up: Seq,
     limited: bool,
+    /// Rows that left at the beginning.
+    gone: i64,
+    /// Rows that were found on the way back.
+    came: i64,
+}
+
+/// The rows to look at next, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stretch {
+    Up { first: Seq, last: Seq },
+    Down { first: Seq, last: Seq },
 }
 
 impl View {
@@ -98,35 +138,40 @@ impl View {
         };
         let connection = connection.unchecked_transaction()?;
         let extent = store::extent(&connection, self.profile)?;
-        let next = lock(&filter.found).resume(&extent);
-        if next > extent.last_seq {
-            return Ok(false);
+        let started = Instant::now();
+        loop {
+            let Some(stretch) = lock(&filter.found).next(&extent) else { return Ok(false) };
+            if filter.search(&connection, &extent, stretch, (started, time), &mut verdicts)? {
+                return Ok(true);
+            }
         }
-        let (until, matches) = filter.search(&connection, &extent, next, time, &mut verdicts)?;
-        Ok(lock(&filter.found).add(until, &matches) && until <= extent.last_seq)
     }
 
-    pub(super) fn page(&self, connection: &Connection, start: u64, limit: u32) -> rusqlite::Result<Page> {
+    pub(super) fn page(&self, connection: &Connection, wanted: Wanted) -> rusqlite::Result<Page> {
         let connection = connection.unchecked_transaction()?;
         let extent = store::extent(&connection, self.profile)?;
         let stored = extent.rows();
         let Some(filter) = &self.filter else {
-            let count = ViewCount { rows: stored, stored, searched: stored, limited: false };
-            let wanted = u64::from(limit).min(stored.saturating_sub(start));
-            let rows = match (i64::try_from(start), i64::try_from(wanted)) {
-                (Ok(start), Ok(wanted)) if wanted > 0 => {
-                    let first = store::key(extent.number, extent.first_seq + start);
-                    store::rows_between(&connection, first, first + wanted - 1)?
+            let origin = extent.first_seq;
+            let count = ViewCount { rows: stored, stored, searched: stored, limited: false, origin };
+            let wanted = wanted.among(stored);
+            let start = wanted.start;
+            let rows = match (i64::try_from(wanted.start), i64::try_from(wanted.end)) {
+                (Ok(start), Ok(end)) if start < end => {
+                    let (first, last) = (extent.first_seq + start, extent.first_seq + end - 1);
+                    store::rows_between(&connection, extent.number, first, last)?
                 }
                 _ => Vec::new(),
             };
             return Ok(Page { start, rows, count });
         };
-        let (count, seqs) = lock(&filter.found).page(&extent, start, limit);
+        let (start, count, seqs) = lock(&filter.found).page(&extent, wanted);
         let mut rows = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            let key = store::key(extent.number, seq);
-            rows.extend(store::rows_between(&connection, key, key)?);
+        // Rows that stand side by side are read together.
+        for run in seqs.chunk_by(|a, b| a + 1 == *b) {
+            if let [first, .., last] | [first @ last] = run {
+                rows.extend(store::rows_between(&connection, extent.number, *first, *last)?);
+            }
         }
         Ok(Page { start, rows, count })
     }
@@ -169,8 +214,10 @@ impl Filter {
                 return Err(Error::invalid("text", format!("This is not a regular expression: {error}")));
             }
         };
+        let literal = !regex;
         Ok(Some(Self {
             text,
+            literal,
             topics: topics.clone(),
             direction: *direction,
             found: Mutex::default(),
@@ -178,55 +225,41 @@ impl Filter {
         }))
     }
 
-    /// The rows that match from `next` on, and where it stopped looking.
+    /// Looks at the rows of a stretch, a block at a time, and takes down which of them match. Says whether it
+    /// stopped because the time was over.
     fn search(
         &self,
         connection: &Connection,
         extent: &Extent,
-        next: Seq,
-        time: Duration,
+        stretch: Stretch,
+        (started, time): (Instant, Duration),
         verdicts: &mut HashMap<i64, Verdict>,
-    ) -> rusqlite::Result<(Seq, Vec<Seq>)> {
-        let started = Instant::now();
-        let mut matches = Vec::new();
-        // Without a text to find, no payload is read from the disk.
-        let payload = if self.text.is_some() { "payload" } else { "NULL" };
+    ) -> rusqlite::Result<bool> {
+        let (Stretch::Up { first, last } | Stretch::Down { first, last }) = stretch;
+        let order = if matches!(stretch, Stretch::Up { .. }) { "ASC" } else { "DESC" };
+        // Without a text to find, no payload is read from the disk: SQLite reads a column when it is asked for.
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT id, flags, topic, {payload} FROM entry WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+            "SELECT {} FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id {order}",
+            Block::COLUMNS
         ))?;
-        let mut rows =
-            statement.query([store::key(extent.number, next), store::key(extent.number, extent.last_seq)])?;
-        let mut stride = 0;
-        while let Some(row) = rows.next()? {
-            let seq = store::seq_of(row.get(0)?);
-            let flags: i64 = row.get(1)?;
-            let text_in_payload = |row: &rusqlite::Row<'_>| {
-                self.text.as_ref().is_some_and(|text| match row.get_ref(3) {
-                    Ok(ValueRef::Blob(payload)) => text.is_match(payload),
-                    _ => false,
-                })
-            };
-            let hit = if store::is_event(flags) {
-                // An event has no topic and no direction: only its text can match.
-                self.topics.is_empty() && self.direction.is_none() && text_in_payload(row)
-            } else if self.direction.is_some_and(|wanted| wanted != store::direction(flags)) {
-                false
-            } else {
-                let verdict = self.verdict(connection, row.get(2)?, verdicts)?;
-                verdict.possible && (verdict.certain || text_in_payload(row))
-            };
-            if hit {
-                matches.push(seq);
-            }
-            stride += 1;
-            if stride >= STRIDE {
-                stride = 0;
-                if started.elapsed() >= time {
-                    return Ok((seq + 1, matches));
-                }
+        let oldest = store::block_of(connection, extent.number, first)?;
+        let mut blocks = statement.query([oldest, Some(store::key(extent.number, last))])?;
+        let mut looking = Looking { filter: self, connection, number: extent.number, payloads: Vec::new() };
+        let mut matches = Vec::new();
+        while let Some(row) = blocks.next()? {
+            let block = Block::read(row)?;
+            matches.clear();
+            looking.search(&block, verdicts, &mut matches)?;
+            matches.retain(|seq| (first..=last).contains(seq));
+            let end = (block.first_seq + block.rows).min(last + 1);
+            let room = lock(&self.found).add(stretch, block.first_seq.max(first), end, &matches);
+            if !room || started.elapsed() >= time {
+                return Ok(room);
             }
         }
-        Ok((extent.last_seq + 1, matches))
+        // Rows that the file lacks are no matches either.
+        lock(&self.found).add(stretch, first, last + 1, &[]);
+        Ok(false)
     }
 
     fn verdict(
@@ -254,62 +287,214 @@ impl Filter {
     }
 }
 
-impl Found {
-    /// Where the search goes on.
-    fn resume(&mut self, extent: &Extent) -> Seq {
-        if self.next == 0 {
-            self.base = extent.first_seq;
-        }
-        if self.limited {
-            return Seq::MAX;
-        }
-        self.next = self.next.max(extent.first_seq);
-        self.next
-    }
+/// A search through blocks.
+struct Looking<'a> {
+    filter: &'a Filter,
+    connection: &'a Connection,
+    number: i64,
+    /// Those of the block under way; kept to be filled again.
+    payloads: Vec<u8>,
+}
 
-    /// Takes what a search found before `until`; says whether there is room for more.
-    fn add(&mut self, until: Seq, matches: &[Seq]) -> bool {
-        for seq in matches {
-            match u32::try_from(seq - self.base) {
-                Ok(distance) if self.matches.len() - self.start < MATCHES => self.matches.push(distance),
-                _ => {
-                    self.limited = true;
-                    self.next = *seq;
-                    return false;
-                }
+impl Looking<'_> {
+    /// The rows of a block that match, in order.
+    fn search(
+        &mut self,
+        block: &Block<'_>,
+        verdicts: &mut HashMap<i64, Verdict>,
+        matches: &mut Vec<Seq>,
+    ) -> rusqlite::Result<()> {
+        let filter = self.filter;
+        let heads = block.heads()?;
+        let mut topics = Vec::with_capacity(heads.topics.len());
+        for topic in &heads.topics {
+            topics.push(filter.verdict(self.connection, *topic, verdicts)?);
+        }
+        let events_match = filter.topics.is_empty() && filter.direction.is_none() && filter.text.is_some();
+        if !events_match && !topics.iter().any(|verdict| verdict.possible) {
+            return Ok(());
+        }
+        self.payloads.clear();
+        if filter.text.is_some() {
+            block.payloads(&mut self.payloads)?;
+        }
+        // Where the next match in the payloads may be at the earliest; nowhere means that none has one.
+        let mut hits = filter.text.as_ref().filter(|_| filter.literal).map(|text| Hits { text, next: None, searched: 0 });
+        for (seq, head) in (block.first_seq..).zip(heads) {
+            let head = head.map_err(store::damaged)?;
+            let verdict = match head.topic {
+                Some(place) => topics[place],
+                // An event has no topic and no direction: only its text can match.
+                None => Verdict { possible: events_match, certain: false },
+            };
+            if !verdict.possible
+                || filter.direction.is_some_and(|wanted| wanted != store::direction(head.flags))
+            {
+                continue;
+            }
+            let hit = verdict.certain
+                || match &mut hits {
+                    _ if head.outside => self.big_payload_matches(seq, &head)?,
+                    Some(hits) => hits.within(&head, &self.payloads)?,
+                    None => self.payload_matches(&head)?,
+                };
+            if hit {
+                matches.push(seq);
             }
         }
-        self.next = until;
-        true
+        Ok(())
     }
 
-    fn page(&mut self, extent: &Extent, start: u64, limit: u32) -> (ViewCount, Vec<Seq>) {
+    fn payload_matches(&self, head: &Head) -> rusqlite::Result<bool> {
+        let payload = head.payload(&self.payloads).map_err(store::damaged)?;
+        Ok(self.filter.text.as_ref().is_some_and(|text| text.is_match(payload)))
+    }
+
+    /// Looks through a big payload part by part, so that none is in memory whole.
+    fn big_payload_matches(&self, seq: Seq, head: &Head) -> rusqlite::Result<bool> {
+        let Some(text) = &self.filter.text else { return Ok(false) };
+        let key = store::key(self.number, seq);
+        let mut offset = 0;
+        while offset < head.size {
+            let part = store::big_payload_part(self.connection, key, offset, PART + OVERLAP)?;
+            if text.is_match(&part) {
+                return Ok(true);
+            }
+            offset += PART;
+        }
+        Ok(false)
+    }
+}
+
+/// Finds a text in all payloads of a block at once.
+struct Hits<'a> {
+    text: &'a Regex,
+    /// Where the next match begins and ends, unless it has not been looked for.
+    next: Option<(usize, usize)>,
+    /// Everything before was looked at.
+    searched: usize,
+}
+
+impl Hits<'_> {
+    /// Whether the text is within a row's payload. Rows are asked about in order.
+    fn within(&mut self, head: &Head, payloads: &[u8]) -> rusqlite::Result<bool> {
+        let payload = head.payload(payloads).map_err(store::damaged)?;
+        let end = head.payload_end().map_err(store::damaged)?;
+        let start = end - payload.len();
+        if self.next.is_none_or(|(at, _)| at < start) {
+            self.searched = self.searched.max(start);
+            let found = self.text.find_at(payloads, self.searched);
+            self.next = Some(found.map_or((usize::MAX, usize::MAX), |found| (found.start(), found.end())));
+            self.searched = found.map_or(payloads.len(), |found| found.start());
+        }
+        match self.next {
+            Some((at, until)) if at < end && until <= end => Ok(true),
+            // It runs over the row's end, so it is none; another may begin behind its beginning.
+            Some((at, _)) if at < end => Ok(self.text.is_match(payload)),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl Found {
+    /// What to look at next, if there is anything.
+    fn next(&mut self, extent: &Extent) -> Option<Stretch> {
+        if self.up == 0 {
+            self.base = extent.first_seq;
+            self.down = extent.last_seq;
+            self.up = extent.last_seq + 1;
+        }
+        let first = self.up.max(extent.first_seq);
+        if first <= extent.last_seq {
+            return Some(Stretch::Up { first, last: extent.last_seq });
+        }
+        if self.down >= extent.first_seq && !self.limited {
+            return Some(Stretch::Down { first: extent.first_seq, last: self.down });
+        }
+        None
+    }
+
+    /// Takes down that the rows from `first` on and before `end` were looked at and which of them match. Says
+    /// whether there is room for more on that way.
+    fn add(&mut self, stretch: Stretch, first: Seq, end: Seq, matches: &[Seq]) -> bool {
+        let distance = |seq: &Seq| u32::try_from(seq - self.base).ok();
+        match stretch {
+            Stretch::Up { .. } => {
+                self.newer.extend(matches.iter().filter_map(distance));
+                self.up = end;
+                let over = self.len().saturating_sub(MATCHES);
+                if over > 0 {
+                    self.limited = true;
+                    let fewer = self.older.len().saturating_sub(over);
+                    self.start += over - (self.older.len() - fewer);
+                    self.older.truncate(fewer);
+                    self.gone += over as i64;
+                }
+                true
+            }
+            Stretch::Down { .. } => {
+                let room = MATCHES.saturating_sub(self.len());
+                let before = self.older.len();
+                self.older.extend(matches.iter().rev().filter_map(distance).take(room));
+                self.came += (self.older.len() - before) as i64;
+                self.down = first - 1;
+                self.limited |= matches.len() > room;
+                !self.limited
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.older.len() + self.newer.len() - self.start
+    }
+
+    /// The distance that stands at an index.
+    fn at(&self, index: usize) -> Option<u32> {
+        match self.older.len().checked_sub(index + 1) {
+            Some(from_end) => self.older.get(from_end).copied(),
+            None => self.newer.get(self.start + index - self.older.len()).copied(),
+        }
+    }
+
+    fn page(&mut self, extent: &Extent, wanted: Wanted) -> (u64, ViewCount, Vec<Seq>) {
         self.forget_before(extent.first_seq);
-        let kept = &self.matches[self.start..];
         let stored = extent.rows();
+        let looked_at = self.up - (self.down + 1).max(extent.first_seq);
         let count = ViewCount {
-            rows: kept.len() as u64,
+            rows: self.len() as u64,
             stored,
-            searched: u64::try_from(self.next - extent.first_seq).unwrap_or(0).min(stored),
+            searched: u64::try_from(looked_at).unwrap_or(0).min(stored),
             limited: self.limited,
+            origin: self.gone - self.came,
         };
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        let wanted = kept.iter().skip(start).take(limit as usize);
-        (count, wanted.map(|distance| self.base + Seq::from(*distance)).collect())
+        let wanted = wanted.among(count.rows);
+        let start = wanted.start;
+        let seqs = wanted.filter_map(|index| self.at(usize::try_from(index).ok()?));
+        (start, count, seqs.map(|distance| self.base + Seq::from(distance)).collect())
     }
 
     fn index_of(&mut self, extent: &Extent, seq: Seq) -> Option<u64> {
         self.forget_before(extent.first_seq);
         let distance = u32::try_from(seq - self.base).ok()?;
-        self.matches[self.start..].binary_search(&distance).ok().map(|index| index as u64)
+        let index = match self.newer[self.start..].binary_search(&distance) {
+            Ok(index) => self.older.len() + index,
+            Err(_) => {
+                let from_end = self.older.binary_search_by(|known| distance.cmp(known)).ok()?;
+                self.older.len() - 1 - from_end
+            }
+        };
+        Some(index as u64)
     }
 
     /// Rows that are not kept any more leave the view at its beginning.
     fn forget_before(&mut self, first: Seq) {
         let Ok(first) = u32::try_from(first - self.base) else { return };
-        self.start += self.matches[self.start..].partition_point(|distance| *distance < first);
-        if self.start > self.matches.len() / 2 {
-            self.matches.drain(..self.start);
+        let before = self.len();
+        self.older.truncate(self.older.partition_point(|distance| *distance >= first));
+        self.start += self.newer[self.start..].partition_point(|distance| *distance < first);
+        self.gone += (before - self.len()) as i64;
+        if self.start > self.newer.len() / 2 {
+            self.newer.drain(..self.start);
             self.start = 0;
         }
     }

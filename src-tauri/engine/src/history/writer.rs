@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::block::{self, Builder, NewRow};
 use super::queue::{self, Entry, Held, Queue, Work};
 use super::store::{self, Extent};
 use super::{Seq, Shared, StorageHealth};
 use crate::database;
 use crate::error::{Error, Result};
-use crate::message::{Direction, EventKind, Item, Message};
+use crate::message::{Direction, EventKind, Item, Message, UnixMicros};
 use crate::profile::ProfileId;
 
 /// A batch ends after so many rows,
-const BATCH_ROWS: usize = 5_000;
+const BATCH_ROWS: usize = 20_000;
 /// or so many bytes.
 const BATCH_BYTES: usize = 8 << 20;
 /// Pauses between attempts to write: doubled from the first to the last.
@@ -26,11 +27,12 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// How long the thread sleeps when there is nothing to do at all, and when there is something to tidy up.
 const IDLE: Duration = Duration::from_secs(60);
 const TIDYING: Duration = Duration::from_millis(100);
+/// A block that stands in the file is written anew with the rows of the next batch while it is smaller than this:
+/// so that few rows a second do not make as many blocks, and none is written over and over.
+const GROWING: usize = 16 << 10;
 /// Time in one transaction for deleting rows that are gone already.
 const PURGE_TIME: Duration = Duration::from_millis(20);
-const PURGE_ROWS: i64 = 500;
-/// Rows that one batch may push out at the old end; more than it adds, so that the limit is reached.
-const TRIM_ROWS: i64 = 20_000;
+const PURGE_BLOCKS: i64 = 16;
 /// Free pages from which on the file is made smaller, and how many at a time.
 const FREE_PAGES: i64 = 4_096;
 const VACUUM_PAGES: i64 = 1_024;
@@ -56,6 +58,20 @@ struct Open {
     topics: Vec<Topic>,
     by_name: HashMap<String, usize>,
     touched: Vec<usize>,
+    tail: Option<Tail>,
+    /// Blocks before this row are gone for readers.
+    gone_until: Seq,
+}
+
+/// The block that new rows go into.
+struct Tail {
+    builder: Builder,
+    /// Bytes of its rows that are counted in the extent already.
+    counted: u64,
+    /// Size of the big payload of its only row.
+    big: u64,
+    /// Whether it has rows that the file has not.
+    grown: bool,
 }
 
 struct Topic {
@@ -149,9 +165,6 @@ impl Writer {
             *data_version = version;
         }
         let mut batch = Batch::default();
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO entry (id, time, flags, topic, back, properties, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )?;
         for entry in entries {
             if batch.taken >= BATCH_ROWS || batch.bytes >= BATCH_BYTES {
                 break;
@@ -160,43 +173,12 @@ impl Writer {
             match entry {
                 Entry::Item(profile, item) => {
                     let open = opened(open, &transaction, *profile)?;
-                    let seq = open.extent.last_seq + 1;
-                    let key = store::key(open.extent.number, seq);
-                    let stored = match item {
-                        Item::Message(message) => {
-                            let properties = properties_json(message);
-                            let (topic, last) = open.topic(&transaction, message)?;
-                            let back = (*last > 0).then(|| seq - *last);
-                            *last = seq;
-                            let flags = store::message_flags(message);
-                            let payload = &message.payload[..];
-                            insert.execute(params![
-                                key,
-                                message.time,
-                                flags,
-                                topic,
-                                back,
-                                properties,
-                                payload
-                            ])?;
-                            payload.len() + properties.map_or(0, |json| json.len())
-                        }
+                    match item {
+                        Item::Message(message) => open.append_message(&transaction, message)?,
                         Item::Event { time, kind, text } => {
-                            let flags = store::event_flags(*kind);
-                            insert.execute(params![
-                                key,
-                                time,
-                                flags,
-                                None::<i64>,
-                                None::<i64>,
-                                None::<String>,
-                                text.as_bytes()
-                            ])?;
-                            text.len()
+                            open.append_event(&transaction, *time, *kind, text)?;
                         }
-                    };
-                    open.extent.last_seq = seq;
-                    open.extent.bytes += stored as u64 + store::ROW_OVERHEAD;
+                    }
                     let bytes = queue::weight(item);
                     let freed = batch.freed.entry(*profile).or_default();
                     freed.items += 1;
@@ -208,19 +190,7 @@ impl Writer {
                     let noun = if count == 1 { "message" } else { "messages" };
                     let text = format!("{count} {noun} could not be kept: more came than could be stored");
                     let open = opened(open, &transaction, *profile)?;
-                    open.extent.last_seq += 1;
-                    open.extent.bytes += text.len() as u64 + store::ROW_OVERHEAD;
-                    let key = store::key(open.extent.number, open.extent.last_seq);
-                    let flags = store::event_flags(EventKind::Dropped);
-                    insert.execute(params![
-                        key,
-                        since,
-                        flags,
-                        None::<i64>,
-                        None::<i64>,
-                        None::<String>,
-                        text.as_bytes()
-                    ])?;
+                    open.append_event(&transaction, since, EventKind::Dropped, &text)?;
                     batch.freed.entry(*profile).or_default();
                     batch.reported.push((*profile, count));
                 }
@@ -235,13 +205,13 @@ impl Writer {
                 Entry::Retention(bytes) => *retention = *bytes,
             }
         }
-        drop(insert);
         for profile in batch.freed.keys() {
             let Some(open) = open.get_mut(profile) else { continue };
+            open.write_tail(&transaction)?;
             open.save_topics(&transaction)?;
             open.trim(&transaction, *retention)?;
             open.purge(&transaction)?;
-            open.save(&transaction)?;
+            store::write_extent(&transaction, &open.extent)?;
         }
         transaction.commit()?;
         Ok(batch)
@@ -251,7 +221,7 @@ impl Writer {
     fn committed(&mut self, batch: Batch, entries: &mut VecDeque<Entry>) {
         for profile in batch.freed.keys() {
             if let Some(open) = self.open.get(profile) {
-                self.untidy |= open.extent.oldest_seq < open.extent.first_seq;
+                self.untidy |= open.has_gone_rows();
                 self.shared.set_stored(*profile, open.extent.rows());
             }
         }
@@ -297,19 +267,21 @@ impl Writer {
 
     fn tidy_some(&mut self) -> rusqlite::Result<bool> {
         let Self { connection, open, data_version, .. } = self;
-        let pending = store::extents(connection)?.into_iter().find(|(_, e)| e.oldest_seq < e.first_seq);
-        if let Some((profile, _)) = pending {
+        for (profile, extent) in store::extents(connection)? {
+            if extent.oldest_seq >= store::kept_from(connection, &extent)? {
+                continue;
+            }
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let version = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
             if *data_version != version {
                 open.clear();
                 *data_version = version;
             }
-            let open_profile = opened(open, &transaction, profile)?;
-            open_profile.purge(&transaction)?;
-            open_profile.save(&transaction)?;
-            if open_profile.extent.oldest_seq == open_profile.extent.first_seq {
-                open_profile.forget_topics(&transaction)?;
+            let open = opened(open, &transaction, profile)?;
+            open.purge(&transaction)?;
+            store::write_extent(&transaction, &open.extent)?;
+            if open.gone_until == open.extent.oldest_seq {
+                open.forget_topics(&transaction)?;
             }
             transaction.commit()?;
             return Ok(true);
@@ -342,12 +314,82 @@ fn opened<'a>(
                 topics: Vec::new(),
                 by_name: HashMap::new(),
                 touched: Vec::new(),
+                tail: None,
+                gone_until: extent.oldest_seq,
             }))
         }
     }
 }
 
 impl Open {
+    fn append_message(&mut self, transaction: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
+        let properties = properties_json(message);
+        let seq = self.extent.last_seq + 1;
+        let (topic, last) = self.topic(transaction, message)?;
+        let back = if *last > 0 { seq - *last } else { 0 };
+        *last = seq;
+        self.append(
+            transaction,
+            &NewRow {
+                time: message.time,
+                flags: store::message_flags(message),
+                topic,
+                back,
+                properties: properties.as_deref().unwrap_or_default(),
+                payload: &message.payload,
+            },
+        )
+    }
+
+    fn append_event(
+        &mut self,
+        transaction: &Transaction<'_>,
+        time: UnixMicros,
+        kind: EventKind,
+        text: &str,
+    ) -> rusqlite::Result<()> {
+        let (flags, payload) = (store::event_flags(kind), text.as_bytes());
+        self.append(transaction, &NewRow { time, flags, topic: 0, back: 0, properties: &[], payload })
+    }
+
+    /// Adds a row to the block under way, and writes that when it is full.
+    fn append(&mut self, transaction: &Transaction<'_>, row: &NewRow<'_>) -> rusqlite::Result<()> {
+        let outside = block::is_outside(row.payload);
+        // A row with a big payload has a block of its own, so that its bytes can go without anybody else's.
+        if outside || self.tail.as_ref().is_some_and(|tail| tail.builder.is_full()) {
+            self.write_tail(transaction)?;
+            self.tail = None;
+        }
+        self.extent.last_seq += 1;
+        let seq = self.extent.last_seq;
+        let tail = self.tail.get_or_insert_with(|| Tail {
+            builder: Builder::new(seq, row.time),
+            counted: 0,
+            big: 0,
+            grown: true,
+        });
+        tail.builder.push(row);
+        tail.grown = true;
+        if outside {
+            tail.big = row.payload.len() as u64;
+            store::write_big_payload(transaction, store::key(self.extent.number, seq), row.payload)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the block under way as far as it has come.
+    fn write_tail(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let Some(tail) = self.tail.as_mut().filter(|tail| tail.grown) else { return Ok(()) };
+        let bytes = store::write_block(transaction, self.extent.number, &tail.builder, tail.big)?;
+        self.extent.bytes = self.extent.bytes.saturating_sub(tail.counted).saturating_add(bytes);
+        tail.counted = bytes;
+        tail.grown = false;
+        if tail.builder.is_full() || tail.builder.size() >= GROWING {
+            self.tail = None;
+        }
+        Ok(())
+    }
+
     /// The number of the message's topic, and its last row in the message's direction, to be changed.
     fn topic(
         &mut self,
@@ -413,48 +455,55 @@ impl Open {
         self.topics.clear();
         self.by_name.clear();
         self.touched.clear();
+        self.tail = None;
         self.extent.first_seq = self.extent.last_seq + 1;
         self.extent.bytes = 0;
         Ok(())
     }
 
-    /// Lets go of the oldest rows while there are more bytes than `retention`.
+    /// Lets go of the oldest blocks while there are more bytes than `retention`. The newest one stays.
     fn trim(&mut self, transaction: &Transaction<'_>, retention: u64) -> rusqlite::Result<()> {
         let Extent { number, first_seq, last_seq, .. } = self.extent;
         if self.extent.bytes <= retention || first_seq >= last_seq {
             return Ok(());
         }
-        let mut oldest = transaction.prepare_cached(
-            "SELECT id, octet_length(payload) + ifnull(octet_length(properties), 0) FROM entry
-             WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
-        )?;
-        let mut rows = oldest.query(params![
-            store::key(number, first_seq),
-            store::key(number, last_seq - 1),
-            TRIM_ROWS
-        ])?;
+        let oldest = store::block_of(transaction, number, first_seq)?;
+        let newest = store::block_of(transaction, number, last_seq)?;
+        let mut blocks = transaction
+            .prepare_cached("SELECT id, rows, bytes FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id")?;
+        let mut blocks = blocks.query([oldest, newest])?;
         while self.extent.bytes > retention
-            && let Some(row) = rows.next()?
+            && let Some(row) = blocks.next()?
         {
-            let bytes = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0) + store::ROW_OVERHEAD;
-            self.extent.bytes = self.extent.bytes.saturating_sub(bytes);
-            self.extent.first_seq = store::seq_of(row.get(0)?) + 1;
+            self.extent.bytes = self.extent.bytes.saturating_sub(row.get::<_, i64>(2)?.unsigned_abs());
+            self.extent.first_seq = store::seq_of(row.get(0)?) + row.get::<_, Seq>(1)?;
         }
         Ok(())
     }
 
-    /// Deletes rows that are gone for readers, for as long as a transaction may take for it.
+    /// Whether rows are still in the file that are gone for readers.
+    fn has_gone_rows(&self) -> bool {
+        self.extent.oldest_seq < self.gone_until
+    }
+
+    /// Deletes blocks that are gone for readers, for as long as a transaction may take for it.
     fn purge(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let started = Instant::now();
-        let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE id BETWEEN ?1 AND ?2")?;
-        let extent = &mut self.extent;
-        while extent.oldest_seq < extent.first_seq && started.elapsed() < PURGE_TIME {
-            let next = (extent.oldest_seq + PURGE_ROWS).min(extent.first_seq);
-            delete.execute([
-                store::key(extent.number, extent.oldest_seq),
-                store::key(extent.number, next - 1),
-            ])?;
-            extent.oldest_seq = next;
+        self.gone_until = store::kept_from(transaction, &self.extent)?;
+        let number = self.extent.number;
+        let end = store::key(number, self.gone_until);
+        let mut next = transaction.prepare_cached(
+            "SELECT id FROM block WHERE id BETWEEN ?1 AND ?2 - 1 ORDER BY id LIMIT 1 OFFSET ?3",
+        )?;
+        let mut delete = transaction.prepare_cached("DELETE FROM block WHERE id BETWEEN ?1 AND ?2 - 1")?;
+        let mut delete_big =
+            transaction.prepare_cached("DELETE FROM big_payload WHERE id BETWEEN ?1 AND ?2 - 1")?;
+        while self.has_gone_rows() && started.elapsed() < PURGE_TIME {
+            let start = store::key(number, self.extent.oldest_seq);
+            let until = next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional()?.unwrap_or(end);
+            delete.execute([start, until])?;
+            delete_big.execute([start, until])?;
+            self.extent.oldest_seq = store::seq_of(until);
         }
         Ok(())
     }
@@ -471,18 +520,8 @@ impl Open {
         }
         Ok(())
     }
-
-    fn save(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let Extent { number, first_seq, last_seq, oldest_seq, bytes } = self.extent;
-        transaction
-            .prepare_cached(
-                "UPDATE profile SET first_seq = ?2, last_seq = ?3, oldest_seq = ?4, bytes = ?5 WHERE number = ?1",
-            )?
-            .execute(params![number, first_seq, last_seq, oldest_seq, i64::try_from(bytes).unwrap_or(i64::MAX)])
-            .map(drop)
-    }
 }
 
-fn properties_json(message: &Message) -> Option<String> {
-    if message.properties.is_empty() { None } else { serde_json::to_string(&message.properties).ok() }
+fn properties_json(message: &Message) -> Option<Vec<u8>> {
+    if message.properties.is_empty() { None } else { serde_json::to_vec(&message.properties).ok() }
 }

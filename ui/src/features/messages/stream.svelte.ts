@@ -29,7 +29,7 @@ export type Jump = { index: number; center: boolean } | "end";
 export class Stream {
   /** Rows that the list has: what is loaded while live, what matches while paused. */
   rows = $state(0);
-  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0, limited: false });
+  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0, limited: false, origin: 0 });
   /** Whether the list follows the newest row. */
   live = $state(true);
   /** When it was paused, in Unix milliseconds. */
@@ -48,7 +48,7 @@ export class Stream {
   searching = $state(false);
   /** Scrolls the list; set by whoever shows it. */
   onjump: (jump: Jump) => void = () => {};
-  /** So many rows before those on screen are gone: the list counts anew without moving. */
+  /** So many rows before those on screen are gone, or came when negative: the list counts anew without moving. */
   onshift: (by: number) => void = () => {};
 
   readonly id: ProfileId;
@@ -243,11 +243,7 @@ export class Stream {
 
   async #pullTail(): Promise<void> {
     const want = Math.min(LIMIT, Math.max(64, this.#last - this.#first + 16));
-    let page = await this.#page(Math.max(0, this.count.rows - want), 2 * want);
-    // More may have arrived than one page holds, or been deleted: then only the newest are worth a look.
-    if (page && page.count.rows !== page.start + page.rows.length) {
-      page = await this.#page(Math.max(0, page.count.rows - want), 2 * want);
-    }
+    const page = await this.#load((view) => backend.tail(view, want));
     if (!page || !this.live) return;
     this.rows = page.start + page.rows.length;
     this.#painted++;
@@ -255,8 +251,8 @@ export class Stream {
 
   /** Loads a row and those around it; without one, asks only how many there are now. */
   async #fetch(index: number | null): Promise<void> {
-    const page =
-      index === null ? await this.#page(this.#first, 1) : await this.#page(Math.max(0, index - LEAD), LIMIT);
+    const start = index === null ? this.#first : Math.max(0, index - LEAD);
+    const page = await this.#load((view) => backend.page(view, start, index === null ? 1 : LIMIT));
     if (!page) return;
     if (!this.live) this.rows = page.count.rows;
     this.#painted++;
@@ -264,19 +260,15 @@ export class Stream {
     if (missing !== null && missing !== index) this.#again = true;
   }
 
-  /** Loads rows from an index on; null when the view changed meanwhile. */
-  async #page(start: number, limit: number): Promise<Page | null> {
+  /** Loads rows; null when the view changed meanwhile. */
+  async #load(ask: (view: number) => Promise<Page>): Promise<Page | null> {
     const view = this.#view;
     if (view === null) return null;
     try {
-      const page = await backend.page(view, start, limit);
+      const page = await ask(view);
       if (view !== this.#view) return null;
       if (this.#stale) this.#chunks.clear();
-      else if (this.#moved(page)) {
-        const gone = await this.#gone();
-        if (view !== this.#view) return null;
-        this.#shift(gone);
-      }
+      else this.#shift(page.count.origin - this.count.origin);
       this.#stale = false;
       this.problem = null;
       this.#take(page.count);
@@ -288,28 +280,11 @@ export class Stream {
     }
   }
 
-  /** Whether rows stand elsewhere than before: the oldest ones are deleted when the store is full. */
-  #moved(page: Page): boolean {
-    if (page.count.rows < this.count.rows) return true;
-    return page.rows.some((row, at) => {
-      const known = this.#loaded(page.start + at);
-      return known !== undefined && known.seq !== row.seq;
-    });
-  }
-
-  /** How many rows are gone before those on screen; null when none on screen is left. */
-  async #gone(): Promise<number | null> {
-    for (let index = this.#first; index < this.#last; index++) {
-      const row = this.#loaded(index);
-      const now = row && (await this.#indexOf(row.seq));
-      if (typeof now === "number") return index - now;
-    }
-    return null;
-  }
-
-  /** Counts places anew after rows before them are gone; what is on screen stays where it is. */
-  #shift(by: number | null): void {
-    if (by === null) {
+  /** Counts places anew after rows before them are gone, or came; what is on screen stays where it is. */
+  #shift(by: number): void {
+    if (by === 0) return;
+    if (by >= this.#last) {
+      // Nothing that was on screen is left.
       this.#chunks.clear();
       this.selectedIndex = null;
       this.#last -= this.#first;

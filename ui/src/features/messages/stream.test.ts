@@ -4,7 +4,10 @@ import type { Row } from "$lib/backend/types/Row";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
 import { Stream, type Jump } from "./stream.svelte";
 
-/** Rows first…n; a filter on text keeps the rows whose number contains it. */
+/**
+ * Rows first…n; a filter on text keeps the rows whose number contains it. While a search is under way, the newest
+ * `searched` rows were looked at.
+ */
 const store = vi.hoisted(() => ({
   stored: 0,
   first: 1,
@@ -21,15 +24,24 @@ vi.mock("$lib/backend", () => {
     const keep = store.views.get(view);
     if (!keep) throw { code: "not_found", message: "closed", details: {} };
     const seqs: number[] = [];
-    for (let seq = store.first; seq <= (store.searched ?? store.stored); seq++) if (keep(seq)) seqs.push(seq);
+    for (let seq = lookedAtFrom(); seq <= store.stored; seq++) if (keep(seq)) seqs.push(seq);
     return seqs;
   };
-  const count = (view: number) => ({
-    rows: rowsOf(view).length,
-    stored: store.stored - store.first + 1,
-    searched: (store.searched ?? store.stored) - store.first + 1,
-    limited: store.limited,
-  });
+  const lookedAtFrom = () =>
+    store.searched === null ? store.first : Math.max(store.first, store.stored - store.searched + 1);
+  const count = (view: number) => {
+    const keep = store.views.get(view);
+    let origin = 0;
+    for (let seq = 1; seq < lookedAtFrom(); seq++) if (keep?.(seq)) origin++;
+    return {
+      rows: rowsOf(view).length,
+      stored: store.stored - store.first + 1,
+      searched: store.stored - lookedAtFrom() + 1,
+      limited: store.limited,
+      origin,
+    };
+  };
+  const rowOf = (seq: number): Row => ({ seq, time: seq, kind: "event", event: "connected", text: "" });
   return {
     asEngineError: (thrown: unknown) => thrown,
     backend: {
@@ -45,10 +57,14 @@ vi.mock("$lib/backend", () => {
       },
       async page(view: number, start: number, limit: number): Promise<Page> {
         store.pages.push({ start, limit });
-        const rows = rowsOf(view)
-          .slice(start, start + limit)
-          .map((seq) => ({ seq, time: seq, kind: "event", event: "connected", text: "" }) satisfies Row);
+        const rows = rowsOf(view).slice(start, start + limit).map(rowOf);
         return { start, rows, count: count(view) };
+      },
+      async tail(view: number, limit: number): Promise<Page> {
+        const all = rowsOf(view);
+        const start = Math.max(0, all.length - limit);
+        store.pages.push({ start, limit });
+        return { start, rows: all.slice(start).map(rowOf), count: count(view) };
       },
       async indexOf(view: number, seq: number) {
         const at = rowsOf(view).indexOf(seq);
@@ -124,7 +140,7 @@ describe("the stream", () => {
       stream.touch();
       await settle(5);
     }
-    expect(store.pages.length).toBeLessThanOrEqual(12 * 2);
+    expect(store.pages.length).toBeLessThanOrEqual(12);
     expect(store.pages.length).toBeGreaterThan(8);
   });
 
@@ -311,6 +327,25 @@ describe("the stream", () => {
     expect(stream.rows).toBe(1000);
     expect(stream.row(0)?.seq).toBe(5001);
     expect(stream.row(29)?.seq).toBe(5030);
+  });
+
+  it("keeps its place when a search finds older rows", async () => {
+    const shifts: number[] = [];
+    stream.onshift = (by) => shifts.push(by);
+    store.searched = 200;
+    await opened();
+    expect(stream.rows).toBe(200);
+    stream.show(170, 200);
+    await stream.select(190, false);
+    const shown = stream.row(180);
+    store.searched = 500;
+    await settle(100);
+    expect(shifts).toEqual([-300]);
+    expect(stream.rows).toBe(500);
+    expect(stream.row(480)).toEqual(shown);
+    expect(stream.selectedIndex).toBe(490);
+    expect(stream.selected).toBe(991);
+    expect(stream.fresh).toBe(0);
   });
 
   it("is empty after the stored rows were deleted", async () => {

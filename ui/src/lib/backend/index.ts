@@ -138,6 +138,8 @@ export interface Backend {
   openView(id: ProfileId, filter: RowFilter): Promise<OpenView>;
   closeView(view: number): Promise<void>;
   page(view: number, start: number, limit: number): Promise<Page>;
+  /** The newest rows. */
+  tail(view: number, limit: number): Promise<Page>;
   /** Where a row stands in a view, or null when the filter hides it. */
   indexOf(view: number, seq: number): Promise<number | null>;
   messageDetail(id: ProfileId, seq: number): Promise<MessageDetail>;

@@ -72,6 +72,7 @@ export const tauri: Backend = {
   openView: (id, filter) => invoke("open_view", { id, filter }),
   closeView: (view) => invoke("close_view", { view }),
   page: (view, start, limit) => invoke("page", { view, start, limit }),
+  tail: (view, limit) => invoke("tail", { view, limit }),
   indexOf: (view, seq) => invoke("index_of", { view, seq }),
   messageDetail: (id, seq) => invoke("message_detail", { id, seq }),
   messagePayload: async (id, seq, offset, limit) =>

@@ -17,6 +17,12 @@ stored: number,
  */
 searched: number, 
 /**
- * Whether the search ended early, at the most rows that a filtered view holds (8,000,000).
+ * Whether older rows that match were left out, since a filtered view holds at most 8,000,000.
  */
-limited: boolean, };
+limited: boolean, 
+/**
+ * Where the view's first row stands in a count of its own: it moves by one for each row that is found
+ * before the others or goes from the beginning, so that index + origin names one row for as long as the
+ * view is open.
+ */
+origin: number, };

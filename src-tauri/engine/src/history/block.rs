@@ -1,0 +1,466 @@
+//! Rows as they stand in the file: a thousand or so of them in one block, in columns. In: rows, one by one.
+//! Out: three strings of bytes, and rows again. Pure; what comes from a damaged file is an error, never a panic.
+//!
+//! A row of its own for each message would cost SQLite more than the message; a block costs it one insert for
+//! a thousand. The parts stand apart so that each question reads what it needs: `heads` alone says which
+//! topics a block has and what each row is; `payloads` is one piece, so a text is looked for in a thousand
+//! payloads at once; it is compressed where that pays.
+//!
+//!     heads       version, rows, base time, distinct topics, then of each row: flags, time since the row before,
+//!                 topic (its place among the distinct ones), distance to the topic's last row, size, size of properties
+//!     properties  MQTT 5 properties as JSON, one after the other
+//!     payloads    0 and the payloads one after the other, or 1, their size, and the same as LZ4
+
+use std::collections::HashMap;
+
+use super::Seq;
+use crate::message::UnixMicros;
+
+/// Payloads from this size on are kept beside their block, so that a part of one can be read alone.
+pub(super) const OUTSIDE: usize = 16 << 10;
+/// A block is full with so many rows,
+const ROWS: usize = 1_024;
+/// or so many bytes.
+const BYTES: usize = 192 << 10;
+/// The most that a block's payloads may say they have, to bound what a damaged file makes room for.
+const MOST_BYTES: usize = BYTES + OUTSIDE;
+/// Payloads below this size are not worth compressing.
+const WORTH: usize = 1 << 10;
+
+const VERSION: u8 = 1;
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// Set in a row's flags when its payload is beside the block.
+const IS_OUTSIDE: u64 = 32;
+/// From here on, flags are those of events.
+const EVENT: u64 = 256;
+
+/// What stands in the file is not a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+/// A row to be added.
+pub(super) struct NewRow<'a> {
+    pub time: UnixMicros,
+    /// Of a message below 32, of an event from 256 on.
+    pub flags: i64,
+    /// The topic's number; of an event anything.
+    pub topic: i64,
+    /// Distance to the topic's last row in the same direction; 0 when there is none.
+    pub back: Seq,
+    /// JSON; empty when there are none.
+    pub properties: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// A block under construction.
+pub(super) struct Builder {
+    first_seq: Seq,
+    first_time: UnixMicros,
+    last_time: UnixMicros,
+    rows: usize,
+    topics: Vec<i64>,
+    places: HashMap<i64, u64>,
+    heads: Vec<u8>,
+    properties: Vec<u8>,
+    payloads: Vec<u8>,
+    outside: bool,
+}
+
+/// A block as the file takes it.
+pub(super) struct Encoded {
+    pub heads: Vec<u8>,
+    pub properties: Vec<u8>,
+    pub payloads: Vec<u8>,
+}
+
+impl Builder {
+    pub(super) fn new(first_seq: Seq, first_time: UnixMicros) -> Self {
+        Self {
+            first_seq,
+            first_time,
+            last_time: first_time,
+            rows: 0,
+            topics: Vec::new(),
+            places: HashMap::new(),
+            heads: Vec::new(),
+            properties: Vec::new(),
+            payloads: Vec::new(),
+            outside: false,
+        }
+    }
+
+    pub(super) fn first_seq(&self) -> Seq {
+        self.first_seq
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn first_time(&self) -> UnixMicros {
+        self.first_time
+    }
+
+    pub(super) fn last_time(&self) -> UnixMicros {
+        self.last_time
+    }
+
+    /// Bytes so far, before compression.
+    pub(super) fn size(&self) -> usize {
+        self.heads.len() + self.properties.len() + self.payloads.len()
+    }
+
+    /// Whether the next row belongs into a block of its own, or into the next one.
+    pub(super) fn is_full(&self) -> bool {
+        self.outside || self.rows >= ROWS || self.size() >= BYTES
+    }
+
+    /// Adds a row; its payload is not taken in when it [`is_outside`].
+    pub(super) fn push(&mut self, row: &NewRow<'_>) {
+        let outside = is_outside(row.payload);
+        let flags = row.flags.unsigned_abs();
+        write(&mut self.heads, if outside { flags | IS_OUTSIDE } else { flags });
+        write(&mut self.heads, zigzag(row.time.wrapping_sub(self.last_time)));
+        self.last_time = row.time;
+        if flags < EVENT {
+            let next = self.topics.len() as u64;
+            let place = *self.places.entry(row.topic).or_insert(next);
+            if place == next {
+                self.topics.push(row.topic);
+            }
+            write(&mut self.heads, place);
+            write(&mut self.heads, row.back.unsigned_abs());
+        }
+        write(&mut self.heads, row.payload.len() as u64);
+        write(&mut self.heads, row.properties.len() as u64);
+        self.properties.extend_from_slice(row.properties);
+        if outside {
+            self.outside = true;
+        } else {
+            self.payloads.extend_from_slice(row.payload);
+        }
+        self.rows += 1;
+    }
+
+    /// The block as it is now.
+    pub(super) fn encode(&self) -> Encoded {
+        let mut heads = Vec::with_capacity(self.heads.len() + 3 * self.topics.len() + 16);
+        heads.push(VERSION);
+        write(&mut heads, self.rows as u64);
+        write(&mut heads, zigzag(self.first_time));
+        write(&mut heads, self.topics.len() as u64);
+        let mut before = 0;
+        for topic in &self.topics {
+            write(&mut heads, zigzag(topic.wrapping_sub(before)));
+            before = *topic;
+        }
+        heads.extend_from_slice(&self.heads);
+        Encoded { heads, properties: self.properties.clone(), payloads: pack(&self.payloads) }
+    }
+}
+
+/// Whether a payload is kept beside its block.
+pub(super) fn is_outside(payload: &[u8]) -> bool {
+    payload.len() >= OUTSIDE
+}
+
+/// What a row of a block is; its place in the block's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub time: UnixMicros,
+    pub flags: i64,
+    /// Its topic's place among [`Heads::topics`]; of an event none.
+    pub topic: Option<usize>,
+    /// Distance to the topic's last row in the same direction, when there is one.
+    pub back: Option<Seq>,
+    /// Size of the payload in bytes, wherever it is.
+    pub size: u64,
+    /// Whether the payload is beside the block.
+    pub outside: bool,
+    payload_at: usize,
+    properties_at: usize,
+    properties_size: usize,
+}
+
+impl Head {
+    /// The row's payload among the block's, unless it is outside.
+    ///
+    /// # Errors
+    /// The block is damaged.
+    pub(super) fn payload<'a>(&self, payloads: &'a [u8]) -> Result<&'a [u8], Damaged> {
+        let end = self.payload_end()?;
+        payloads.get(self.payload_at..end).ok_or(Damaged)
+    }
+
+    /// Where the row's payload ends among the block's.
+    pub(super) fn payload_end(&self) -> Result<usize, Damaged> {
+        let size = if self.outside { 0 } else { usize::try_from(self.size).map_err(|_| Damaged)? };
+        self.payload_at.checked_add(size).ok_or(Damaged)
+    }
+
+    /// The row's properties among the block's, as JSON; empty when it has none.
+    ///
+    /// # Errors
+    /// The block is damaged.
+    pub(super) fn properties<'a>(&self, properties: &'a [u8]) -> Result<&'a [u8], Damaged> {
+        let end = self.properties_at.checked_add(self.properties_size).ok_or(Damaged)?;
+        properties.get(self.properties_at..end).ok_or(Damaged)
+    }
+}
+
+/// The heads of a block: its topics, then its rows.
+pub(super) struct Heads<'a> {
+    /// Numbers of the topics that messages of the block have.
+    pub topics: Vec<i64>,
+    rows: usize,
+    rest: &'a [u8],
+    time: UnixMicros,
+    payload_at: usize,
+    properties_at: usize,
+}
+
+impl<'a> Heads<'a> {
+    /// # Errors
+    /// These are no heads of a block.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Damaged> {
+        let (&version, mut rest) = bytes.split_first().ok_or(Damaged)?;
+        if version != VERSION {
+            return Err(Damaged);
+        }
+        let rows = read_size(&mut rest)?;
+        let time = unzigzag(read(&mut rest)?);
+        let count = read_size(&mut rest)?;
+        // No room is made for more than what can be there: a topic takes a byte, and so does a row.
+        if count > rest.len() || rows > rest.len() {
+            return Err(Damaged);
+        }
+        let mut topics = Vec::with_capacity(count);
+        let mut topic = 0_i64;
+        for _ in 0..count {
+            topic = topic.wrapping_add(unzigzag(read(&mut rest)?));
+            topics.push(topic);
+        }
+        Ok(Self { topics, rows, rest, time, payload_at: 0, properties_at: 0 })
+    }
+
+    fn row(&mut self) -> Result<Head, Damaged> {
+        let flags = read(&mut self.rest)?;
+        self.time = self.time.wrapping_add(unzigzag(read(&mut self.rest)?));
+        let event = flags >= EVENT;
+        let (topic, back) = match event {
+            true => (None, None),
+            false => {
+                let topic = read_size(&mut self.rest)?;
+                if topic >= self.topics.len() {
+                    return Err(Damaged);
+                }
+                let back = Seq::try_from(read(&mut self.rest)?).map_err(|_| Damaged)?;
+                (Some(topic), (back > 0).then_some(back))
+            }
+        };
+        let size = read(&mut self.rest)?;
+        let properties_size = read_size(&mut self.rest)?;
+        let outside = flags & IS_OUTSIDE != 0;
+        let head = Head {
+            time: self.time,
+            flags: i64::try_from(flags & !IS_OUTSIDE).map_err(|_| Damaged)?,
+            topic,
+            back,
+            size,
+            outside,
+            payload_at: self.payload_at,
+            properties_at: self.properties_at,
+            properties_size,
+        };
+        self.payload_at = head.payload_end()?;
+        self.properties_at = self.properties_at.checked_add(properties_size).ok_or(Damaged)?;
+        Ok(head)
+    }
+}
+
+impl Iterator for Heads<'_> {
+    type Item = Result<Head, Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows = self.rows.checked_sub(1)?;
+        let row = self.row();
+        if row.is_err() {
+            self.rows = 0;
+        }
+        Some(row)
+    }
+}
+
+/// The payloads of a block, one after the other.
+///
+/// # Errors
+/// These are no payloads of a block.
+pub(super) fn unpack(packed: &[u8], payloads: &mut Vec<u8>) -> Result<(), Damaged> {
+    payloads.clear();
+    let (&form, mut rest) = packed.split_first().ok_or(Damaged)?;
+    match form {
+        PLAIN => payloads.extend_from_slice(rest),
+        LZ4 => {
+            let size = read_size(&mut rest)?;
+            if size > MOST_BYTES {
+                return Err(Damaged);
+            }
+            payloads.resize(size, 0);
+            let written = lz4_flex::block::decompress_into(rest, payloads).map_err(|_| Damaged)?;
+            if written != size {
+                return Err(Damaged);
+            }
+        }
+        _ => return Err(Damaged),
+    }
+    Ok(())
+}
+
+fn pack(payloads: &[u8]) -> Vec<u8> {
+    if payloads.len() >= WORTH {
+        let mut packed = vec![LZ4];
+        write(&mut packed, payloads.len() as u64);
+        let start = packed.len();
+        packed.resize(start + lz4_flex::block::get_maximum_output_size(payloads.len()), 0);
+        // There is always room: its most was asked for.
+        if let Ok(size) = lz4_flex::block::compress_into(payloads, &mut packed[start..])
+            && size < payloads.len() - payloads.len() / 8
+        {
+            packed.truncate(start + size);
+            return packed;
+        }
+    }
+    let mut plain = Vec::with_capacity(payloads.len() + 1);
+    plain.push(PLAIN);
+    plain.extend_from_slice(payloads);
+    plain
+}
+
+// Integers in as many bytes as they need, seven bits each, lowest first.
+
+fn write(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn read(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+    let mut value = 0;
+    for (at, &byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            *bytes = &bytes[at + 1..];
+            return Ok(value);
+        }
+    }
+    Err(Damaged)
+}
+
+fn read_size(bytes: &mut &[u8]) -> Result<usize, Damaged> {
+    usize::try_from(read(bytes)?).map_err(|_| Damaged)
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows() -> impl Strategy<Value = Vec<(i64, i64, i64, i64, Vec<u8>, Vec<u8>)>> {
+        let bytes = || {
+            prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..100),
+                (any::<u8>(), 0..OUTSIDE + 10).prop_map(|(byte, size)| vec![byte; size]),
+            ]
+        };
+        let flags = prop_oneof![0..32_i64, 256..264_i64];
+        let properties = proptest::collection::vec(any::<u8>(), 0..10);
+        let row = (any::<i64>(), flags, any::<i64>(), 0..1_i64 << 40, properties, bytes());
+        proptest::collection::vec(row, 0..50)
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(mut rows in rows()) {
+            let first = rows.first().map_or(0, |row| row.0);
+            let mut builder = Builder::new(7, first);
+            for (time, flags, topic, back, properties, payload) in &rows {
+                if builder.is_full() {
+                    break;
+                }
+                builder.push(&NewRow {
+                    time: *time, flags: *flags, topic: *topic, back: *back, properties, payload,
+                });
+            }
+            rows.truncate(builder.rows());
+            let encoded = builder.encode();
+            let mut payloads = Vec::new();
+            unpack(&encoded.payloads, &mut payloads).expect("payloads");
+            let heads = Heads::read(&encoded.heads).expect("heads");
+            let topics = heads.topics.clone();
+            let read: Vec<_> = heads.map(|head| head.expect("a row")).collect();
+            prop_assert_eq!(read.len(), rows.len());
+            for (head, (time, flags, topic, back, properties, payload)) in read.iter().zip(&rows) {
+                prop_assert_eq!((head.time, head.flags, head.size), (*time, *flags, payload.len() as u64));
+                prop_assert_eq!(head.outside, payload.len() >= OUTSIDE);
+                if !head.outside {
+                    prop_assert_eq!(head.payload(&payloads).expect("a payload"), &payload[..]);
+                }
+                prop_assert_eq!(head.properties(&encoded.properties).expect("properties"), &properties[..]);
+                if *flags < 256 {
+                    prop_assert_eq!(topics[head.topic.expect("a topic")], *topic);
+                    prop_assert_eq!(head.back.unwrap_or(0), *back);
+                } else {
+                    prop_assert_eq!(head.topic, None);
+                }
+            }
+        }
+
+        #[test]
+        fn damage_is_an_error_and_never_a_panic(heads in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut heads = heads;
+            if let Some(first) = heads.first_mut() {
+                *first &= 1;
+            }
+            let mut payloads = Vec::new();
+            let _ = unpack(&heads, &mut payloads);
+            if let Ok(read) = Heads::read(&heads) {
+                for head in read.flatten() {
+                    let _ = (head.payload(&payloads), head.properties(&payloads));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_that_say_they_are_huge_make_no_room() {
+        let mut packed = vec![LZ4];
+        write(&mut packed, 1 << 40);
+        assert_eq!(unpack(&packed, &mut Vec::new()), Err(Damaged));
+    }
+
+    #[test]
+    fn what_repeats_takes_less_room() {
+        let mut builder = Builder::new(1, 0);
+        let payload = br#"{"temperature":21.5,"unit":"C"}"#;
+        while !builder.is_full() {
+            let row = NewRow { time: 0, flags: 0, topic: 1, back: 1, properties: b"", payload };
+            builder.push(&row);
+        }
+        let encoded = builder.encode();
+        assert!(encoded.payloads.len() < builder.rows() * payload.len() / 10);
+        assert!(encoded.heads.len() < builder.rows() * 7);
+    }
+}
