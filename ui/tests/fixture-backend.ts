@@ -34,6 +34,7 @@ import { draftReport, fileReport } from "./fixtures/drafts";
 import { probeOf } from "./fixtures/probe";
 import { FixtureLibrary } from "./fixtures/library";
 import type { VaultStatus } from "../src/lib/backend/types/VaultStatus";
+import type { ViewCount } from "../src/lib/backend/types/ViewCount";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
 const HOUR_MICROS = 3_600_000_000;
@@ -669,6 +670,10 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     if (!open) throw failWith("not_found", "This view is closed.");
     return rowsOf(open.id).filter((row) => rowMatches(row, open.filter));
   }
+  function countOf(view: number): ViewCount {
+    const stored = rowsOf(views.get(view)?.id ?? "").length;
+    return { rows: viewRows(view).length, stored, searched: stored, limited: false, origin: 0 };
+  }
   const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
   if (live) {
@@ -1017,20 +1022,18 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async openView(id, filter) {
       const view = nextView++;
       views.set(view, { id, filter });
-      const stored = rowsOf(id).length;
-      return { view, count: { rows: viewRows(view).length, stored, searched: stored, limited: false } };
+      return { view, count: countOf(view) };
     },
     async closeView(view) {
       views.delete(view);
     },
     async page(view, start, limit) {
+      return { start, rows: viewRows(view).slice(start, start + limit), count: countOf(view) };
+    },
+    async tail(view, limit) {
       const matching = viewRows(view);
-      const stored = rowsOf(views.get(view)?.id ?? "").length;
-      return {
-        start,
-        rows: matching.slice(start, start + limit),
-        count: { rows: matching.length, stored, searched: stored, limited: false },
-      };
+      const start = Math.max(0, matching.length - limit);
+      return { start, rows: matching.slice(start), count: countOf(view) };
     },
     async indexOf(view, seq) {
       const index = viewRows(view).findIndex((row) => row.seq === seq);

@@ -29,12 +29,12 @@ use self::view::{View, Wanted};
 use self::writer::Writer;
 use crate::database;
 use crate::error::{Error, ErrorCode, Result};
-use crate::message::{Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
+use crate::message::{Clock, Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
 use crate::profile::{ProfileId, Qos};
 use crate::whole_file;
 
 /// The most bytes kept of each profile, unless set otherwise.
-pub const DEFAULT_RETENTION: u64 = 2_000_000_000;
+const DEFAULT_BYTES: u64 = 2_000_000_000;
 
 /// Rows that one page holds at most.
 pub const PAGE_ROWS: u32 = 1_000;
@@ -91,23 +91,17 @@ impl History {
     /// # Errors
     /// `storage`: the file cannot be used; it is left as it is.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_bounded(path, Bounds::default())
+        Self::open_with(path, Bounds::default(), || Clock::start().now())
     }
 
-    fn open_bounded(path: &Path, bounds: Bounds) -> Result<Self> {
+    fn open_with(path: &Path, bounds: Bounds, now: fn() -> UnixMicros) -> Result<Self> {
         let connection = database::open(path, &store::migrations())?;
         let shared = Arc::new(Shared::default());
         for (profile, extent) in store::extents(&connection).map_err(|e| database::storage(path, &e))? {
             shared.set_stored(profile, extent.rows());
         }
         let queue = Arc::new(Queue::new(bounds));
-        let writer = Writer::new(
-            path.to_owned(),
-            connection,
-            Arc::clone(&queue),
-            Arc::clone(&shared),
-            DEFAULT_RETENTION,
-        );
+        let writer = Writer::new(path.to_owned(), connection, Arc::clone(&queue), Arc::clone(&shared), now);
         let thread = std::thread::Builder::new()
             .name("history".into())
             .spawn(move || writer.run())
@@ -149,10 +143,10 @@ impl History {
         self.0.queue.dropped(profile)
     }
 
-    /// Sets the most bytes to keep of each profile: beyond, the oldest rows go. The newest row always stays.
-    pub fn set_retention(&self, max_bytes: u64) {
+    /// Sets how much is kept; what is beyond goes soon after.
+    pub fn set_retention(&self, rules: RetentionRules) {
         // A closed history keeps what it has.
-        self.0.queue.push(Entry::Retention(max_bytes));
+        self.0.queue.push(Entry::Retention(rules));
     }
 
     /// Opens a view on a profile's rows. It is live: pages show what was stored meanwhile.
@@ -431,6 +425,58 @@ impl Shared {
 /// A value guarded by a mutex is whole even if a thread that held it broke down.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much is kept of a profile's rows. Beyond, the oldest go, a block of rows at a time; the newest block stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct Retention {
+    /// The most bytes that they may take in the file.
+    pub max_bytes: Option<u64>,
+    /// The most rows.
+    pub max_rows: Option<u64>,
+    /// How old a row may be, in seconds.
+    pub max_age_s: Option<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_bytes: Some(DEFAULT_BYTES), max_rows: None, max_age_s: None }
+    }
+}
+
+impl Retention {
+    /// The time before which rows are too old.
+    fn oldest(&self, now: UnixMicros) -> Option<UnixMicros> {
+        let age = i64::try_from(self.max_age_s?).ok()?;
+        Some(now.saturating_sub(age.saturating_mul(1_000_000)))
+    }
+
+    /// The same, and `over` bytes less than the `bytes` there are.
+    fn without(self, over: u64, bytes: u64) -> Self {
+        let most = bytes.saturating_sub(over);
+        let max_bytes =
+            if over > 0 { Some(self.max_bytes.map_or(most, |own| own.min(most))) } else { self.max_bytes };
+        Self { max_bytes, ..self }
+    }
+}
+
+/// How much is kept in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionRules {
+    /// Of each profile that has no rule of its own.
+    pub each: Retention,
+    /// Of these profiles instead.
+    pub of: HashMap<ProfileId, Retention>,
+    /// The most bytes of all profiles together; beyond, the oldest rows of all go.
+    pub max_bytes_in_all: Option<u64>,
+}
+
+impl RetentionRules {
+    fn of(&self, profile: ProfileId) -> Retention {
+        self.of.get(&profile).copied().unwrap_or(self.each)
+    }
 }
 
 /// Dense number of a row within its profile: 1, 2, 3, … in order of arrival.

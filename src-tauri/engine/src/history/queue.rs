@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::RetentionRules;
 use crate::error::Result;
 use crate::message::{Item, MessageSink, UnixMicros};
 use crate::profile::ProfileId;
@@ -40,8 +41,7 @@ pub(super) enum Entry {
     Dropped(ProfileId),
     Clear(ProfileId, oneshot::Sender<Result<u64>>),
     Flush(oneshot::Sender<Result<()>>),
-    /// The most bytes to keep of each profile.
-    Retention(u64),
+    Retention(RetentionRules),
 }
 
 #[derive(Default)]

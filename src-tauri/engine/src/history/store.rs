@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params
 use rusqlite_migration::{HookError, M, Migrations};
 
 use super::block::{self, Builder, Damaged, Head, Heads, NewRow};
-use super::{Row, RowContent, Seq};
+use super::{Retention, Row, RowContent, Seq};
 use crate::message::{Direction, EventKind, Message, MessageProperties, UnixMicros};
 use crate::profile::{ProfileId, Qos};
 
@@ -91,12 +91,17 @@ fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
                 flags: row.get(2)?,
                 topic: row.get::<_, Option<i64>>(3)?.unwrap_or_default(),
                 back: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
-                properties: row.get_ref(5)?.as_bytes_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default(),
+                properties: row
+                    .get_ref(5)?
+                    .as_bytes_or_null()
+                    .map_err(rusqlite::Error::from)?
+                    .unwrap_or_default(),
                 payload: row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?,
             };
             let outside = block::is_outside(new.payload);
             if let Some(before) = builder.take_if(|builder| outside || builder.is_full()) {
-                extent.bytes += write_block(transaction, extent.number, &before, std::mem::take(&mut beside))?;
+                extent.bytes +=
+                    write_block(transaction, extent.number, &before, std::mem::take(&mut beside))?;
             }
             if outside {
                 beside = new.payload.len() as u64;
@@ -279,7 +284,28 @@ pub(super) fn kept_from(connection: &Connection, extent: &Extent) -> rusqlite::R
             Ok((seq_of(row.get(0)?), row.get::<_, Seq>(1)?))
         })
         .optional()?;
-    Ok(block.filter(|(first, rows)| first + rows > extent.first_seq).map_or(extent.first_seq, |(first, _)| first))
+    Ok(block
+        .filter(|(first, rows)| first + rows > extent.first_seq)
+        .map_or(extent.first_seq, |(first, _)| first))
+}
+
+/// Whether there is more of a profile than what is to be kept.
+pub(super) fn has_more_than(
+    connection: &Connection,
+    extent: &Extent,
+    retention: Retention,
+    now: UnixMicros,
+) -> rusqlite::Result<bool> {
+    if extent.first_seq >= extent.last_seq {
+        return Ok(false);
+    }
+    let too_many = retention.max_rows.is_some_and(|most| extent.rows() > most.max(1));
+    let too_big = retention.max_bytes.is_some_and(|most| extent.bytes > most);
+    if too_many || too_big {
+        return Ok(true);
+    }
+    let Some(oldest) = retention.oldest(now) else { return Ok(false) };
+    Ok(time_at(connection, extent.number, extent.first_seq)?.is_some_and(|time| time < oldest))
 }
 
 /// Of a block of the file: where it begins and what is in it.
@@ -486,7 +512,11 @@ impl At<'_> {
     /// Its MQTT 5 properties.
     pub(super) fn properties(&self) -> rusqlite::Result<MessageProperties> {
         let json = self.head.properties(self.properties).map_err(damaged)?;
-        Ok(if json.is_empty() { MessageProperties::default() } else { serde_json::from_slice(json).unwrap_or_default() })
+        Ok(if json.is_empty() {
+            MessageProperties::default()
+        } else {
+            serde_json::from_slice(json).unwrap_or_default()
+        })
     }
 
     /// As a table shows it.

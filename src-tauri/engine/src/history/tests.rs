@@ -6,6 +6,8 @@ use super::*;
 use crate::message::{Item, Message};
 use crate::profile::UserProperty;
 
+/// What the clock of a history says that is opened with bounds.
+const NOW: UnixMicros = 1_000_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Place {
@@ -26,7 +28,7 @@ impl Place {
     }
 
     fn open_bounded(&self, items: usize, bytes: usize) -> History {
-        History::open_bounded(&self.path(), Bounds { items, bytes }).expect("opened")
+        History::open_with(&self.path(), Bounds { items, bytes }, || NOW).expect("opened")
     }
 }
 
@@ -452,7 +454,8 @@ async fn the_oldest_go_when_there_is_too_much() {
     let sink = history.sink(profile);
     let view = everything(&history, profile).await;
     let (found, _) = history.open_view(profile, text("x")).await.expect("a view");
-    history.set_retention(1_000_000);
+    let each = Retention { max_bytes: Some(1_000_000), ..Retention::default() };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
     for n in 1..=20_000 {
         let payload = [b"x", &noise(159)[..]].concat();
         put(&*sink, item(n, &format!("t/{}", n % 10), payload)).await;
@@ -521,7 +524,11 @@ async fn a_search_looks_at_the_newest_first_and_agrees_with_looking_at_each_row(
     let count = searched(&history, view).await;
     let want: Vec<_> = (1..=ROWS).filter(has).chain([ROWS + 1]).collect();
     let now = (place - count.origin).cast_unsigned();
-    assert_eq!(history.page(view, now, 1).await.expect("a page").rows, last.rows, "its place says the same row");
+    assert_eq!(
+        history.page(view, now, 1).await.expect("a page").rows,
+        last.rows,
+        "its place says the same row"
+    );
     assert_eq!(count.rows, want.len() as u64);
     let mut found = Vec::new();
     for start in (0..count.rows).step_by(PAGE_ROWS as usize) {
@@ -593,4 +600,39 @@ async fn few_rows_at_a_time_make_few_blocks() {
         let bytes = history.payload(profile, n + 1, 0, 100).await.expect("a payload");
         assert_eq!(bytes.len(), 50);
     }
+}
+
+#[tokio::test]
+async fn rows_go_by_count_by_age_and_by_what_all_take() {
+    let place = Place::new();
+    let history = place.open_bounded(10_000, 1 << 24);
+    let [counted, aged, big, small] = [(); 4].map(|()| ProfileId::random());
+    let nothing = Retention { max_bytes: None, max_rows: None, max_age_s: None };
+    let mut rules = RetentionRules { each: nothing, ..RetentionRules::default() };
+    rules.of.insert(counted, Retention { max_rows: Some(3_333), ..nothing });
+    rules.of.insert(aged, Retention { max_age_s: Some(1_000), ..nothing });
+    history.set_retention(rules.clone());
+    for n in 0..10_000 {
+        put(&*history.sink(counted), item(n, "t", "x")).await;
+        // A second apart; the last one is now.
+        put(&*history.sink(aged), item(NOW - (9_999 - n) * 1_000_000, "t", "x")).await;
+    }
+    history.flush().await.expect("flushed");
+    assert_eq!(history.stored(counted), 3_333);
+    let kept = history.stored(aged);
+    assert!((1_000..=1_000 + 2 * 1_024).contains(&kept), "whole blocks go: {kept}");
+
+    for n in 0..1_000 {
+        put(&*history.sink(big), item(n, "t", noise(1_000))).await;
+        put(&*history.sink(small), item(2_000 + n, "t", noise(100))).await;
+    }
+    history.flush().await.expect("flushed");
+    assert_eq!((history.stored(big), history.stored(small)), (1_000, 1_000));
+    history.set_retention(RetentionRules { max_bytes_in_all: Some(600_000), ..rules });
+    until(&history, || async { history.stored(big) < 500 }).await;
+    assert_eq!(history.stored(small), 1_000, "what is newer stays");
+    assert!(history.stored(big) > 300, "no more goes than must");
+    history.close().await.expect("closed");
+    let again = place.open();
+    assert_eq!((again.stored(counted), again.stored(small)), (3_333, 1_000));
 }

@@ -319,7 +319,11 @@ impl Looking<'_> {
             block.payloads(&mut self.payloads)?;
         }
         // Where the next match in the payloads may be at the earliest; nowhere means that none has one.
-        let mut hits = filter.text.as_ref().filter(|_| filter.literal).map(|text| Hits { text, next: None, searched: 0 });
+        let mut hits = filter.text.as_ref().filter(|_| filter.literal).map(|text| Hits {
+            text,
+            next: None,
+            searched: 0,
+        });
         for (seq, head) in (block.first_seq..).zip(heads) {
             let head = head.map_err(store::damaged)?;
             let verdict = match head.topic {

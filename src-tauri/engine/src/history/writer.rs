@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::block::{self, Builder, NewRow};
 use super::queue::{self, Entry, Held, Queue, Work};
 use super::store::{self, Extent};
-use super::{Seq, Shared, StorageHealth};
+use super::{Retention, RetentionRules, Seq, Shared, StorageHealth};
 use crate::database;
 use crate::error::{Error, Result};
 use crate::message::{Direction, EventKind, Item, Message, UnixMicros};
@@ -26,7 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// How long the thread sleeps when there is nothing to do at all, and when there is something to tidy up.
 const IDLE: Duration = Duration::from_secs(60);
-const TIDYING: Duration = Duration::from_millis(100);
+const TIDYING: Duration = Duration::from_millis(20);
+/// How often it tidies up while messages arrive.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// A block that stands in the file is written anew with the rows of the next batch while it is smaller than this:
 /// so that few rows a second do not make as many blocks, and none is written over and over.
 const GROWING: usize = 16 << 10;
@@ -44,12 +46,15 @@ pub(super) struct Writer {
     connection: Connection,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    /// The most bytes to keep of each profile.
-    retention: u64,
+    /// How much to keep.
+    rules: RetentionRules,
+    now: fn() -> UnixMicros,
     open: HashMap<ProfileId, Open>,
     /// Moves when another process writes; then `open` is not true any more.
     data_version: i64,
     untidy: bool,
+    /// When it was tidied last.
+    tidied: Instant,
 }
 
 /// What the writer remembers of a profile between batches; exactly what the file says.
@@ -97,11 +102,13 @@ impl Writer {
         connection: Connection,
         queue: Arc<Queue>,
         shared: Arc<Shared>,
-        retention: u64,
+        now: fn() -> UnixMicros,
     ) -> Self {
         connection.set_prepared_statement_cache_capacity(32);
         let open = HashMap::new();
-        Self { path, connection, queue, shared, retention, open, data_version: 0, untidy: true }
+        let rules = RetentionRules::default();
+        let tidied = Instant::now();
+        Self { path, connection, queue, shared, rules, now, open, data_version: 0, untidy: true, tidied }
     }
 
     /// Writes until the queue is closed and empty.
@@ -113,7 +120,13 @@ impl Writer {
         loop {
             let idle = if self.untidy { TIDYING } else { IDLE };
             match self.queue.wait(idle, &mut entries) {
-                Work::Entries => self.write_all(&mut entries)?,
+                Work::Entries => {
+                    self.write_all(&mut entries)?;
+                    // Messages that never cease leave no idle moment for it.
+                    if self.tidied.elapsed() >= TIDY_EVERY {
+                        self.tidy();
+                    }
+                }
                 Work::Idle => self.tidy(),
                 Work::Closed => return Ok(()),
             }
@@ -151,7 +164,7 @@ impl Writer {
 
     /// Writes the first entries in one transaction.
     fn write(&mut self, entries: &VecDeque<Entry>) -> rusqlite::Result<Batch> {
-        let Self { connection, queue, open, retention, data_version, .. } = self;
+        let Self { connection, queue, open, rules, now, untidy, data_version, .. } = self;
         #[cfg(test)]
         connection.pragma_update(
             None,
@@ -202,14 +215,18 @@ impl Writer {
                     break;
                 }
                 Entry::Flush(_) => break,
-                Entry::Retention(bytes) => *retention = *bytes,
+                Entry::Retention(wanted) => {
+                    rules.clone_from(wanted);
+                    // Also where nothing arrives.
+                    *untidy = true;
+                }
             }
         }
         for profile in batch.freed.keys() {
             let Some(open) = open.get_mut(profile) else { continue };
             open.write_tail(&transaction)?;
             open.save_topics(&transaction)?;
-            open.trim(&transaction, *retention)?;
+            open.trim(&transaction, rules.of(*profile), now())?;
             open.purge(&transaction)?;
             store::write_extent(&transaction, &open.extent)?;
         }
@@ -254,6 +271,7 @@ impl Writer {
 
     /// Deletes for good what is gone, and makes the file smaller, a little at a time.
     fn tidy(&mut self) {
+        self.tidied = Instant::now();
         match self.tidy_some() {
             Ok(more) => self.untidy = more,
             Err(error) => {
@@ -266,9 +284,22 @@ impl Writer {
     }
 
     fn tidy_some(&mut self) -> rusqlite::Result<bool> {
-        let Self { connection, open, data_version, .. } = self;
-        for (profile, extent) in store::extents(connection)? {
-            if extent.oldest_seq >= store::kept_from(connection, &extent)? {
+        let Self { connection, open, data_version, rules, now, shared, .. } = self;
+        let extents = store::extents(connection)?;
+        let in_all: u64 = extents.iter().map(|(_, extent)| extent.bytes).sum();
+        let mut over = rules.max_bytes_in_all.map_or(0, |most| in_all.saturating_sub(most));
+        let mut more = false;
+        // Whose rows are the oldest gives first.
+        let mut aged = Vec::new();
+        for (profile, extent) in extents {
+            let since = store::time_at(connection, extent.number, extent.first_seq)?;
+            aged.push((since.unwrap_or(UnixMicros::MAX), profile, extent));
+        }
+        aged.sort_by_key(|(since, ..)| *since);
+        for (_, profile, extent) in aged {
+            let retention = rules.of(profile).without(over, extent.bytes);
+            let gone = extent.oldest_seq < store::kept_from(connection, &extent)?;
+            if !gone && !store::has_more_than(connection, &extent, retention, now())? {
                 continue;
             }
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -278,12 +309,22 @@ impl Writer {
                 *data_version = version;
             }
             let open = opened(open, &transaction, profile)?;
+            let before = open.extent;
+            open.trim(&transaction, retention, now())?;
             open.purge(&transaction)?;
             store::write_extent(&transaction, &open.extent)?;
-            if open.gone_until == open.extent.oldest_seq {
+            if !open.has_gone_rows() {
                 open.forget_topics(&transaction)?;
             }
             transaction.commit()?;
+            over = over.saturating_sub(before.bytes - open.extent.bytes);
+            if before.first_seq != open.extent.first_seq {
+                shared.set_stored(profile, open.extent.rows());
+                shared.changed();
+            }
+            more |= open.has_gone_rows();
+        }
+        if more {
             return Ok(true);
         }
         let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -461,22 +502,39 @@ impl Open {
         Ok(())
     }
 
-    /// Lets go of the oldest blocks while there are more bytes than `retention`. The newest one stays.
-    fn trim(&mut self, transaction: &Transaction<'_>, retention: u64) -> rusqlite::Result<()> {
-        let Extent { number, first_seq, last_seq, .. } = self.extent;
-        if self.extent.bytes <= retention || first_seq >= last_seq {
+    /// Lets go of the oldest blocks while there is more than what is to be kept. The newest one stays.
+    fn trim(
+        &mut self,
+        transaction: &Transaction<'_>,
+        retention: Retention,
+        now: UnixMicros,
+    ) -> rusqlite::Result<()> {
+        if !store::has_more_than(transaction, &self.extent, retention, now)? {
             return Ok(());
         }
+        let Extent { number, first_seq, last_seq, .. } = self.extent;
         let oldest = store::block_of(transaction, number, first_seq)?;
         let newest = store::block_of(transaction, number, last_seq)?;
-        let mut blocks = transaction
-            .prepare_cached("SELECT id, rows, bytes FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id")?;
+        let mut blocks = transaction.prepare_cached(
+            "SELECT id, rows, bytes, last_time FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id",
+        )?;
         let mut blocks = blocks.query([oldest, newest])?;
-        while self.extent.bytes > retention
-            && let Some(row) = blocks.next()?
-        {
-            self.extent.bytes = self.extent.bytes.saturating_sub(row.get::<_, i64>(2)?.unsigned_abs());
-            self.extent.first_seq = store::seq_of(row.get(0)?) + row.get::<_, Seq>(1)?;
+        while let Some(block) = blocks.next()? {
+            let end = store::seq_of(block.get(0)?) + block.get::<_, Seq>(1)?;
+            let rows_after = (last_seq + 1 - end).unsigned_abs();
+            let too_many = retention.max_rows.is_some_and(|most| rows_after >= most);
+            let too_big = retention.max_bytes.is_some_and(|most| self.extent.bytes > most);
+            let too_old =
+                retention.oldest(now).is_some_and(|oldest| block.get(3).is_ok_and(|last: i64| last < oldest));
+            if !too_many && !too_big && !too_old {
+                break;
+            }
+            self.extent.bytes = self.extent.bytes.saturating_sub(block.get::<_, i64>(2)?.unsigned_abs());
+            self.extent.first_seq = end;
+        }
+        // A count is kept to the row.
+        if let Some(most) = retention.max_rows.and_then(|most| Seq::try_from(most).ok()) {
+            self.extent.first_seq = self.extent.first_seq.max(last_seq + 1 - most.max(1));
         }
         Ok(())
     }
@@ -500,7 +558,8 @@ impl Open {
             transaction.prepare_cached("DELETE FROM big_payload WHERE id BETWEEN ?1 AND ?2 - 1")?;
         while self.has_gone_rows() && started.elapsed() < PURGE_TIME {
             let start = store::key(number, self.extent.oldest_seq);
-            let until = next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional()?.unwrap_or(end);
+            let until =
+                next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional()?.unwrap_or(end);
             delete.execute([start, until])?;
             delete_big.execute([start, until])?;
             self.extent.oldest_seq = store::seq_of(until);

@@ -57,7 +57,9 @@ vi.mock("$lib/backend", () => {
       },
       async page(view: number, start: number, limit: number): Promise<Page> {
         store.pages.push({ start, limit });
-        const rows = rowsOf(view).slice(start, start + limit).map(rowOf);
+        const rows = rowsOf(view)
+          .slice(start, start + limit)
+          .map(rowOf);
         return { start, rows, count: count(view) };
       },
       async tail(view: number, limit: number): Promise<Page> {
