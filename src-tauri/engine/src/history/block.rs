@@ -59,6 +59,8 @@ pub(super) struct Builder {
     first_seq: Seq,
     first_time: UnixMicros,
     last_time: UnixMicros,
+    earliest: UnixMicros,
+    latest: UnixMicros,
     rows: usize,
     topics: Vec<i64>,
     places: HashMap<i64, u64>,
@@ -81,6 +83,8 @@ impl Builder {
             first_seq,
             first_time,
             last_time: first_time,
+            earliest: first_time,
+            latest: first_time,
             rows: 0,
             topics: Vec::new(),
             places: HashMap::new(),
@@ -99,12 +103,14 @@ impl Builder {
         self.rows
     }
 
-    pub(super) fn first_time(&self) -> UnixMicros {
-        self.first_time
+    /// The earliest time of its rows.
+    pub(super) fn earliest(&self) -> UnixMicros {
+        self.earliest
     }
 
-    pub(super) fn last_time(&self) -> UnixMicros {
-        self.last_time
+    /// The latest time of its rows.
+    pub(super) fn latest(&self) -> UnixMicros {
+        self.latest
     }
 
     /// Bytes so far, before compression.
@@ -124,6 +130,8 @@ impl Builder {
         write(&mut self.heads, if outside { flags | IS_OUTSIDE } else { flags });
         write(&mut self.heads, zigzag(row.time.wrapping_sub(self.last_time)));
         self.last_time = row.time;
+        self.earliest = self.earliest.min(row.time);
+        self.latest = self.latest.max(row.time);
         if flags < EVENT {
             let next = self.topics.len() as u64;
             let place = *self.places.entry(row.topic).or_insert(next);

@@ -6,6 +6,7 @@
 //! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for.
 
 mod block;
+mod condition;
 mod queue;
 mod store;
 mod view;
@@ -199,6 +200,15 @@ impl History {
     pub async fn index_of(&self, view: ViewId, seq: Seq) -> Result<Option<u64>> {
         let view = self.view(view)?;
         self.read(move |connection| view.index_of(connection, seq)).await
+    }
+
+    /// Where the first row of a view stands that is from the time on; its number of rows, when all are before.
+    ///
+    /// # Errors
+    /// `not_found`: no such view; `storage`.
+    pub async fn index_at(&self, view: ViewId, time: UnixMicros) -> Result<u64> {
+        let view = self.view(view)?;
+        self.read(move |connection| view.index_at(connection, time)).await
     }
 
     /// A whole row but for its payload.
@@ -530,7 +540,8 @@ pub enum RowContent {
     },
 }
 
-/// Which rows a view shows. Empty matches everything.
+/// Which rows a view shows: those for which everything that is set holds. Empty matches everything; anything but
+/// `text` and the times leaves out events, which have none of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
 #[serde(default)]
 #[ts(export)]
@@ -539,12 +550,30 @@ pub struct RowFilter {
     pub text: String,
     /// Whether `text` is a regular expression.
     pub regex: bool,
-    /// Whether case matters.
+    /// Whether case matters in `text`.
     pub case_sensitive: bool,
     /// Topic filters, any of which must match; all topics when empty.
     pub topics: Vec<String>,
     /// Only one direction.
     pub direction: Option<Direction>,
+    /// Only these qualities of service; all when empty.
+    pub qos: Vec<Qos>,
+    /// Only with RETAIN, or only without.
+    pub retain: Option<bool>,
+    /// Only from this time on.
+    pub since: Option<UnixMicros>,
+    /// Only up to this time.
+    pub until: Option<UnixMicros>,
+    /// Only payloads of at least so many bytes.
+    pub min_size: Option<u64>,
+    /// Only payloads of at most so many bytes.
+    pub max_size: Option<u64>,
+    /// Only with this MQTT 5 property: `name`, or `name=value`. The name is that of a user property, or
+    /// `content-type`, `response-topic`, `correlation-data` (in hex), `subscription-id`, `message-expiry`.
+    pub property: String,
+    /// Only JSON payloads for which this holds: `$.temp_c > 70`, `$.unit == "C" && $.ok`, a path alone when it leads
+    /// somewhere. See [`condition`].
+    pub json: String,
 }
 
 /// Names an open view.

@@ -55,9 +55,9 @@ const VERSION_1: &str = "CREATE TABLE profile (
 const VERSION_2: &str = "CREATE TABLE block (
         id INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL,
-        -- Times of its first and its last row.
-        first_time INTEGER NOT NULL,
-        last_time INTEGER NOT NULL,
+        -- The earliest and the latest time of its rows.
+        earliest INTEGER NOT NULL,
+        latest INTEGER NOT NULL,
         -- What it takes in the file, big payloads included.
         bytes INTEGER NOT NULL,
         heads BLOB NOT NULL,
@@ -209,6 +209,10 @@ pub(super) fn qos(flags: i64) -> Qos {
     u8::try_from(flags >> 1 & 3).ok().and_then(|q| Qos::try_from(q).ok()).unwrap_or_default()
 }
 
+pub(super) fn is_retained(flags: i64) -> bool {
+    flags & RETAIN != 0
+}
+
 pub(super) fn event_flags(kind: EventKind) -> i64 {
     (EVENT..).zip(EVENTS).find(|(_, event)| *event == kind).map_or(EVENT, |(flags, _)| flags)
 }
@@ -233,14 +237,14 @@ pub(super) fn write_block(
     let bytes = size as u64 + BLOCK_OVERHEAD + beside;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO block (id, rows, first_time, last_time, bytes, heads, properties, payloads)
+            "INSERT OR REPLACE INTO block (id, rows, earliest, latest, bytes, heads, properties, payloads)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             key(number, builder.first_seq()),
             builder.rows() as i64,
-            builder.first_time(),
-            builder.last_time(),
+            builder.earliest(),
+            builder.latest(),
             i64::try_from(bytes).unwrap_or(i64::MAX),
             encoded.heads,
             encoded.properties,
@@ -319,10 +323,16 @@ pub(super) struct Block<'a> {
 
 impl Block<'_> {
     /// Columns that [`Self::read`] wants, in its order.
-    pub(super) const COLUMNS: &'static str = "id, rows, heads, properties, payloads";
+    pub(super) const COLUMNS: &'static str = "id, rows, heads, properties, payloads, earliest, latest";
 
     pub(super) fn read<'a>(row: &'a SqlRow<'a>) -> rusqlite::Result<Block<'a>> {
         Ok(Block { first_seq: seq_of(row.get(0)?), rows: row.get(1)?, row })
+    }
+
+    /// Whether a row of it may be from between these times.
+    pub(super) fn overlaps(&self, since: UnixMicros, until: UnixMicros) -> rusqlite::Result<bool> {
+        let (earliest, latest): (UnixMicros, UnixMicros) = (self.row.get(5)?, self.row.get(6)?);
+        Ok(earliest <= until && latest >= since)
     }
 
     /// Its rows.
@@ -377,6 +387,38 @@ pub(super) fn row_at(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The first row from the time on, supposing that times grow from row to row; the end, when all are before.
+pub(super) fn first_since(
+    connection: &Connection,
+    extent: &Extent,
+    time: UnixMicros,
+) -> rusqlite::Result<Seq> {
+    let mut block = connection.prepare_cached("SELECT rows, earliest, latest FROM block WHERE id = ?1")?;
+    let (mut low, mut high) = (extent.first_seq, extent.last_seq + 1);
+    // It is somewhere from `low` to `high`.
+    while low < high {
+        let Some(id) = block_of(connection, extent.number, low + (high - low) / 2)? else { break };
+        let (rows, earliest, latest): (Seq, UnixMicros, UnixMicros) =
+            block.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let first = seq_of(id);
+        if latest < time {
+            low = first + rows;
+        } else if earliest >= time {
+            high = first.max(low);
+        } else {
+            let mut found = first + rows;
+            each_between(connection, extent.number, low.max(first), found - 1, |at| {
+                if at.head.time >= time {
+                    found = found.min(at.seq);
+                }
+                Ok(())
+            })?;
+            return Ok(found);
+        }
+    }
+    Ok(low.min(extent.last_seq + 1))
 }
 
 /// When the row was, if it is there.
@@ -535,7 +577,7 @@ impl At<'_> {
                 direction: direction(flags),
                 topic: self.topic.to_owned(),
                 qos: qos(flags),
-                retain: flags & RETAIN != 0,
+                retain: is_retained(flags),
                 dup: flags & DUP != 0,
                 size,
                 preview,

@@ -277,7 +277,31 @@ async fn filters_find_what_they_should() {
         assert_eq!(history.page(view, 0, 1).await.expect_err("closed").code, ErrorCode::NotFound);
     }
 
+    let also = || RowFilter::default();
+    for (filter, want) in [
+        (RowFilter { qos: vec![Qos::AtLeastOnce], ..also() }, vec![2, 3, 4, 5]),
+        (RowFilter { qos: vec![Qos::AtMostOnce, Qos::ExactlyOnce], ..also() }, vec![]),
+        (RowFilter { retain: Some(true), ..also() }, vec![]),
+        (RowFilter { retain: Some(false), ..also() }, vec![2, 3, 4, 5]),
+        (RowFilter { since: Some(3), ..also() }, vec![3, 4, 5]),
+        (RowFilter { until: Some(2), ..also() }, vec![1, 2]),
+        (RowFilter { since: Some(2), until: Some(4), ..text("e") }, vec![2, 3, 4]),
+        (RowFilter { min_size: Some(2), max_size: Some(14), ..also() }, vec![2, 5]),
+        (RowFilter { property: "x".into(), ..also() }, vec![]),
+        (RowFilter { json: "$ > 1".into(), ..also() }, vec![]),
+    ] {
+        let (view, _) = history.open_view(profile, filter.clone()).await.expect("a view");
+        searched(&history, view).await;
+        let rows = history.page(view, 0, 10).await.expect("a page").rows;
+        assert_eq!(rows.iter().map(|r| r.seq).collect::<Vec<_>>(), want, "{filter:?}");
+        for (time, seq) in [(0, 1), (3, 3), (6, 6)] {
+            let index = history.index_at(view, time).await.expect("looked up");
+            assert_eq!(index, want.iter().filter(|known| **known < seq).count() as u64, "{filter:?} {time}");
+        }
+    }
+
     for (filter, field) in [
+        (RowFilter { json: "temp > 1".into(), ..also() }, "json"),
         (RowFilter { regex: true, ..text("(") }, "text"),
         (RowFilter { regex: true, ..text(r"(\w{900}){900}") }, "text"),
         (topics(&["a/#/b"]), "topics"),
@@ -635,4 +659,43 @@ async fn rows_go_by_count_by_age_and_by_what_all_take() {
     history.close().await.expect("closed");
     let again = place.open();
     assert_eq!((again.stored(counted), again.stored(small)), (3_333, 1_000));
+}
+
+#[tokio::test]
+async fn json_and_properties_are_looked_into_and_any_time_is_found() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    for n in 0..10_000_i64 {
+        let mut message = message(n * 1_000, "t", format!(r#"{{"temp_c":{},"n":{n}}}"#, n % 100));
+        if n % 1_000 == 0 {
+            let pair = UserProperty { name: "batch".into(), value: (n / 1_000).to_string() };
+            message.properties.user_properties.push(pair);
+        }
+        if n == 77 {
+            let long = " ".repeat(50_000);
+            message.payload = format!(r#"{{"temp_c":99,"long":"{long}"}}"#).into();
+        }
+        put(&*sink, Item::Message(message)).await;
+    }
+    history.flush().await.expect("flushed");
+    let found = async |filter: RowFilter| {
+        let (view, _) = history.open_view(profile, filter).await.expect("a view");
+        searched(&history, view).await.rows
+    };
+    let json = |json: &str| RowFilter { json: json.into(), ..RowFilter::default() };
+    assert_eq!(found(json("$.temp_c > 70")).await, 2_900, "with the big one");
+    assert_eq!(found(json("$.temp_c > 70 && $.n < 1000")).await, 289);
+    assert_eq!(found(json("$.long")).await, 1);
+    let property = |text: &str| RowFilter { property: text.into(), ..RowFilter::default() };
+    assert_eq!(found(property("batch")).await, 10);
+    assert_eq!(found(RowFilter { json: "$.n > 1".into(), ..property("batch=7") }).await, 1);
+
+    let view = everything(&history, profile).await;
+    for (time, index) in
+        [(0, 0), (1, 1), (1_000, 1), (5_000_500, 5_001), (9_999_000, 9_999), (1 << 50, 10_000)]
+    {
+        assert_eq!(history.index_at(view, time).await.expect("looked up"), index, "{time}");
+    }
 }

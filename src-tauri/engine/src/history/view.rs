@@ -4,6 +4,7 @@
 //! to the oldest, since the newest are what a person looks at.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
@@ -12,11 +13,12 @@ use regex::bytes::{Regex, RegexBuilder};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::block::Head;
+use super::condition::{JsonConditions, LARGEST_JSON, PropertyCondition};
 use super::store::{self, Block, Extent};
 use super::{Page, RowFilter, Seq, ViewCount, lock};
 use crate::error::{Error, Result};
-use crate::message::Direction;
-use crate::profile::ProfileId;
+use crate::message::{Direction, UnixMicros};
+use crate::profile::{ProfileId, Qos};
 use crate::topic;
 
 /// Matches that a view holds at most; beyond, the oldest are let go.
@@ -61,10 +63,40 @@ struct Filter {
     /// Whether a match depends on nothing but the bytes that match: then many payloads are searched as one.
     literal: bool,
     topics: Vec<String>,
-    direction: Option<Direction>,
+    heads: HeadFilter,
+    property: Option<PropertyCondition>,
+    json: Option<JsonConditions>,
     found: Mutex<Found>,
     /// What is known of topics; who holds it searches.
     verdicts: Mutex<HashMap<i64, Verdict>>,
+}
+
+/// What the heads of rows alone can tell.
+struct HeadFilter {
+    direction: Option<Direction>,
+    qos: Vec<Qos>,
+    retain: Option<bool>,
+    since: UnixMicros,
+    until: UnixMicros,
+    sizes: RangeInclusive<u64>,
+    /// Whether events can match.
+    events: bool,
+}
+
+impl HeadFilter {
+    fn matches(&self, head: &Head) -> bool {
+        let flags = head.flags;
+        if !(self.since..=self.until).contains(&head.time) {
+            return false;
+        }
+        if store::is_event(flags) {
+            return self.events;
+        }
+        self.direction.is_none_or(|wanted| wanted == store::direction(flags))
+            && (self.qos.is_empty() || self.qos.contains(&store::qos(flags)))
+            && self.retain.is_none_or(|wanted| wanted == store::is_retained(flags))
+            && self.sizes.contains(&head.size)
+    }
 }
 
 /// Whether rows of a topic can match, and whether all do since the text is in the topic.
@@ -188,12 +220,25 @@ impl View {
     }
 }
 
+impl View {
+    /// Where the first row stands that is from the time on.
+    pub(super) fn index_at(&self, connection: &Connection, time: UnixMicros) -> rusqlite::Result<u64> {
+        let connection = connection.unchecked_transaction()?;
+        let extent = store::extent(&connection, self.profile)?;
+        let seq = store::first_since(&connection, &extent, time)?;
+        Ok(match &self.filter {
+            None => u64::try_from(seq - extent.first_seq).unwrap_or(0),
+            Some(filter) => lock(&filter.found).index_from(&extent, seq),
+        })
+    }
+}
+
 impl Filter {
     fn new(filter: &RowFilter) -> Result<Option<Self>> {
-        let RowFilter { text, regex, case_sensitive, topics, direction } = filter;
-        if text.is_empty() && topics.is_empty() && direction.is_none() {
+        if *filter == RowFilter::default() {
             return Ok(None);
         }
+        let RowFilter { text, regex, case_sensitive, topics, .. } = filter;
         for filter in topics {
             topic::check_filter(filter)
                 .map_err(|e| Error::invalid("topics", format!("“{filter}” is not a topic filter: {e}")))?;
@@ -215,11 +260,35 @@ impl Filter {
             }
         };
         let literal = !regex;
+        let json = Some(filter.json.trim())
+            .filter(|json| !json.is_empty())
+            .map(|json| JsonConditions::parse(json).map_err(|problem| Error::invalid("json", problem)))
+            .transpose()?;
+        let property = Some(filter.property.trim()).filter(|property| !property.is_empty());
+        // What an event can meet as well.
+        let of_any_row = RowFilter {
+            text: filter.text.clone(),
+            regex: *regex,
+            case_sensitive: *case_sensitive,
+            since: filter.since,
+            until: filter.until,
+            ..RowFilter::default()
+        };
         Ok(Some(Self {
             text,
             literal,
             topics: topics.clone(),
-            direction: *direction,
+            heads: HeadFilter {
+                direction: filter.direction,
+                qos: filter.qos.clone(),
+                retain: filter.retain,
+                since: filter.since.unwrap_or(UnixMicros::MIN),
+                until: filter.until.unwrap_or(UnixMicros::MAX),
+                sizes: filter.min_size.unwrap_or(0)..=filter.max_size.unwrap_or(u64::MAX),
+                events: of_any_row == *filter,
+            },
+            property: property.map(PropertyCondition::parse),
+            json,
             found: Mutex::default(),
             verdicts: Mutex::default(),
         }))
@@ -249,7 +318,9 @@ impl Filter {
         while let Some(row) = blocks.next()? {
             let block = Block::read(row)?;
             matches.clear();
-            looking.search(&block, verdicts, &mut matches)?;
+            if block.overlaps(self.heads.since, self.heads.until)? {
+                looking.search(&block, verdicts, &mut matches)?;
+            }
             matches.retain(|seq| (first..=last).contains(seq));
             let end = (block.first_seq + block.rows).min(last + 1);
             let room = lock(&self.found).add(stretch, block.first_seq.max(first), end, &matches);
@@ -310,12 +381,11 @@ impl Looking<'_> {
         for topic in &heads.topics {
             topics.push(filter.verdict(self.connection, *topic, verdicts)?);
         }
-        let events_match = filter.topics.is_empty() && filter.direction.is_none() && filter.text.is_some();
-        if !events_match && !topics.iter().any(|verdict| verdict.possible) {
+        if !filter.heads.events && !topics.iter().any(|verdict| verdict.possible) {
             return Ok(());
         }
         self.payloads.clear();
-        if filter.text.is_some() {
+        if filter.text.is_some() || filter.json.is_some() {
             block.payloads(&mut self.payloads)?;
         }
         // Where the next match in the payloads may be at the earliest; nowhere means that none has one.
@@ -328,34 +398,50 @@ impl Looking<'_> {
             let head = head.map_err(store::damaged)?;
             let verdict = match head.topic {
                 Some(place) => topics[place],
-                // An event has no topic and no direction: only its text can match.
-                None => Verdict { possible: events_match, certain: false },
+                // An event has no topic: without a text to find, its time alone counts.
+                None => Verdict { possible: true, certain: filter.text.is_none() },
             };
-            if !verdict.possible
-                || filter.direction.is_some_and(|wanted| wanted != store::direction(head.flags))
-            {
+            if !verdict.possible || !filter.heads.matches(&head) {
                 continue;
             }
-            let hit = verdict.certain
+            let has_text = verdict.certain
                 || match &mut hits {
-                    _ if head.outside => self.big_payload_matches(seq, &head)?,
+                    _ if head.outside => self.big_payload_has_text(seq, &head)?,
                     Some(hits) => hits.within(&head, &self.payloads)?,
-                    None => self.payload_matches(&head)?,
+                    None => self.payload_has_text(&head)?,
                 };
-            if hit {
+            if has_text && self.has_property(block, &head)? && self.json_holds(seq, &head)? {
                 matches.push(seq);
             }
         }
         Ok(())
     }
 
-    fn payload_matches(&self, head: &Head) -> rusqlite::Result<bool> {
+    fn has_property(&self, block: &Block<'_>, head: &Head) -> rusqlite::Result<bool> {
+        let Some(condition) = &self.filter.property else { return Ok(true) };
+        let json = head.properties(block.properties()?).map_err(store::damaged)?;
+        Ok(!json.is_empty() && serde_json::from_slice(json).is_ok_and(|read| condition.holds(&read)))
+    }
+
+    fn json_holds(&self, seq: Seq, head: &Head) -> rusqlite::Result<bool> {
+        let Some(conditions) = &self.filter.json else { return Ok(true) };
+        if !head.outside {
+            return Ok(conditions.hold(head.payload(&self.payloads).map_err(store::damaged)?));
+        }
+        if head.size > LARGEST_JSON {
+            return Ok(false);
+        }
+        let key = store::key(self.number, seq);
+        Ok(conditions.hold(&store::big_payload_part(self.connection, key, 0, LARGEST_JSON)?))
+    }
+
+    fn payload_has_text(&self, head: &Head) -> rusqlite::Result<bool> {
         let payload = head.payload(&self.payloads).map_err(store::damaged)?;
         Ok(self.filter.text.as_ref().is_some_and(|text| text.is_match(payload)))
     }
 
     /// Looks through a big payload part by part, so that none is in memory whole.
-    fn big_payload_matches(&self, seq: Seq, head: &Head) -> rusqlite::Result<bool> {
+    fn big_payload_has_text(&self, seq: Seq, head: &Head) -> rusqlite::Result<bool> {
         let Some(text) = &self.filter.text else { return Ok(false) };
         let key = store::key(self.number, seq);
         let mut offset = 0;
@@ -488,6 +574,18 @@ impl Found {
             }
         };
         Some(index as u64)
+    }
+
+    /// Where the first row stands that has this number or a higher one.
+    fn index_from(&mut self, extent: &Extent, seq: Seq) -> u64 {
+        self.forget_before(extent.first_seq);
+        let distance = u32::try_from(seq - self.base).unwrap_or(u32::MAX);
+        let later = self.older.partition_point(|known| *known >= distance);
+        if later > 0 {
+            return (self.older.len() - later) as u64;
+        }
+        let earlier = self.newer[self.start..].partition_point(|known| *known < distance);
+        (self.older.len() + earlier) as u64
     }
 
     /// Rows that are not kept any more leave the view at its beginning.

@@ -516,7 +516,7 @@ impl Open {
         let oldest = store::block_of(transaction, number, first_seq)?;
         let newest = store::block_of(transaction, number, last_seq)?;
         let mut blocks = transaction.prepare_cached(
-            "SELECT id, rows, bytes, last_time FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id",
+            "SELECT id, rows, bytes, latest FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id",
         )?;
         let mut blocks = blocks.query([oldest, newest])?;
         while let Some(block) = blocks.next()? {
