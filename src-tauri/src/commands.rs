@@ -8,12 +8,13 @@ use heliograph_engine::broker::{
 };
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{
-    AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, LibraryCertificate,
-    OpenView, ParsedEndpoint, PublishRequest,
+    AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, Keeping,
+    LibraryCertificate, OpenView, ParsedEndpoint, PublishRequest,
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
+use heliograph_engine::message::UnixMicros;
 use heliograph_engine::probe::ProbeReport;
 use heliograph_engine::profile::{Profile, ProfileDraft, ProfileId, Subscription};
 use heliograph_engine::secret::{Secret, SecretEdit, SecretText};
@@ -86,6 +87,9 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         close_view,
         page,
         tail,
+        index_at,
+        keeping,
+        set_keeping,
         index_of,
         message_detail,
         save_message_payload,
@@ -431,6 +435,21 @@ async fn close_view(engine: State<'_, Engine>, view: ViewId) -> Result<()> {
 #[tauri::command]
 async fn page(engine: State<'_, Engine>, view: ViewId, start: u64, limit: u32) -> Result<Page> {
     engine.page(view, start, limit).await
+}
+
+#[tauri::command]
+async fn index_at(engine: State<'_, Engine>, view: ViewId, time: UnixMicros) -> Result<u64> {
+    engine.index_at(view, time).await
+}
+
+#[tauri::command]
+async fn keeping(engine: State<'_, Engine>) -> Result<Keeping> {
+    engine.keeping()
+}
+
+#[tauri::command]
+async fn set_keeping(engine: State<'_, Engine>, keeping: Keeping) -> Result<()> {
+    engine.set_keeping(keeping)
 }
 
 #[tauri::command]

@@ -34,6 +34,7 @@ import { draftReport, fileReport } from "./fixtures/drafts";
 import { probeOf } from "./fixtures/probe";
 import { FixtureLibrary } from "./fixtures/library";
 import type { VaultStatus } from "../src/lib/backend/types/VaultStatus";
+import type { Keeping } from "../src/lib/backend/types/Keeping";
 import type { ViewCount } from "../src/lib/backend/types/ViewCount";
 
 const DEFAULT_PORT: Record<Scheme, string> = { mqtt: "1883", mqtts: "8883", ws: "80", wss: "443" };
@@ -112,6 +113,7 @@ export function defaultSettings(): Settings {
       reconnect_attempts: null,
     },
     subscriptions: [],
+    retention: null,
   };
 }
 
@@ -670,6 +672,10 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     if (!open) throw failWith("not_found", "This view is closed.");
     return rowsOf(open.id).filter((row) => rowMatches(row, open.filter));
   }
+  let keeping: Keeping = {
+    each: { max_bytes: 2_000_000_000, max_rows: null, max_age_s: null },
+    max_bytes_in_all: null,
+  };
   function countOf(view: number): ViewCount {
     const stored = rowsOf(views.get(view)?.id ?? "").length;
     return { rows: viewRows(view).length, stored, searched: stored, limited: false, origin: 0 };
@@ -1029,6 +1035,15 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async page(view, start, limit) {
       return { start, rows: viewRows(view).slice(start, start + limit), count: countOf(view) };
+    },
+    async indexAt(view, time) {
+      return viewRows(view).filter((row) => row.time < time).length;
+    },
+    async keeping() {
+      return copy(keeping);
+    },
+    async setKeeping(wanted) {
+      keeping = copy(wanted);
     },
     async tail(view, limit) {
       const matching = viewRows(view);

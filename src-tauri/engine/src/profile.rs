@@ -79,6 +79,44 @@ pub struct Settings {
     pub timing: Timing,
     /// What to subscribe to after each connect.
     pub subscriptions: Vec<Subscription>,
+    /// How much is kept of its messages, when not what is set for all.
+    pub retention: Option<Retention>,
+}
+
+/// How much is kept of a connection's messages and events. Beyond, the oldest go, a thousand or so at a time; the
+/// newest always stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct Retention {
+    /// The most bytes that they may take in the file.
+    pub max_bytes: Option<u64>,
+    /// The most rows.
+    pub max_rows: Option<u64>,
+    /// How old a row may be, in seconds.
+    pub max_age_s: Option<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_bytes: Some(2_000_000_000), max_rows: None, max_age_s: None }
+    }
+}
+
+impl Retention {
+    /// The time before which rows are too old.
+    pub(crate) fn oldest(&self, now: i64) -> Option<i64> {
+        let age = i64::try_from(self.max_age_s?).ok()?;
+        Some(now.saturating_sub(age.saturating_mul(1_000_000)))
+    }
+
+    /// The same, and `over` bytes less than the `bytes` there are.
+    pub(crate) fn without(self, over: u64, bytes: u64) -> Self {
+        let most = bytes.saturating_sub(over);
+        let max_bytes =
+            if over > 0 { Some(self.max_bytes.map_or(most, |own| own.min(most))) } else { self.max_bytes };
+        Self { max_bytes, ..self }
+    }
 }
 
 /// User name and password. The password is a secret and not here.

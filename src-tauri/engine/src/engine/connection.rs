@@ -388,11 +388,12 @@ fn same_on_the_wire(a: &Subscription, b: &Subscription) -> bool {
 }
 
 /// Whether a reconnect would do something else than the connection that stands. Subscriptions are sent as
-/// they change and a name is only a name.
+/// they change, a name is only a name, and what is kept is no matter of the broker.
 fn differs(saved: &Profile, used: &Profile) -> bool {
     let mut used = used.clone();
     used.name.clone_from(&saved.name);
     used.settings.subscriptions.clone_from(&saved.settings.subscriptions);
+    used.settings.retention = saved.settings.retention;
     *saved != used
 }
 

@@ -26,9 +26,10 @@ use crate::broker::{self, BrokerOptions, BrokerStatus, LocalBroker};
 use crate::draft;
 use crate::endpoint::{Endpoint, EndpointParts, Scheme};
 use crate::error::{Error, ErrorCode, Result};
-use crate::history::{History, MessageDetail, Page, RowFilter, Seq, StorageHealth, ViewId};
+use crate::history::{History, MessageDetail, Page, RetentionRules, RowFilter, Seq, StorageHealth, ViewId};
 use crate::identity;
 use crate::library::{Folder, FolderId, Library, LibraryTree};
+use crate::message::UnixMicros;
 use crate::probe::{self, ProbeConfig, ProbeReport};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, Subscription};
 use crate::secret::{Secret, SecretEdit, SecretField};
@@ -75,6 +76,7 @@ struct BrokerState {
 /// Keys of [`Library::value`] that the engine itself uses; the window's own have other names.
 const BROKER_OPTIONS: &str = "engine.broker.options";
 const BROKER_WANTED: &str = "engine.broker.wanted";
+const KEEPING: &str = "engine.history.keeping";
 
 impl Engine {
     /// Opens the databases in `data_dir` (created when missing) and starts the tasks that watch them.
@@ -119,6 +121,7 @@ impl Engine {
             devices: tokio::sync::Mutex::default(),
             shutdown: CancellationToken::new(),
         });
+        inner.follow_keeping();
         let engine = Self { inner };
         engine.follow_history();
         engine.follow_rates();
@@ -243,10 +246,39 @@ impl Engine {
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
-                    _ = tick.tick() => if inner.library.changed() { inner.outbox.library() },
+                    _ = tick.tick() => if inner.library.changed() {
+                        inner.follow_keeping();
+                        inner.outbox.library();
+                    },
                 }
             }
         });
+    }
+}
+
+impl Inner {
+    /// Tells the history how much to keep, as it is set now.
+    fn follow_keeping(&self) {
+        let read = || -> Result<RetentionRules> {
+            let Keeping { each, max_bytes_in_all } = self.keeping()?;
+            let mut of = HashMap::new();
+            for entry in self.library.tree()?.profiles {
+                if let Some(own) = self.library.profile(entry.id)?.settings.retention {
+                    of.insert(entry.id, own);
+                }
+            }
+            Ok(RetentionRules { each, of, max_bytes_in_all })
+        };
+        match read() {
+            Ok(rules) => self.history.set_retention(rules),
+            // What was set before goes on to hold.
+            Err(error) => tracing::warn!(%error, "how much to keep cannot be read"),
+        }
+    }
+
+    fn keeping(&self) -> Result<Keeping> {
+        let saved = self.library.value(KEEPING)?;
+        Ok(saved.and_then(|saved| serde_json::from_value(saved).ok()).unwrap_or_default())
     }
 }
 
@@ -468,6 +500,7 @@ impl Engine {
     }
 
     fn library_changed(&self, id: ProfileId) {
+        self.inner.follow_keeping();
         self.inner.outbox.library();
         self.inner.outbox.connection(id);
     }
@@ -668,6 +701,33 @@ impl Engine {
     /// `not_found`, `storage`.
     pub async fn page(&self, view: ViewId, start: u64, limit: u32) -> Result<Page> {
         self.inner.history.page(view, start, limit).await
+    }
+
+    /// How much is kept of messages.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn keeping(&self) -> Result<Keeping> {
+        self.inner.keeping()
+    }
+
+    /// Sets how much is kept of messages; what is beyond goes soon after.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn set_keeping(&self, keeping: Keeping) -> Result<()> {
+        let value = serde_json::to_value(keeping).unwrap_or(Value::Null);
+        self.inner.library.set_value(KEEPING, value)?;
+        self.inner.follow_keeping();
+        Ok(())
+    }
+
+    /// Where the first row of a view stands that is from the time on.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn index_at(&self, view: ViewId, time: UnixMicros) -> Result<u64> {
+        self.inner.history.index_at(view, time).await
     }
 
     /// The newest rows of a view, at most `limit`.

@@ -7,7 +7,7 @@ use crate::broker::BrokerStatus;
 use crate::endpoint::EndpointParts;
 use crate::history::{ViewCount, ViewId};
 use crate::identity::{CertificateInfo, RevocationListInfo};
-use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos};
+use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos, Retention};
 use crate::session::{Phase, SubscriptionStatus};
 use crate::trace::Trace;
 use crate::vault::VaultStatus;
@@ -254,4 +254,15 @@ pub struct AppInfo {
     pub data_dir: String,
     /// Bytes that the stored messages take.
     pub history_bytes: u64,
+}
+
+/// How much is kept of messages and events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct Keeping {
+    /// Of each connection that has no limits of its own.
+    pub each: Retention,
+    /// The most bytes of all connections together; beyond, the oldest of all go.
+    pub max_bytes_in_all: Option<u64>,
 }

@@ -31,11 +31,8 @@ use self::writer::Writer;
 use crate::database;
 use crate::error::{Error, ErrorCode, Result};
 use crate::message::{Clock, Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
-use crate::profile::{ProfileId, Qos};
+use crate::profile::{ProfileId, Qos, Retention};
 use crate::whole_file;
-
-/// The most bytes kept of each profile, unless set otherwise.
-const DEFAULT_BYTES: u64 = 2_000_000_000;
 
 /// Rows that one page holds at most.
 pub const PAGE_ROWS: u32 = 1_000;
@@ -435,41 +432,6 @@ impl Shared {
 /// A value guarded by a mutex is whole even if a thread that held it broke down.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How much is kept of a profile's rows. Beyond, the oldest go, a block of rows at a time; the newest block stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(default)]
-#[ts(export)]
-pub struct Retention {
-    /// The most bytes that they may take in the file.
-    pub max_bytes: Option<u64>,
-    /// The most rows.
-    pub max_rows: Option<u64>,
-    /// How old a row may be, in seconds.
-    pub max_age_s: Option<u64>,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { max_bytes: Some(DEFAULT_BYTES), max_rows: None, max_age_s: None }
-    }
-}
-
-impl Retention {
-    /// The time before which rows are too old.
-    fn oldest(&self, now: UnixMicros) -> Option<UnixMicros> {
-        let age = i64::try_from(self.max_age_s?).ok()?;
-        Some(now.saturating_sub(age.saturating_mul(1_000_000)))
-    }
-
-    /// The same, and `over` bytes less than the `bytes` there are.
-    fn without(self, over: u64, bytes: u64) -> Self {
-        let most = bytes.saturating_sub(over);
-        let max_bytes =
-            if over > 0 { Some(self.max_bytes.map_or(most, |own| own.min(most))) } else { self.max_bytes };
-        Self { max_bytes, ..self }
-    }
 }
 
 /// How much is kept in all.

@@ -13,9 +13,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params
 use rusqlite_migration::{HookError, M, Migrations};
 
 use super::block::{self, Builder, Damaged, Head, Heads, NewRow};
-use super::{Retention, Row, RowContent, Seq};
+use super::{Row, RowContent, Seq};
 use crate::message::{Direction, EventKind, Message, MessageProperties, UnixMicros};
-use crate::profile::{ProfileId, Qos};
+use crate::profile::{ProfileId, Qos, Retention};
 
 /// Versions of the file, oldest first. Only ever add to the end.
 pub(super) fn migrations() -> Migrations<'static> {

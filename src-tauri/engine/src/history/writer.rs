@@ -11,11 +11,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::block::{self, Builder, NewRow};
 use super::queue::{self, Entry, Held, Queue, Work};
 use super::store::{self, Extent};
-use super::{Retention, RetentionRules, Seq, Shared, StorageHealth};
+use super::{RetentionRules, Seq, Shared, StorageHealth};
 use crate::database;
 use crate::error::{Error, Result};
 use crate::message::{Direction, EventKind, Item, Message, UnixMicros};
-use crate::profile::ProfileId;
+use crate::profile::{ProfileId, Retention};
 
 /// A batch ends after so many rows,
 const BATCH_ROWS: usize = 20_000;

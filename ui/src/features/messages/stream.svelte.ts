@@ -38,8 +38,8 @@ export class Stream {
   selectedRow = $state.raw<Row | null>(null);
   /** Where the selected row stands in the list, when it is not hidden. */
   selectedIndex = $state<number | null>(null);
-  /** Why the wanted filter is not applied. */
-  filterProblem = $state<string | null>(null);
+  /** Why the wanted filter is not applied, and which part of it is to blame. */
+  filterProblem = $state.raw<{ field: string; message: string } | null>(null);
   /** Why rows cannot be shown. */
   problem = $state<string | null>(null);
   /** Whether the first rows are there. */
@@ -94,7 +94,9 @@ export class Stream {
     if (before && JSON.stringify(before) === JSON.stringify(filter)) return;
     this.#wanted = filter;
     clearTimeout(this.#debounce);
-    if (!before || before.text === filter.text) void this.#open();
+    const typed =
+      before && (["text", "json", "property"] as const).some((part) => before[part] !== filter[part]);
+    if (!typed) void this.#open();
     else this.#debounce = setTimeout(() => void this.#open(), DEBOUNCE_MS);
   }
 
@@ -148,6 +150,13 @@ export class Stream {
     if (row && this.selectedIndex === at) this.selectedRow = row;
   }
 
+  /** Selects the first row from a moment on, in microseconds since the Unix epoch. */
+  async goTo(micros: number): Promise<void> {
+    if (this.#view === null) return;
+    const index = await backend.indexAt(this.#view, micros);
+    await this.select(index);
+  }
+
   /** Moves the selection; without one, the newest row on screen is selected. */
   async move(by: number): Promise<void> {
     if (this.selectedIndex !== null) return this.select(this.selectedIndex + by);
@@ -184,8 +193,9 @@ export class Stream {
     } catch (thrown) {
       if (turn !== this.#turn) return;
       const error = asEngineError(thrown);
-      if (error.code === "invalid_input") this.filterProblem = error.message;
-      else this.problem = error.message;
+      if (error.code === "invalid_input") {
+        this.filterProblem = { field: String(error.details.field), message: error.message };
+      } else this.problem = error.message;
       return;
     }
     if (turn !== this.#turn) {

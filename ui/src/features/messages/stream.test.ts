@@ -46,7 +46,9 @@ vi.mock("$lib/backend", () => {
     asEngineError: (thrown: unknown) => thrown,
     backend: {
       async openView(_: string, filter: RowFilter) {
-        if (filter.regex && filter.text === "(") throw { code: "invalid_input", message: "unclosed group" };
+        if (filter.regex && filter.text === "(") {
+          throw { code: "invalid_input", message: "unclosed group", details: { field: "text" } };
+        }
         const view = store.next++;
         store.opened.push(filter.text);
         store.views.set(view, (seq) => String(seq).includes(filter.text));
@@ -68,6 +70,9 @@ vi.mock("$lib/backend", () => {
         store.pages.push({ start, limit });
         return { start, rows: all.slice(start).map(rowOf), count: count(view) };
       },
+      async indexAt(view: number, time: number) {
+        return rowsOf(view).filter((seq) => seq < time).length;
+      },
       async indexOf(view: number, seq: number) {
         const at = rowsOf(view).indexOf(seq);
         return at < 0 ? null : at;
@@ -82,6 +87,14 @@ const filter = (text: string, regex = false): RowFilter => ({
   case_sensitive: false,
   topics: [],
   direction: null,
+  qos: [],
+  retain: null,
+  since: null,
+  until: null,
+  min_size: null,
+  max_size: null,
+  property: "",
+  json: "",
 });
 
 describe("the stream", () => {
@@ -210,6 +223,15 @@ describe("the stream", () => {
     expect(stream.selected).toBe(1000);
   });
 
+  it("goes to a moment", async () => {
+    await opened();
+    await stream.goTo(321);
+    expect(stream.live).toBe(false);
+    expect(stream.selected).toBe(321);
+    await stream.goTo(1_000_000);
+    expect(stream.selected).toBe(1000);
+  });
+
   it("keeps the selection over a change of the filter", async () => {
     await opened();
     await stream.select(776);
@@ -253,7 +275,7 @@ describe("the stream", () => {
     const rows = stream.rows;
     stream.filter(filter("(", true));
     await settle(120);
-    expect(stream.filterProblem).toBe("unclosed group");
+    expect(stream.filterProblem).toEqual({ field: "text", message: "unclosed group" });
     expect(stream.rows).toBe(rows);
     stream.filter(filter("9"));
     await settle(120);

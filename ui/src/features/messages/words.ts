@@ -1,6 +1,8 @@
 /** Words for what the engine names. */
 import type { EventKind } from "$lib/backend/types/EventKind";
-import type { StreamFilter } from "$lib/state/streamfilter.svelte";
+import type { RowFilter } from "$lib/backend/types/RowFilter";
+import { bytes } from "$lib/format";
+import { writeMoment } from "$lib/format/moment";
 import { m } from "$messages";
 
 export function eventName(event: EventKind): string {
@@ -25,10 +27,18 @@ export function eventName(event: EventKind): string {
 }
 
 /** The parts of a filter, as they were typed. */
-export function filterWords(filter: StreamFilter): string {
-  const parts = [filter.text, ...filter.topics];
+export function filterWords(filter: RowFilter): string {
+  const parts = [filter.regex ? `/${filter.text}/` : filter.text, ...filter.topics];
   if (filter.direction === "in") parts.push(m.stream_received());
   if (filter.direction === "out") parts.push(m.stream_sent());
+  if (filter.qos.length > 0) parts.push(`QoS ${filter.qos.join(", ")}`);
+  if (filter.retain === true) parts.push(m.stream_retained());
+  if (filter.retain === false) parts.push(m.stream_filter_retained_not());
+  if (filter.since !== null) parts.push(`≥ ${writeMoment(filter.since)}`);
+  if (filter.until !== null) parts.push(`≤ ${writeMoment(filter.until)}`);
+  if (filter.min_size !== null) parts.push(`≥ ${bytes(filter.min_size)}`);
+  if (filter.max_size !== null) parts.push(`≤ ${bytes(filter.max_size)}`);
+  parts.push(filter.property, filter.json);
   return parts.filter((part) => part !== "").join(" · ");
 }
 

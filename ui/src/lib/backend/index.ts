@@ -30,6 +30,7 @@ import type { CertificateRequest } from "./types/CertificateRequest";
 import type { DevelopmentCa } from "./types/DevelopmentCa";
 import type { IssuedCertificate } from "./types/IssuedCertificate";
 import type { CertificateReplacement } from "./types/CertificateReplacement";
+import type { Keeping } from "./types/Keeping";
 import type { LibraryCertificate } from "./types/LibraryCertificate";
 import type { SecretEdit } from "./types/SecretEdit";
 import type { StoredSecret } from "./types/StoredSecret";
@@ -138,6 +139,11 @@ export interface Backend {
   openView(id: ProfileId, filter: RowFilter): Promise<OpenView>;
   closeView(view: number): Promise<void>;
   page(view: number, start: number, limit: number): Promise<Page>;
+  /** Where the first row from a moment on stands: microseconds since the Unix epoch. */
+  indexAt(view: number, time: number): Promise<number>;
+  /** How much is kept of messages. */
+  keeping(): Promise<Keeping>;
+  setKeeping(keeping: Keeping): Promise<void>;
   /** The newest rows. */
   tail(view: number, limit: number): Promise<Page>;
   /** Where a row stands in a view, or null when the filter hides it. */

@@ -1,7 +1,49 @@
 /** What the stream of each connection is narrowed to. In: choices of a person. Out: the filter for a view. */
+import { backend } from "$lib/backend";
 import type { Direction } from "$lib/backend/types/Direction";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import type { Qos } from "$lib/backend/types/Qos";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
+
+/** The part of a filter that stands behind the filter button. */
+export interface Criteria {
+  qos: Qos[];
+  retain: boolean | null;
+  /** In microseconds since the Unix epoch. */
+  since: number | null;
+  until: number | null;
+  min_size: number | null;
+  max_size: number | null;
+  property: string;
+  json: string;
+}
+
+function noCriteria(): Criteria {
+  return {
+    qos: [],
+    retain: null,
+    since: null,
+    until: null,
+    min_size: null,
+    max_size: null,
+    property: "",
+    json: "",
+  };
+}
+
+/** How many of the criteria say something. */
+function countCriteria(criteria: Criteria): number {
+  const { qos, retain, since, until, min_size, max_size, property, json } = criteria;
+  const said = [
+    qos.length > 0,
+    retain !== null,
+    since !== null || until !== null,
+    min_size !== null || max_size !== null,
+    property.trim() !== "",
+    json.trim() !== "",
+  ];
+  return said.filter(Boolean).length;
+}
 
 export class StreamFilter {
   text = $state("");
@@ -10,6 +52,7 @@ export class StreamFilter {
   direction = $state<Direction | null>(null);
   /** Topic filters and topics, any of which a message must match; all when empty. */
   topics = $state.raw<readonly string[]>([]);
+  criteria = $state<Criteria>(noCriteria());
 
   /** As the engine takes it. Text between slashes is a regular expression. */
   get rows(): RowFilter {
@@ -20,11 +63,17 @@ export class StreamFilter {
       case_sensitive: this.caseSensitive,
       topics: [...this.topics],
       direction: this.direction,
+      ...$state.snapshot(this.criteria),
     };
   }
 
+  /** How many criteria stand behind the filter button. */
+  get more(): number {
+    return countCriteria(this.criteria);
+  }
+
   get empty(): boolean {
-    return this.text === "" && this.direction === null && this.topics.length === 0;
+    return this.text === "" && this.direction === null && this.topics.length === 0 && this.more === 0;
   }
 
   /** Adds a topic filter, or takes it away. */
@@ -42,10 +91,25 @@ export class StreamFilter {
     this.topics = this.topics.filter((other) => other !== topic);
   }
 
+  /** Takes over a filter that was saved. */
+  apply({ text, regex, case_sensitive, topics, direction, ...criteria }: RowFilter): void {
+    this.text = text;
+    this.regex = regex;
+    this.caseSensitive = case_sensitive;
+    this.topics = topics;
+    this.direction = direction;
+    this.criteria = criteria;
+  }
+
+  clearCriteria(): void {
+    this.criteria = noCriteria();
+  }
+
   clear(): void {
     this.text = "";
     this.direction = null;
     this.topics = [];
+    this.clearCriteria();
   }
 }
 
@@ -57,3 +121,37 @@ export function streamFilter(id: ProfileId): StreamFilter {
   if (!filter) filters.set(id, (filter = new StreamFilter()));
   return filter;
 }
+
+/** A filter under a name. */
+export interface SavedFilter {
+  name: string;
+  filter: RowFilter;
+}
+
+const KEY = "stream.filters";
+
+/** Filters that were saved, of all connections. */
+class SavedFilters {
+  list = $state.raw<readonly SavedFilter[]>([]);
+
+  async load(): Promise<void> {
+    this.list = (await backend.value<SavedFilter[]>(KEY)) ?? [];
+  }
+
+  /** Keeps a filter; one of the same name gives way. */
+  async save(name: string, filter: RowFilter): Promise<void> {
+    const others = this.list.filter((saved) => saved.name !== name);
+    await this.#keep([...others, { name, filter }].sort((a, b) => a.name.localeCompare(b.name)));
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#keep(this.list.filter((saved) => saved.name !== name));
+  }
+
+  async #keep(list: SavedFilter[]): Promise<void> {
+    await backend.setValue(KEY, list);
+    this.list = list;
+  }
+}
+
+export const savedFilters = new SavedFilters();

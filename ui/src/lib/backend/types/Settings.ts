@@ -2,6 +2,7 @@
 import type { ClientCertificate } from "./ClientCertificate";
 import type { Login } from "./Login";
 import type { Proxy } from "./Proxy";
+import type { Retention } from "./Retention";
 import type { SessionOptions } from "./SessionOptions";
 import type { Subscription } from "./Subscription";
 import type { Timing } from "./Timing";
@@ -53,4 +54,8 @@ timing: Timing,
 /**
  * What to subscribe to after each connect.
  */
-subscriptions: Array<Subscription>, };
+subscriptions: Array<Subscription>, 
+/**
+ * How much is kept of its messages, when not what is set for all.
+ */
+retention: Retention | null, };
