@@ -128,7 +128,7 @@ enum Told {
     Acknowledged(u64),
 }
 
-async fn serve<S>(mut stream: S, websocket: bool, flood: Flood, written: Arc<AtomicU64>) -> io::Result<()>
+async fn serve<S>(stream: S, websocket: bool, flood: Flood, written: Arc<AtomicU64>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {

@@ -1,6 +1,7 @@
 //! How fast messages come in from a server that is no limit: the MQTT library alone, the session with its counts, and
 //! the engine with its messages on disk.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +10,9 @@ use heliograph_engine::Engine;
 use heliograph_engine::counts::Counts;
 use heliograph_engine::endpoint::{Endpoint, Scheme};
 use heliograph_engine::message::{Item, MessageSink};
-use heliograph_engine::profile::{MqttVersion, Profile, ProfileId, Qos, Settings, Subscription};
+use heliograph_engine::profile::{MqttVersion, Profile, ProfileId, Qos, Settings, Subscription, TrustMode};
 use heliograph_engine::secret::Secrets;
-use heliograph_engine::session::{self, SessionConfig};
+use heliograph_engine::session::{self, SessionConfig, SessionEvent};
 use tokio::sync::Notify;
 
 use crate::flood::{Flood, ServerTls};
@@ -40,6 +41,7 @@ impl Reach {
         let all = Subscription { filter: "#".into(), enabled: true, qos, ..Subscription::default() };
         settings.subscriptions = vec![all];
         if let Some([ca, cert, key]) = &self.tls {
+            settings.trust.mode = TrustMode::SystemAndCa;
             settings.trust.ca_files = vec![ca.clone()];
             settings.client_certificate.enabled = true;
             settings.client_certificate.cert_file.clone_from(cert);
@@ -87,7 +89,13 @@ pub async fn counted(reach: &Reach, version: MqttVersion, qos: u8, messages: u64
     };
     let config = SessionConfig { profile, secrets: Secrets::default(), keep_trying: false };
     let watch = Stopwatch::start();
-    let handle = session::spawn(config, counts.sink(sink.clone()), Arc::new(|_| {}));
+    let early = sink.clone();
+    let events = Arc::new(move |event| {
+        if let SessionEvent::Ended = event {
+            early.complete.notify_one();
+        }
+    });
+    let handle = session::spawn(config, counts.sink(sink.clone()), events);
     sink.complete.notified().await;
     let rate = watch.stop(messages);
     assert_eq!(sink.taken.load(Ordering::Relaxed), messages, "as many as were sent");
@@ -138,12 +146,15 @@ struct Forgetful {
 
 impl MessageSink for Forgetful {
     fn try_accept(&self, item: Item) -> Result<(), Item> {
-        if matches!(item, Item::Message(_))
-            && self.taken.fetch_add(1, Ordering::Relaxed) + 1 == self.expected
-        {
+        self.accept_batch(&mut VecDeque::from([item]));
+        Ok(())
+    }
+
+    fn accept_batch(&self, items: &mut VecDeque<Item>) {
+        let messages = items.drain(..).filter(|item| matches!(item, Item::Message(_))).count() as u64;
+        if self.taken.fetch_add(messages, Ordering::Relaxed) + messages == self.expected {
             self.complete.notify_one();
         }
-        Ok(())
     }
 
     fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

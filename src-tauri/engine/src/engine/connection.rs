@@ -195,8 +195,7 @@ impl Connection {
 
     /// Measures the rates; says whether they moved.
     pub fn measure(&self) -> bool {
-        let (received, sent) =
-            (self.counts.received(), self.counts.sent());
+        let (received, sent) = (self.counts.received(), self.counts.sent());
         let now = Instant::now();
         let rates = &mut lock(&self.state).rates;
         while rates.samples.len() > 4 {
