@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 /// say otherwise (MQTT 5, 3.1.2.11.3).
 const WINDOW: u64 = 10_000;
 /// Messages written at a time at most.
-const BLOCK: usize = 1_000;
+pub const BLOCK: usize = 1_000;
 
 /// What a subscriber gets.
 #[derive(Debug, Clone, Copy)]
@@ -280,7 +280,7 @@ async fn write(
 }
 
 /// Packets that are encoded once; only packet identifiers and sequence numbers change.
-struct Block {
+pub struct Block {
     bytes: Vec<u8>,
     /// Where the packets begin; before it there is room for a WebSocket frame's head.
     begin: usize,
@@ -293,7 +293,7 @@ struct Block {
 const FRAME_HEAD: usize = 10;
 
 impl Block {
-    fn new(flood: Flood, v5: bool, websocket: bool) -> Self {
+    pub fn new(flood: Flood, v5: bool, websocket: bool) -> Self {
         let begin = if websocket { FRAME_HEAD } else { 0 };
         let (mut bytes, mut packets) = (vec![0; begin], Vec::with_capacity(BLOCK));
         for n in 0..BLOCK {
@@ -314,7 +314,7 @@ impl Block {
     }
 
     /// The packets of the messages from `first` on. Topics are in turn as long as `first` is a multiple of a block.
-    fn fill(&mut self, first: u64, count: usize) -> &[u8] {
+    pub fn fill(&mut self, first: u64, count: usize) -> &[u8] {
         for (sequence, &(id_at, payload_at, _)) in (first..).zip(&self.packets[..count]) {
             if id_at > 0 {
                 let id = u16::try_from(sequence % 65_535 + 1).expect("in range");

@@ -105,6 +105,17 @@ pub async fn counted(reach: &Reach, version: MqttVersion, qos: u8, messages: u64
 
 /// The engine with a folder of its own, until every message of every connection is on disk and can be paged.
 pub async fn stored(reaches: &[Reach], version: MqttVersion, qos: u8, messages: u64) -> Rate {
+    stored_beside(reaches, version, qos, messages, std::future::ready(())).await.0
+}
+
+/// As [`stored`], while something else starts the flood; the time counts from there.
+pub async fn stored_beside<T>(
+    reaches: &[Reach],
+    version: MqttVersion,
+    qos: u8,
+    messages: u64,
+    flood: impl Future<Output = T>,
+) -> (Rate, T) {
     let folder = tempfile::tempdir().expect("a folder");
     let keyring = heliograph_engine::vault::Keyring::none();
     let engine = Engine::open_with(folder.path(), keyring).expect("an engine");
@@ -115,10 +126,11 @@ pub async fn stored(reaches: &[Reach], version: MqttVersion, qos: u8, messages: 
         draft.settings = reach.settings(version, qos);
         ids.push(engine.save_profile(draft, None, Vec::new()).await.expect("saved").id);
     }
-    let watch = Stopwatch::start();
     for id in &ids {
         engine.connect(*id).await.expect("connecting");
     }
+    let watch = Stopwatch::start();
+    let flooding = flood.await;
     for id in &ids {
         loop {
             let status = engine.connections().into_iter().find(|status| status.id == *id).expect("known");
@@ -133,7 +145,7 @@ pub async fn stored(reaches: &[Reach], version: MqttVersion, qos: u8, messages: 
     }
     let rate = watch.stop(messages * ids.len() as u64);
     engine.close().await;
-    rate
+    (rate, flooding)
 }
 
 /// Forgets what it takes, and tells when that is everything.
@@ -177,4 +189,17 @@ pub async fn wss(messages: u64, tls: &ServerTls, client: [String; 3]) {
     let kept = stored(&[plain], MqttVersion::V5, 0, messages).await;
     print("plain, stored on disk", kept, None);
     print("wss, stored on disk", stored(&[wss], MqttVersion::V5, 0, messages).await, Some(("plain", kept)));
+}
+
+/// Sixteen connections at once, beside one.
+pub async fn many(messages: u64) {
+    const CONNECTIONS: u64 = 16;
+    println!(" QoS 0, MQTT 5, {messages} messages of 64 bytes in all, stored on disk");
+    let one = FloodProcess::start(Flood::of(messages, 0), None);
+    let all = FloodProcess::start(Flood::of(messages / CONNECTIONS, 0), None);
+    let alone = stored(&[Reach::plain(one.port)], MqttVersion::V5, 0, messages).await;
+    print("one connection", alone, None);
+    let reaches: Vec<_> = (0..CONNECTIONS).map(|_| Reach::plain(all.port)).collect();
+    let together = stored(&reaches, MqttVersion::V5, 0, messages / CONNECTIONS).await;
+    print("16 connections, together", together, Some(("one", alone)));
 }

@@ -4,12 +4,14 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
 
+mod broker;
 #[path = "../brokers/mod.rs"]
 mod brokers;
 mod flood;
 mod ingest;
 mod machine;
 mod peers;
+mod raw;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -20,12 +22,21 @@ use flood::{Flood, FloodServer, ServerTls};
 const FIGURES: &[(&str, &str)] = &[
     ("flood", "Messages from a server that is no limit"),
     ("wss", "The same over wss with a client certificate"),
+    ("many", "Sixteen connections at once"),
+    ("broker", "Messages from mosquitto"),
+    ("publish", "Publishing to mosquitto"),
+    ("conn", "Connections to mosquitto"),
+    ("latency", "Latencies with mosquitto"),
 ];
 
 fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if words.first().is_some_and(|word| word == "serve-flood") {
         return serve_flood(&words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "publish-flood") {
+        let [port, messages, qos] = [1, 2, 3].map(|at| words[at].parse::<u64>().expect("a number"));
+        return raw::publish(port as u16, Flood::of(messages, qos as u8));
     }
     let mut messages = 2_000_000;
     if let Some(at) = words.iter().position(|word| word == "--messages") {
@@ -55,6 +66,11 @@ async fn measure(name: &str, messages: u64) {
             let server = ServerTls { cert: pki.server.cert, key: pki.server.key, ca: pki.ca };
             ingest::wss(messages, &server, client).await;
         }
+        "many" => ingest::many(messages).await,
+        "broker" => broker::receive(folder.path(), messages).await,
+        "publish" => broker::publish(folder.path(), messages).await,
+        "conn" => broker::connections(folder.path()),
+        "latency" => broker::latency(folder.path()).await,
         other => unreachable!("{other}"),
     }
 }
