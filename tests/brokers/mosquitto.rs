@@ -99,6 +99,11 @@ impl Mosquitto {
         self.process.kill();
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default()
+    }
+
     /// The port of a transport by its URL scheme.
     pub fn port(&self, scheme: &str) -> u16 {
         match scheme {

@@ -54,6 +54,9 @@ pub enum Command {
     /// The saved connections: list, show, export, import, delete
     #[command(subcommand)]
     Profiles(ProfilesCommand),
+    /// Measure: rates, loss and latencies of receiving, publishing and connecting
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Run a local broker on loopback: all four transports, certificates made on first start
     Broker(BrokerArgs),
     /// Make a development CA and certificates, and look at certificate files
@@ -124,6 +127,16 @@ pub enum ProfilesCommand {
         /// Its id, as delete printed it
         id: uuid::Uuid,
     },
+}
+
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Receive, until so many, so long, or Ctrl-C: rate, loss, latencies
+    Sub(BenchSubArgs),
+    /// Publish numbered messages, until so many, so long, or Ctrl-C: rate, loss, latencies
+    Pub(BenchPubArgs),
+    /// Open many connections and hold them: how long each took
+    Conn(BenchConnArgs),
 }
 
 #[derive(Subcommand)]
@@ -364,6 +377,93 @@ pub struct PayloadArgs {
     /// An empty payload
     #[arg(short, long)]
     pub null_message: bool,
+}
+
+#[derive(Args)]
+pub struct BenchSubArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Topic filter; may be given several times. With @PROFILE its own subscriptions unless given
+    #[arg(short, long = "topic", value_name = "FILTER")]
+    pub topics: Vec<String>,
+    /// The highest quality of service wanted: 0, 1 or 2
+    #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos)]
+    pub qos: Qos,
+    /// How many clients subscribe; each gets every message
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub clients: u32,
+    #[command(flatten)]
+    pub extent: BenchExtent,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct BenchPubArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Topic; with --topics its beginning
+    #[arg(short, long, default_value = "helio/bench")]
+    pub topic: String,
+    /// Publish to so many topics in turn: TOPIC/0, TOPIC/1 and so on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub topics: u32,
+    /// Quality of service: 0, 1 or 2
+    #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos)]
+    pub qos: Qos,
+    /// Bytes of a payload, at least 28, which hold its number and time
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(28..=268_435_000))]
+    pub size: u32,
+    /// Messages a second, of all clients together; as fast as the broker takes them unless given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How many clients publish
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub clients: u32,
+    /// Messages that each client has under way at most
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub inflight: u32,
+    /// Receive them too, by a connection of its own: loss and latency from end to end
+    #[arg(long)]
+    pub receive: bool,
+    #[command(flatten)]
+    pub extent: BenchExtent,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct BenchConnArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// How many connections
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: u32,
+    /// Connections begun a second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Seconds to hold all of them
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub hold: u32,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How long is measured; until Ctrl-C unless one of them is given.
+#[derive(Args)]
+pub struct BenchExtent {
+    /// End after so many messages, of all clients together, those of the warm-up among them
+    #[arg(short = 'C', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after so many seconds of measuring
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub duration: Option<u32>,
+    /// Seconds before the measuring begins: they count for the loss, not for rates and latencies
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub warmup: u32,
 }
 
 #[derive(Args)]
@@ -674,6 +774,9 @@ mod tests {
             "cert check --cert c.pem --key k.pem --ca ca.pem --host broker.local",
             "probe broker:8883 --ca ca.pem --json",
             "sub @plant -v",
+            "bench sub -h broker -t a/# -q 1 -C 1000 --json",
+            "bench pub mqtts://broker --topics 100 --size 256 --rate 5000 --duration 10 --warmup 2 --receive",
+            "bench conn mqtt://broker --count 2000 --rate 200 --hold 5",
             "profiles export a b/c -o f --force",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
@@ -691,6 +794,8 @@ mod tests {
             "profiles delete",
             "trace a --p12 a --cert b",
             "cert issue x y",
+            "bench",
+            "bench pub mqtt://broker --size 27",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_err(), "{words}");

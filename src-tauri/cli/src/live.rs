@@ -14,6 +14,7 @@ use heliograph_engine::session::{
 };
 use tokio::sync::{Notify, watch};
 
+use crate::failure::Ending;
 use crate::output;
 use crate::trace::Progress;
 
@@ -33,12 +34,20 @@ pub struct Latest {
 pub struct Live {
     pub handle: SessionHandle,
     pub latest: watch::Receiver<Latest>,
-    pub inbox: Arc<Inbox>,
 }
 
-/// Starts a session. `keep` says whether received items are wanted.
-pub fn start(config: SessionConfig, keep: bool, debug: bool) -> Live {
-    let inbox = Arc::new(Inbox { keep, ..Inbox::default() });
+impl Latest {
+    /// Why the session has ended.
+    pub fn ending(&self) -> Ending {
+        match self.failure.clone() {
+            Some(failure) => Ending::Connection(Box::new(failure)),
+            None => Ending::Other("The connection has ended".into()),
+        }
+    }
+}
+
+/// Starts a session. What it receives and sends goes to `sink`.
+pub fn start(config: SessionConfig, sink: Arc<dyn MessageSink>, debug: bool) -> Live {
     let (sender, latest) = watch::channel(Latest::default());
     let progress = Progress::new(|stage| output::print_error(&output::stage_text(stage)));
     let waited = AtomicBool::new(false);
@@ -60,11 +69,11 @@ pub fn start(config: SessionConfig, keep: bool, debug: bool) -> Live {
     let handle = match debug {
         true => {
             let packets = Arc::new(|way, text: String| output::packet(way, &text));
-            session::spawn_watched(config, inbox.clone(), events, packets)
+            session::spawn_watched(config, sink, events, packets)
         }
-        false => session::spawn(config, inbox.clone(), events),
+        false => session::spawn(config, sink, events),
     };
-    Live { handle, latest, inbox }
+    Live { handle, latest }
 }
 
 /// Says that the connection is tried again, and that it is there again: nobody should wonder about silence.
@@ -176,6 +185,11 @@ struct Queue {
 }
 
 impl Inbox {
+    /// One that keeps what is put in, or, when nothing that arrives is wanted, lets it go.
+    pub fn new(keep: bool) -> Arc<Self> {
+        Arc::new(Self { keep, ..Self::default() })
+    }
+
     /// Everything that has arrived.
     pub fn take(&self) -> Vec<Item> {
         let mut queue = self.queue();

@@ -2,6 +2,7 @@
 //! an exit status: 0 done, 1 other trouble, 2 wrong usage or a bad file, 3 no connection, 4 refused, 130 interrupted. Decides nothing about MQTT.
 
 mod args;
+mod bench;
 mod broker;
 mod cert;
 mod failure;
@@ -49,6 +50,7 @@ async fn run() -> ExitCode {
         Command::Trace(args) => trace::run(args).await,
         Command::Probe(args) => probe::run(args).await,
         Command::Sub(args) => subscribe::run(args).await,
+        Command::Bench(command) => bench::run(command).await,
         Command::Pub(args) => publish::run(args).await,
         Command::Profiles(command) => profiles::run(command),
         Command::Broker(args) => broker::run(args).await,

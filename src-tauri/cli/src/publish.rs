@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::PubArgs;
 use crate::failure::Ending;
-use crate::live::Interrupts;
+use crate::live::{Inbox, Interrupts};
 use crate::target::Wanted;
 use crate::{live, output, target};
 
@@ -25,7 +25,7 @@ pub async fn run(args: PubArgs) -> Result<(), Ending> {
     let single = single_payload(&args)?;
     let config = target::resolve(&args.connection, &args.only_in_5(), Wanted::Nothing)?;
     let mut interrupts = Interrupts::listen();
-    let mut live = live::start(config, false, args.connection.debug);
+    let mut live = live::start(config, Inbox::new(false), args.connection.debug);
     let result = tokio::select! {
         result = publish(&args, &mut live, single) => result,
         status = interrupts.first() => Err(Ending::Shown(status)),
@@ -102,10 +102,7 @@ async fn connected(live: &mut live::Live) -> Result<(), Ending> {
     let latest = live.latest.wait_for(|latest| latest.connected || latest.ended).await;
     match latest {
         Ok(latest) if latest.connected => Ok(()),
-        Ok(latest) => Err(match latest.failure.clone() {
-            Some(failure) => Ending::Connection(Box::new(failure)),
-            None => Ending::Other("The connection has ended".into()),
-        }),
+        Ok(latest) => Err(latest.ending()),
         Err(_) => Err(Ending::Other("The connection has ended".into())),
     }
 }

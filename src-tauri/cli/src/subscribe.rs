@@ -8,7 +8,7 @@ use heliograph_engine::session::SubscriptionState;
 
 use crate::args::SubArgs;
 use crate::failure::Ending;
-use crate::live::Interrupts;
+use crate::live::{Inbox, Interrupts};
 use crate::target::Wanted;
 use crate::{live, output, target};
 
@@ -28,10 +28,11 @@ pub async fn run(args: SubArgs) -> Result<(), Ending> {
     };
     let config = target::resolve(&args.connection, &args.only_in_5(), wanted)?;
     let mut interrupts = Interrupts::listen();
-    let mut live = live::start(config, true, args.connection.debug);
-    let result = print_messages(&args, &mut live, &mut interrupts).await;
+    let inbox = Inbox::new(true);
+    let mut live = live::start(config, inbox.clone(), args.connection.debug);
+    let result = print_messages(&args, &mut live, &inbox, &mut interrupts).await;
     live.handle.disconnect(0).await;
-    let dropped = live.inbox.dropped_count();
+    let dropped = inbox.dropped_count();
     if dropped > 0 {
         let messages = output::count(dropped, "message", "messages");
         output::warn(&format!("{messages} came faster than could be printed: lost"));
@@ -42,13 +43,14 @@ pub async fn run(args: SubArgs) -> Result<(), Ending> {
 async fn print_messages(
     args: &SubArgs,
     live: &mut live::Live,
+    inbox: &Inbox,
     interrupts: &mut Interrupts,
 ) -> Result<(), Ending> {
     let mut printer = Printer::new(args);
     let mut refused_before = Vec::new();
     loop {
         let ended = live.latest.borrow().ended;
-        for item in live.inbox.take() {
+        for item in inbox.take() {
             if let Item::Message(message) = item
                 && message.direction == Direction::In
             {
@@ -71,7 +73,7 @@ async fn print_messages(
         }
         report_refused(live, &mut refused_before)?;
         tokio::select! {
-            () = live.inbox.arrival() => {}
+            () = inbox.arrival() => {}
             _ = live.latest.changed() => {}
             _ = interrupts.first() => return Ok(()),
         }

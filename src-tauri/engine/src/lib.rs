@@ -7,6 +7,7 @@
 
 mod attempts;
 pub mod broker;
+pub mod counts;
 mod database;
 pub mod diagnosis;
 pub mod draft;

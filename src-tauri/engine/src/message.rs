@@ -1,5 +1,7 @@
 //! A message as the engine sees it, whatever the protocol version. Bytes until the edge.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -117,6 +119,18 @@ pub trait MessageSink: Send + Sync + 'static {
         reason = "the item goes back to its owner; nothing is boxed per message"
     )]
     fn try_accept(&self, item: Item) -> Result<(), Item>;
+
+    /// Takes items from the front, in order and without waiting, as far as there is room. What it took is gone from
+    /// `items`; the rest is untouched, and whoever called waits for [`Self::room`] before asking again. Batches and
+    /// single items of one caller are kept in the order of its calls.
+    fn accept_batch(&self, items: &mut VecDeque<Item>) {
+        while let Some(item) = items.pop_front() {
+            if let Err(item) = self.try_accept(item) {
+                items.push_front(item);
+                return;
+            }
+        }
+    }
 
     /// Waits until there may be room.
     fn room(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>;

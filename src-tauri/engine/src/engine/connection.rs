@@ -1,27 +1,22 @@
 //! One connection as the window sees it: its session while there is one, its phase, counters, subscriptions
 //! and latest traces. Outlives sessions; nothing here touches the wire.
 
-use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::outbox::Outbox;
 use super::{ConnectionStatus, Counters, PulseEntry, lock};
 use crate::attempts::{self, Attempts};
+use crate::counts::Counts;
 use crate::error::{Error, ErrorCode, Result};
-use crate::message::{Direction, Item, MessageSink};
+use crate::message::MessageSink;
 use crate::profile::{Profile, ProfileId, Subscription};
 use crate::session::{
     self, Phase, Publication, PublishOutcome, SessionConfig, SessionEvent, SessionHandle, SubscriptionState,
     SubscriptionStatus,
 };
-use crate::topic;
 use crate::trace::Trace;
-
-/// How many topics are remembered with the subscriptions they match.
-const MAX_MATCHED_TOPICS: usize = 20_000;
 
 /// One connection.
 pub(super) struct Connection {
@@ -42,50 +37,6 @@ struct State {
     traces: VecDeque<Trace>,
     rtt_micros: Option<u64>,
     rates: Rates,
-}
-
-/// Counted where messages pass, without a lock but for the per-subscription counts.
-#[derive(Default)]
-struct Counts {
-    received: AtomicU64,
-    received_bytes: AtomicU64,
-    sent: AtomicU64,
-    dropped: AtomicU64,
-    matched: Mutex<Matched>,
-}
-
-/// Messages received for each topic filter.
-#[derive(Default)]
-struct Matched {
-    filters: Vec<String>,
-    counts: Vec<u64>,
-    /// Which filters a topic matches, so that a topic is matched once and not once a message.
-    topics: HashMap<String, Vec<usize>>,
-}
-
-impl Matched {
-    fn follow(&mut self, filters: Vec<String>) {
-        if filters == self.filters {
-            return;
-        }
-        let old: HashMap<_, _> = self.filters.drain(..).zip(self.counts.drain(..)).collect();
-        self.counts = filters.iter().map(|f| old.get(f).copied().unwrap_or(0)).collect();
-        self.filters = filters;
-        self.topics.clear();
-    }
-
-    fn count(&mut self, name: &str) {
-        if !self.topics.contains_key(name) {
-            if self.topics.len() >= MAX_MATCHED_TOPICS {
-                self.topics.clear();
-            }
-            let matching = self.filters.iter().enumerate().filter(|(_, filter)| topic::matches(filter, name));
-            self.topics.insert(name.to_owned(), matching.map(|(index, _)| index).collect());
-        }
-        for &index in self.topics.get(name).into_iter().flatten() {
-            self.counts[index] += 1;
-        }
-    }
 }
 
 /// Rates over about the last second.
@@ -133,7 +84,7 @@ impl Connection {
         state.profile = config.profile.clone();
         let saved = config.profile.settings.subscriptions.iter().cloned();
         state.subscriptions = saved.map(|s| (s, SubscriptionState::Inactive)).collect();
-        let sink = CountingSink { inner: self.sink.clone(), counts: self.counts.clone() };
+        let sink = self.counts.sink(self.sink.clone());
         let this = Arc::downgrade(self);
         let events = Arc::new(move |event| {
             if let Some(connection) = this.upgrade() {
@@ -141,7 +92,7 @@ impl Connection {
             }
         });
         state.phase = Phase::Connecting { attempt: 1 };
-        state.session = Some(session::spawn(config, Arc::new(sink), events));
+        state.session = Some(session::spawn(config, sink, events));
         drop(state);
         self.follow_filters();
         self.outbox.connection(self.id);
@@ -218,7 +169,7 @@ impl Connection {
 
     pub fn status(&self, stored: u64, saved: Option<&Profile>) -> ConnectionStatus {
         let counters = self.counters(stored);
-        let matched = self.matched();
+        let matched = self.counts.matched();
         let state = lock(&self.state);
         let subscriptions = state.subscriptions.iter().map(|(subscription, answer)| SubscriptionStatus {
             subscription: subscription.clone(),
@@ -236,7 +187,7 @@ impl Connection {
 
     pub fn pulse(&self, stored: u64) -> PulseEntry {
         let counters = self.counters(stored);
-        let matched = self.matched();
+        let matched = self.counts.matched();
         let state = lock(&self.state);
         let counts = state.subscriptions.iter().map(|(s, _)| matched.get(&s.filter).copied().unwrap_or(0));
         PulseEntry { id: self.id, counters, subscription_counts: counts.collect() }
@@ -244,8 +195,7 @@ impl Connection {
 
     /// Measures the rates; says whether they moved.
     pub fn measure(&self) -> bool {
-        let (received, sent) =
-            (self.counts.received.load(Ordering::Relaxed), self.counts.sent.load(Ordering::Relaxed));
+        let (received, sent) = (self.counts.received(), self.counts.sent());
         let now = Instant::now();
         let rates = &mut lock(&self.state).rates;
         while rates.samples.len() > 4 {
@@ -326,25 +276,20 @@ impl Connection {
         let state = lock(&self.state);
         let counts = &self.counts;
         Counters {
-            received: counts.received.load(Ordering::Relaxed),
-            sent: counts.sent.load(Ordering::Relaxed),
-            dropped: counts.dropped.load(Ordering::Relaxed),
+            received: counts.received(),
+            sent: counts.sent(),
+            dropped: counts.dropped(),
             stored,
             received_per_s: state.rates.received_per_s,
             sent_per_s: state.rates.sent_per_s,
             rtt_micros: state.rtt_micros,
-            received_bytes: counts.received_bytes.load(Ordering::Relaxed),
+            received_bytes: counts.received_bytes(),
         }
-    }
-
-    fn matched(&self) -> HashMap<String, u64> {
-        let matched = lock(&self.counts.matched);
-        matched.filters.iter().cloned().zip(matched.counts.iter().copied()).collect()
     }
 
     fn follow_filters(&self) {
         let filters = lock(&self.state).subscriptions.iter().map(|(s, _)| s.filter.clone()).collect();
-        lock(&self.counts.matched).follow(filters);
+        self.counts.follow(filters);
     }
 
     /// Adds or replaces; returns what was there.
@@ -395,38 +340,4 @@ fn differs(saved: &Profile, used: &Profile) -> bool {
     used.settings.subscriptions.clone_from(&saved.settings.subscriptions);
     used.settings.retention = saved.settings.retention;
     *saved != used
-}
-
-/// Counts what the history takes.
-struct CountingSink {
-    inner: Arc<dyn MessageSink>,
-    counts: Arc<Counts>,
-}
-
-impl MessageSink for CountingSink {
-    fn try_accept(&self, item: Item) -> std::result::Result<(), Item> {
-        let Item::Message(message) = &item else { return self.inner.try_accept(item) };
-        let (direction, bytes) = (message.direction, message.payload.len() as u64);
-        let topic = (direction == Direction::In).then(|| message.topic.clone());
-        self.inner.try_accept(item)?;
-        if let Some(topic) = topic {
-            self.counts.received.fetch_add(1, Ordering::Relaxed);
-            self.counts.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-            lock(&self.counts.matched).count(&topic);
-        } else {
-            self.counts.sent.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        self.inner.room()
-    }
-
-    fn dropped(&self, item: Item) {
-        if matches!(item, Item::Message(_)) {
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        self.inner.dropped(item);
-    }
 }

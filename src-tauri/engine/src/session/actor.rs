@@ -296,6 +296,7 @@ impl Actor {
         let clock = shared.clock;
         let now = move || clock.now();
         let mut pinged = VecDeque::new();
+        let mut messages = VecDeque::new();
         let mut disconnecting = false;
         loop {
             // Looked at here as well, since the library comes first below: data that pours in starves nobody.
@@ -308,7 +309,7 @@ impl Actor {
                 _ => {}
             }
             let happening = {
-                let next = session.driver.next(&now);
+                let next = session.driver.next(&now, &mut messages);
                 tokio::pin!(next);
                 loop {
                     tokio::select! {
@@ -321,11 +322,11 @@ impl Actor {
                     }
                 }
             };
+            shared.keep_all(&mut messages, patience).await;
             match happening {
                 Err(Broken::Done) => return Polled::Disconnected,
                 Err(_) if disconnecting => return Polled::Dropped,
                 Err(broken) => return Polled::Broken(broken),
-                Ok(Happening::Message(message)) => shared.keep_message(message, patience).await,
                 Ok(Happening::PingSent) => {
                     pinged.truncate(UNANSWERED);
                     pinged.push_back(Instant::now());
@@ -454,8 +455,10 @@ pub(super) async fn test(
     };
     if let Ok(connection) = session.attempt(&recorder, false).await {
         session.client.disconnect(0, true).await;
-        let _ =
-            tokio::time::timeout(DRAIN, async { while session.driver.next(&|| 0).await.is_ok() {} }).await;
+        let _ = tokio::time::timeout(DRAIN, async {
+            while session.driver.next(&|| 0, &mut VecDeque::new()).await.is_ok() {}
+        })
+        .await;
         session.close(Some(connection.ends)).await;
     }
     recorder.snapshot()

@@ -1,14 +1,15 @@
 //! One face for the two versions of the library: a [`Client`] that requests go to, and a [`Driver`] that one
 //! task polls. In: our types. Out: our types; nothing of the library passes this file and its two variants.
 
+use std::collections::VecDeque;
 use std::io;
 
 use super::connect::Connect;
 use super::line::Slot;
 use super::publication::Outbound;
 use super::{v5, v311};
-use crate::message::{Message, UnixMicros};
-use crate::profile::{MqttVersion, Subscription};
+use crate::message::{Item, UnixMicros};
+use crate::profile::{MqttVersion, Qos, Subscription};
 use crate::trace::Connack;
 
 /// How many requests may wait for the library before the next one waits to be taken.
@@ -30,10 +31,9 @@ pub(super) enum Driver {
     V311(Box<rumqttc_v4::EventLoop>),
 }
 
-/// What a poll brought.
+/// What a poll brought besides messages.
 pub(super) enum Happening {
     Connack(Connack),
-    Message(Message),
     PingSent,
     PingAnswered,
     Other,
@@ -91,12 +91,36 @@ pub(super) fn open(connect: &Connect, slot: Slot) -> (Client, Driver) {
     }
 }
 
-impl Client {
-    /// Sends PUBLISH and waits for its last acknowledgement (QoS 0: for the flush).
-    pub(super) async fn publish(&self, outbound: Outbound) -> Result<Answer, Lost> {
+/// A PUBLISH that the library has.
+pub(super) enum Pending {
+    V5(rumqttc::PublishNotice),
+    V311 { notice: rumqttc_v4::PublishNotice, acknowledged: bool },
+}
+
+impl Pending {
+    /// Waits for the last acknowledgement (QoS 0: for the flush).
+    pub(super) async fn answer(self) -> Result<Answer, Lost> {
         match self {
-            Self::V5(client) => v5::publish(client, outbound).await,
-            Self::V311(client) => v311::publish(client, outbound).await,
+            Self::V5(notice) => v5::published(notice).await,
+            Self::V311 { notice, acknowledged } => {
+                notice.wait_async().await.map_err(|_| Lost)?;
+                // 3.1.1 has no other answer than yes (3.4).
+                Ok(Answer { code: acknowledged.then_some(0), reason_string: None })
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Hands PUBLISH to the library; waits while its queue is full.
+    pub(super) async fn publish(&self, outbound: Outbound) -> Result<Pending, Lost> {
+        match self {
+            Self::V5(client) => v5::publish(client, outbound).await.map(Pending::V5),
+            Self::V311(client) => {
+                let acknowledged = outbound.qos != Qos::AtMostOnce;
+                let notice = v311::publish(client, outbound).await?;
+                Ok(Pending::V311 { notice, acknowledged })
+            }
         }
     }
 
@@ -126,19 +150,25 @@ impl Client {
 }
 
 impl Driver {
-    /// The next thing that happens. `now` gives receive times. Cancelling is safe once CONNACK has come, and
-    /// before it when the attempt is given up.
-    pub(super) async fn next(&mut self, now: &(dyn Fn() -> UnixMicros + Sync)) -> Result<Happening, Broken> {
+    /// The next thing that happens. Messages that came before it go to the end of `messages`, all that one read
+    /// brought with one receive time, which `now` gives. Cancelling is safe once CONNACK has come, and before it
+    /// when the attempt is given up.
+    pub(super) async fn next(
+        &mut self,
+        now: &(dyn Fn() -> UnixMicros + Sync),
+        messages: &mut VecDeque<Item>,
+    ) -> Result<Happening, Broken> {
         match self {
-            Self::V5(driver) => v5::next(driver, now).await,
-            Self::V311(driver) => v311::next(driver, now).await,
+            Self::V5(driver) => v5::next(driver, now, messages).await,
+            Self::V311(driver) => v311::next(driver, now, messages).await,
         }
     }
 
     /// Waits for CONNACK.
     pub(super) async fn connack(&mut self) -> Result<Connack, Broken> {
         loop {
-            if let Happening::Connack(connack) = self.next(&|| 0).await? {
+            // No message comes before it.
+            if let Happening::Connack(connack) = self.next(&|| 0, &mut VecDeque::new()).await? {
                 return Ok(connack);
             }
         }

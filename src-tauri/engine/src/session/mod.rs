@@ -16,6 +16,7 @@ mod v311;
 mod v5;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -32,7 +33,7 @@ use actor::{Actor, Command};
 pub use packets::PacketObserver;
 pub use publication::Publication;
 use publication::{Outbound, check_size, check_subscription};
-use shared::{Patience, Shared};
+use shared::{Online, Patience, Shared};
 
 /// What a session is made of.
 #[derive(Debug, Clone)]
@@ -186,42 +187,33 @@ impl SessionHandle {
         }
     }
 
-    /// Publishes and waits for the last acknowledgement (QoS 0: for the socket). A refusal is an outcome: see
-    /// its code. While a session with its messages in flight is resumed, this waits on.
+    /// Publishes and waits for the last acknowledgement: [`Self::submit`] and [`Submitted::outcome`].
+    ///
+    /// # Errors
+    /// Of both.
+    pub async fn publish(&self, publication: Publication) -> Result<PublishOutcome> {
+        self.submit(publication).await?.outcome().await
+    }
+
+    /// Hands a publication over and does not wait for its acknowledgement, so that many can be under way. They go
+    /// out in the order of calls; this waits while the queue to the connection, which is bounded, is full.
     ///
     /// # Errors
     /// `not_connected`; `invalid_input` and `limit_exceeded`, naming the field or the broker's limit (nothing
-    /// was sent); `connection_lost` when the message was lost with the session.
-    pub async fn publish(&self, publication: Publication) -> Result<PublishOutcome> {
+    /// was sent); `connection_lost` when the session ended first.
+    pub async fn submit(&self, publication: Publication) -> Result<Submitted> {
         let shared = &self.shared;
         let online = shared.online().ok_or_else(not_connected)?;
         let outbound = Outbound::new(publication, shared.version, &online.connack)?;
         check_size(link::publish_size(shared.version, &outbound), &online.connack)?;
         let (qos, topic) = (outbound.qos, outbound.topic.clone());
 
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         shared.keep_message(outbound.message(shared.clock.now()), &mut Patience::default()).await;
-        let answer = online.client.publish(outbound).await;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // To the library a failed write looks like any other until the reads are done.
-        let lost = qos == Qos::AtMostOnce && online.unwritable.is_set();
-        let Some(answer) = answer.ok().filter(|_| !lost) else {
-            let text = format!("The connection was lost before {topic} was acknowledged");
-            shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
-            return Err(connection_lost());
-        };
-        let reason = answer.code.map_or("Sent", diagnosis::reason_name).to_owned();
-        match answer.code {
-            Some(code) if code >= 0x80 => {
-                let words =
-                    answer.reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-                let text = format!("The broker refused {topic}: {reason} (0x{code:02x}){words}");
-                shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
-            }
-            _ if qos == Qos::AtLeastOnce => (shared.events)(SessionEvent::RoundTrip { micros }),
-            _ => {}
+        match online.client.publish(outbound).await {
+            Ok(pending) => Ok(Submitted { shared: shared.clone(), online, pending, qos, topic, started }),
+            Err(link::Lost) => Err(unacknowledged(shared, &topic).await),
         }
-        Ok(PublishOutcome { qos, code: answer.code, reason, reason_string: answer.reason_string, micros })
     }
 
     /// Ends the wait for the next attempt.
@@ -253,6 +245,53 @@ impl SessionHandle {
     pub async fn ended(&self) {
         self.shared.ended.cancelled().await;
     }
+}
+
+/// A publication that was handed over. Dropping it only forgets what becomes of it.
+pub struct Submitted {
+    shared: Arc<Shared>,
+    online: Arc<Online>,
+    pending: link::Pending,
+    qos: Qos,
+    topic: String,
+    started: Instant,
+}
+
+impl Submitted {
+    /// Waits for the last acknowledgement (QoS 0: for the socket). A refusal is an outcome: see its code. While a
+    /// session with its messages in flight is resumed, this waits on.
+    ///
+    /// # Errors
+    /// `connection_lost`: the message was lost with the session.
+    pub async fn outcome(self) -> Result<PublishOutcome> {
+        let Self { shared, online, pending, qos, topic, started } = self;
+        let answer = pending.answer().await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // To the library a failed write looks like any other until the reads are done.
+        let lost = qos == Qos::AtMostOnce && online.unwritable.is_set();
+        let Some(answer) = answer.ok().filter(|_| !lost) else {
+            return Err(unacknowledged(&shared, &topic).await);
+        };
+        let reason = answer.code.map_or("Sent", diagnosis::reason_name).to_owned();
+        match answer.code {
+            Some(code) if code >= 0x80 => {
+                let words =
+                    answer.reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                let text = format!("The broker refused {topic}: {reason} (0x{code:02x}){words}");
+                shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
+            }
+            _ if qos == Qos::AtLeastOnce => (shared.events)(SessionEvent::RoundTrip { micros }),
+            _ => {}
+        }
+        Ok(PublishOutcome { qos, code: answer.code, reason, reason_string: answer.reason_string, micros })
+    }
+}
+
+/// Notes that a publication is lost.
+async fn unacknowledged(shared: &Shared, topic: &str) -> Error {
+    let text = format!("The connection was lost before {topic} was acknowledged");
+    shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
+    connection_lost()
 }
 
 fn not_connected() -> Error {

@@ -1,6 +1,7 @@
 //! What the task and the handles of one session both see. Locks are held for a moment and never across an
 //! await.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,20 @@ impl Shared {
 
     pub(super) async fn keep_message(&self, message: Message, patience: &mut Patience) {
         self.keep(Item::Message(message), patience).await;
+    }
+
+    /// As one after the other, but all that there is room for at once. Leaves `items` empty.
+    pub(super) async fn keep_all(&self, items: &mut VecDeque<Item>, patience: &mut Patience) {
+        while !items.is_empty() {
+            let before = items.len();
+            self.sink.accept_batch(items);
+            if items.len() < before {
+                patience.restore();
+            }
+            if let Some(item) = items.pop_front() {
+                self.keep(item, patience).await;
+            }
+        }
     }
 
     pub(super) async fn keep_event(&self, kind: EventKind, text: String, patience: &mut Patience) {

@@ -1,20 +1,22 @@
 //! MQTT 3.1.1 over `rumqttc-v4-next`. See [`super::link`] for what the functions promise.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 
 use rumqttc_v4::mqttbytes::Error as WireError;
 use rumqttc_v4::{
     AsyncClient, Broker, ConnectAuth, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
-    NetworkOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishOptions, QoS,
-    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeReasonCode, Transport,
+    NetworkOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice,
+    PublishOptions, QoS, SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeReasonCode,
+    Transport,
 };
 
 use super::connect::{Connect, connack_v311};
 use super::line::Slot;
 use super::link::{Answer, Broken, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
 use super::publication::Outbound;
-use crate::message::{Direction, Message, MessageProperties, UnixMicros};
+use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
 use crate::profile::{Qos, Subscription};
 
 pub(super) fn open(connect: &Connect, slot: Slot) -> (AsyncClient, EventLoop) {
@@ -61,19 +63,34 @@ pub(super) fn prepare(driver: &mut EventLoop, keep_alive_s: u16) {
 pub(super) async fn next(
     driver: &mut EventLoop,
     now: &(dyn Fn() -> UnixMicros + Sync),
+    messages: &mut VecDeque<Item>,
 ) -> Result<Happening, Broken> {
-    Ok(match driver.poll().await.map_err(broken)? {
-        Event::Incoming(Packet::Publish(publish)) => {
-            forgive_ping(driver);
-            Happening::Message(message(publish, now()))
+    let mut next = Some(driver.poll().await.map_err(broken)?);
+    let (time, before) = (now(), messages.len());
+    let mut happening = Happening::Other;
+    // The library hands out one event a poll; what a read brought is there already.
+    while let Some(event) = next {
+        happening = match event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                messages.push_back(Item::Message(message(publish, time)));
+                Happening::Other
+            }
+            Event::Incoming(Packet::ConnAck(connack)) => {
+                Happening::Connack(connack_v311(connack.session_present, connack.code as u8))
+            }
+            Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
+            Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
+            _ => Happening::Other,
+        };
+        if !matches!(happening, Happening::Other) {
+            break;
         }
-        Event::Incoming(Packet::ConnAck(connack)) => {
-            Happening::Connack(connack_v311(connack.session_present, connack.code as u8))
-        }
-        Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
-        Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
-        _ => Happening::Other,
-    })
+        next = driver.state.events.pop_front();
+    }
+    if messages.len() > before {
+        forgive_ping(driver);
+    }
+    Ok(happening)
 }
 
 /// Whoever sends data is alive. The PINGRESP may stand behind a lot of it, and the library would call that a
@@ -84,16 +101,9 @@ fn forgive_ping(driver: &mut EventLoop) {
     }
 }
 
-pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<Answer, Lost> {
+pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<PublishNotice, Lost> {
     let options = PublishOptions::new(qos(outbound.qos)).retain(outbound.retain);
-    client
-        .publish_tracked(outbound.topic, outbound.payload, options)
-        .await
-        .map_err(|_| Lost)?
-        .wait_async()
-        .await
-        .map_err(|_| Lost)?;
-    Ok(Answer { code: (outbound.qos != Qos::AtMostOnce).then_some(0), reason_string: None })
+    client.publish_tracked(outbound.topic, outbound.payload, options).await.map_err(|_| Lost)
 }
 
 pub(super) fn publish_size(outbound: &Outbound) -> usize {

@@ -1,5 +1,6 @@
 //! MQTT 5 over `rumqttc-v5-next`. See [`super::link`] for what the functions promise.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 
@@ -8,16 +9,16 @@ use rumqttc::mqttbytes::Error as WireError;
 use rumqttc::{
     AsyncClient, Broker, ConnectAuth, ConnectProperties, ConnectionError, DisconnectProperties,
     DisconnectReasonCode, Event, EventLoop, IncomingPacketSizeLimit, LastWill, LastWillProperties,
-    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishOptions,
-    PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, StateError,
-    SubscribeFilterInput, SubscribeProperties, SubscribeReasonCode, Transport,
+    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice,
+    PublishOptions, PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey,
+    StateError, SubscribeFilterInput, SubscribeProperties, SubscribeReasonCode, Transport,
 };
 
 use super::connect::{Connect, connack_v5, pairs, user_properties};
 use super::line::Slot;
 use super::link::{Answer, Broken, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
 use super::publication::{Outbound, Properties};
-use crate::message::{Direction, Message, MessageProperties, UnixMicros};
+use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
 use crate::profile::{Qos, Subscription};
 
 pub(super) fn open(connect: &Connect, slot: Slot) -> (AsyncClient, EventLoop) {
@@ -86,19 +87,34 @@ pub(super) fn prepare(driver: &mut EventLoop, clean_start: bool, keep_alive_s: u
 pub(super) async fn next(
     driver: &mut EventLoop,
     now: &(dyn Fn() -> UnixMicros + Sync),
+    messages: &mut VecDeque<Item>,
 ) -> Result<Happening, Broken> {
-    Ok(match driver.poll().await.map_err(broken)? {
-        Event::Incoming(Packet::Publish(publish)) => {
-            forgive_ping(driver);
-            Happening::Message(message(publish, now()))
+    let mut next = Some(driver.poll().await.map_err(broken)?);
+    let (time, before) = (now(), messages.len());
+    let mut happening = Happening::Other;
+    // The library hands out one event a poll; what a read brought is there already.
+    while let Some(event) = next {
+        happening = match event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                messages.push_back(Item::Message(message(publish, time)));
+                Happening::Other
+            }
+            Event::Incoming(Packet::ConnAck(connack)) => {
+                Happening::Connack(connack_v5(connack.session_present, 0, connack.properties.as_ref()))
+            }
+            Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
+            Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
+            _ => Happening::Other,
+        };
+        if !matches!(happening, Happening::Other) {
+            break;
         }
-        Event::Incoming(Packet::ConnAck(connack)) => {
-            Happening::Connack(connack_v5(connack.session_present, 0, connack.properties.as_ref()))
-        }
-        Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
-        Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
-        _ => Happening::Other,
-    })
+        next = driver.state.events.pop_front();
+    }
+    if messages.len() > before {
+        forgive_ping(driver);
+    }
+    Ok(happening)
 }
 
 /// Whoever sends data is alive. The PINGRESP may stand behind a lot of it, and the library would call that a
@@ -109,19 +125,16 @@ fn forgive_ping(driver: &mut EventLoop) {
     }
 }
 
-pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<Answer, Lost> {
+pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<PublishNotice, Lost> {
     let mut options = PublishOptions::new(qos(outbound.qos)).retain(outbound.retain);
     if let Some(properties) = outbound.properties {
         options = options.properties(publish_properties(&properties));
     }
-    let notice = client
-        .publish_tracked(outbound.topic, outbound.payload, options)
-        .await
-        .map_err(|_| Lost)?
-        .wait_async()
-        .await
-        .map_err(|_| Lost)?;
-    let (code, reason_string) = match notice {
+    client.publish_tracked(outbound.topic, outbound.payload, options).await.map_err(|_| Lost)
+}
+
+pub(super) async fn published(notice: PublishNotice) -> Result<Answer, Lost> {
+    let (code, reason_string) = match notice.wait_async().await.map_err(|_| Lost)? {
         PublishResult::Qos0Flushed => (None, None),
         PublishResult::Qos1(ack) => (Some(ack.reason as u8), ack.properties.and_then(|p| p.reason_string)),
         PublishResult::Qos2PubRecRejected(ack) => {

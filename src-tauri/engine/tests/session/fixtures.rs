@@ -195,6 +195,20 @@ impl Collector {
         self.freed.notify_waiters();
     }
 
+    /// Waits until it holds so many items.
+    pub async fn holds(&self, wanted: usize) {
+        let complete = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.items.lock().expect("no panic").len() >= wanted {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        timeout(BOUND, complete).await.expect("all of them in time");
+    }
+
     pub fn messages(&self, direction: Direction) -> Vec<Message> {
         let items = self.items.lock().expect("no panic");
         let messages = items.iter().filter_map(|item| match item {

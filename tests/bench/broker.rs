@@ -1,0 +1,215 @@
+//! The same with a real mosquitto between, where that is the limit: receiving beside `mosquitto_sub`, publishing
+//! beside `mosquitto_pub` and the bare library, connections, latencies.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use heliograph_engine::Engine;
+use heliograph_engine::history::RowFilter;
+use heliograph_engine::message::Clock;
+use heliograph_engine::profile::MqttVersion;
+use heliograph_engine::vault::Keyring;
+use serde_json::Value;
+
+use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::flood::Flood;
+use crate::ingest::{self, Reach};
+use crate::machine::{self, Rate, print, thousands};
+use crate::{peers, raw};
+
+const HELIO: &str = env!("CARGO_BIN_EXE_helio");
+/// Each is measured so often, in turn with its peer, and the best counts: the machine may be busy with something else.
+const ROUNDS: usize = 2;
+
+/// mosquitto without limits that drop, and without a log line a message.
+fn start(folder: &Path) -> Mosquitto {
+    let options = MosquittoOptions { extra: "log_type subscribe\n".into(), ..MosquittoOptions::default() };
+    Mosquitto::start(&Pki::make(folder), &options)
+}
+
+fn best(rates: &[Rate]) -> Rate {
+    rates.iter().copied().max_by(|a, b| a.a_second().total_cmp(&b.a_second())).expect("a round")
+}
+
+/// From mosquitto to the disk, beside `mosquitto_sub > /dev/null`.
+pub async fn receive(folder: &Path, messages: u64) {
+    for qos in 0..=2 {
+        let messages = messages / [5, 20, 40][usize::from(qos)];
+        println!(" QoS {qos}, {messages} messages of 64 bytes");
+        let (mut peer, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            peer.push(mosquitto_sub(folder, qos, messages));
+            let broker = start(folder);
+            let flood = async {
+                subscribed(&broker).await;
+                flood_it(broker.mqtt, messages, qos)
+            };
+            let reach = [Reach::plain(broker.mqtt)];
+            let (rate, flooding) = ingest::stored_beside(&reach, MqttVersion::V5, qos, messages, flood).await;
+            finish(flooding);
+            ours.push(rate);
+        }
+        print("mosquitto_sub > /dev/null", best(&peer), None);
+        print("engine, stored on disk", best(&ours), Some(("mosquitto_sub", best(&peer))));
+    }
+}
+
+fn mosquitto_sub(folder: &Path, qos: u8, messages: u64) -> Rate {
+    let broker = start(folder);
+    let mut child = Command::new("mosquitto_sub")
+        .args(["-p", &broker.mqtt.to_string(), "-t", "#", "-q", &qos.to_string(), "-V", "5"])
+        .args(["-C", &messages.to_string()])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("mosquitto_sub");
+    while !broker.log().contains(" # (QoS") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    let flooding = flood_it(broker.mqtt, messages, qos);
+    let ended = child.wait().expect("its end");
+    assert!(ended.success(), "mosquitto_sub got everything");
+    let rate = Rate { messages, wall: began.elapsed(), cpu: Duration::ZERO };
+    finish(flooding);
+    rate
+}
+
+async fn subscribed(broker: &Mosquitto) {
+    while !broker.log().contains(" # (QoS") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Publishes from a process of its own.
+fn flood_it(port: u16, messages: u64, qos: u8) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.arg("publish-flood").args([port.to_string(), messages.to_string(), qos.to_string()]);
+    command.spawn().expect("a child")
+}
+
+fn finish(mut child: Child) {
+    assert!(child.wait().expect("its end").success(), "the flood was taken");
+}
+
+/// `helio bench pub`, `mosquitto_pub -l` and the bare library in turn.
+pub async fn publish(folder: &Path, messages: u64) {
+    for qos in 0..=2_u8 {
+        let messages = messages / [8, 20, 40][usize::from(qos)];
+        println!(" QoS {qos}, {messages} messages of 64 bytes");
+        let broker = start(folder);
+        let lines = folder.join("lines");
+        std::fs::write(&lines, format!("{}\n", "x".repeat(64)).repeat(messages as usize)).expect("written");
+        let (port, level, count) = (broker.mqtt.to_string(), qos.to_string(), messages.to_string());
+        let timed = |command: &mut Command| {
+            let began = Instant::now();
+            assert!(command.status().expect("started").success(), "everything was taken");
+            Rate { messages, wall: began.elapsed(), cpu: Duration::ZERO }
+        };
+        let (mut ours, mut c, mut rust) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let mut mosquitto_pub = Command::new("mosquitto_pub");
+            mosquitto_pub.args(["-p", &port, "-t", "helio/bench", "-q", &level, "-l", "-V", "5"]);
+            c.push(timed(mosquitto_pub.stdin(File::open(&lines).expect("there"))));
+            rust.push(peers::publish(broker.mqtt, qos, messages).await);
+            let mut helio = Command::new(HELIO);
+            let url = format!("mqtt://127.0.0.1:{port}");
+            helio.args(["bench", "pub", &url, "-q", &level, "--count", &count, "--json"]);
+            ours.push(timed(helio.stdout(Stdio::null()).stderr(Stdio::null())));
+        }
+        let (c, rust) = (best(&c), best(&rust));
+        print("mosquitto_pub -l", c, None);
+        print("the library alone", rust, None);
+        let fastest =
+            if c.a_second() > rust.a_second() { ("mosquitto_pub", c) } else { ("the library", rust) };
+        print("helio bench pub", best(&ours), Some(fastest));
+    }
+}
+
+fn helio_json(words: &[&str]) -> Value {
+    let output = Command::new(HELIO).args(words).stderr(Stdio::inherit()).output().expect("helio");
+    serde_json::from_slice(&output.stdout).expect("an object")
+}
+
+/// `helio bench conn` with 2,000 connections, beside a bare socket that connects one after the other.
+pub fn connections(folder: &Path) {
+    let broker = start(folder);
+    let url = format!("mqtt://127.0.0.1:{}", broker.mqtt);
+    let told =
+        helio_json(&["bench", "conn", &url, "--count", "2000", "--rate", "1000", "--hold", "2", "--json"]);
+    let connack = &told["connack_us"];
+    println!(
+        "  helio bench conn: {} of 2,000 connected at {}/s, {} lost in 2 s; CONNACK p50 {} µs, p99 {} µs",
+        told["connected"], told["connections_per_s"], told["lost"], connack["p50"], connack["p99"]
+    );
+    let mut micros: Vec<_> = (0..2_000)
+        .map(|number| raw::connect(broker.mqtt, &format!("raw-{number}")).1.as_micros() as u64)
+        .collect();
+    micros.sort_unstable();
+    println!(
+        "  a bare socket, one after the other: CONNACK p50 {} µs, p99 {} µs",
+        micros[1_000], micros[1_980]
+    );
+}
+
+/// At 1,000 messages a second: from publishing to PUBACK, to the subscriber, and to a row that can be read.
+pub async fn latency(folder: &Path) {
+    let broker = start(folder);
+    let url = format!("mqtt://127.0.0.1:{}", broker.mqtt);
+    let words = ["--rate", "1000", "--duration", "5", "--warmup", "1", "-q", "1", "--receive", "--json"];
+    let told = helio_json(&[&["bench", "pub", &url][..], &words].concat());
+    let (acknowledged, received) = (&told["latency_us"], &told["received"]);
+    let floor = raw::round_trips(broker.mqtt, 5_000);
+    println!(
+        "  PUBLISH to PUBACK: p50 {} µs, p99 {} µs; a bare socket: p50 {} µs, p99 {} µs",
+        acknowledged["p50"], acknowledged["p99"], floor[2_500], floor[4_950]
+    );
+    println!(
+        "  publisher to subscriber: p50 {} µs, p99 {} µs, {} of {} lost",
+        received["latency_us"]["p50"],
+        received["latency_us"]["p99"],
+        received["loss"]["lost"],
+        received["loss"]["expected"],
+    );
+    rows(folder, broker.mqtt, &url).await;
+}
+
+/// From receiving to a page that holds the row, as the window asks for it.
+async fn rows(folder: &Path, port: u16, url: &str) {
+    let engine = Engine::open_with(&folder.join("rows"), Keyring::none()).expect("an engine");
+    let mut draft = engine.new_draft();
+    let reach = Reach::plain(port);
+    (draft.endpoint, draft.settings) = (reach.endpoint().into(), reach.settings(MqttVersion::V5, 0));
+    let id = engine.save_profile(draft, None, Vec::new()).await.expect("saved").id;
+    engine.connect(id).await.expect("connecting");
+    while engine.connections().iter().all(|status| status.counters.stored == 0) {
+        engine.events().await;
+    }
+    let view = engine.open_view(id, RowFilter::default()).await.expect("a view").view;
+    let mut publishing = Command::new(HELIO)
+        .args(["bench", "pub", url, "--rate", "1000", "--count", "5000", "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("helio");
+    let clock = Clock::start();
+    let (mut micros, mut read) = (Vec::new(), 0);
+    while micros.len() < 5_000 {
+        engine.events().await;
+        let rows = engine.page(view, read, 1_000).await.expect("a page").rows;
+        let now = clock.now();
+        read += rows.len() as u64;
+        // The first row says that it is connected.
+        micros.extend(rows.iter().filter(|row| row.seq > 1).map(|row| now - row.time));
+    }
+    finish_quietly(&mut publishing);
+    engine.close().await;
+    micros.sort_unstable();
+    let (p50, p99) = (thousands(micros[2_500] as f64), thousands(micros[4_950] as f64));
+    println!("  received to a row in a page: p50 {p50} µs, p99 {p99} µs (load {})", machine::load());
+}
+
+fn finish_quietly(child: &mut Child) {
+    let _ = child.wait();
+}

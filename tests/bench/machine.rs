@@ -1,0 +1,119 @@
+//! What the figures are measured with: processor time, load, child processes, and lines of a table. Linux only, as the
+//! servers are.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::flood::{Flood, ServerTls};
+
+/// Wall time and processor time of this process since it was started.
+pub struct Stopwatch {
+    began: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self { began: Instant::now(), cpu: cpu("self") }
+    }
+
+    pub fn stop(&self, messages: u64) -> Rate {
+        Rate { messages, wall: self.began.elapsed(), cpu: cpu("self").saturating_sub(self.cpu) }
+    }
+}
+
+/// How fast something went.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    pub messages: u64,
+    pub wall: Duration,
+    /// Of whoever is measured; zero where that cannot be told.
+    pub cpu: Duration,
+}
+
+impl Rate {
+    pub fn a_second(&self) -> f64 {
+        self.messages as f64 / self.wall.as_secs_f64()
+    }
+
+    /// What a core would do that does nothing else.
+    pub fn a_core_second(&self) -> f64 {
+        self.messages as f64 / self.cpu.as_secs_f64().max(0.01)
+    }
+}
+
+/// Prints one line: a name, the rate, and how it compares.
+pub fn print(name: &str, rate: Rate, peer: Option<(&str, Rate)>) {
+    let busy = if rate.cpu.is_zero() {
+        String::new()
+    } else {
+        format!("{:>10} per core-second", thousands(rate.a_core_second()))
+    };
+    let ratio = peer.map_or(String::new(), |(name, peer)| {
+        format!("  {:.2} of {name}", rate.a_second() / peer.a_second())
+    });
+    println!("  {name:<44} {:>10}/s {busy:<25}{ratio}", thousands(rate.a_second()));
+}
+
+pub fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The load of the last minute, to be said beside figures.
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("?").to_owned()
+}
+
+/// Processor time of a process, its threads together.
+pub fn cpu(process: &str) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name in brackets, user and system time are the 12th and 13th, in hundredths of a second.
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// A flood server in a process of its own, so that its work is not taken for the client's. It ends with its value.
+pub struct FloodProcess {
+    pub port: u16,
+    child: Child,
+    _stdin: Option<ChildStdin>,
+}
+
+impl FloodProcess {
+    pub fn start(flood: Flood, tls: Option<&ServerTls>) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg("serve-flood").arg(flood.messages.to_string()).arg(flood.qos.to_string());
+        if let Some(tls) = tls {
+            command.arg(&tls.cert).arg(&tls.key).arg(&tls.ca);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        let port = line.trim().parse().expect("a port");
+        Self { port, _stdin: child.stdin.take(), child }
+    }
+
+    /// Processor time it has used.
+    pub fn cpu(&self) -> Duration {
+        cpu(&self.child.id().to_string())
+    }
+}
+
+impl Drop for FloodProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,94 @@
+//! The figures of Heliograph, each beside a peer's in the same run. `./dev bench` runs them all,
+//! `./dev bench NAME…` some; `--messages N` makes them longer or shorter. Prints, and never fails on a number; a message
+//! that is lost does end it.
+
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
+
+mod broker;
+#[path = "../brokers/mod.rs"]
+mod brokers;
+mod flood;
+mod ingest;
+mod machine;
+mod peers;
+mod raw;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use brokers::Pki;
+use flood::{Flood, FloodServer, ServerTls};
+
+const FIGURES: &[(&str, &str)] = &[
+    ("flood", "Messages from a server that is no limit"),
+    ("wss", "The same over wss with a client certificate"),
+    ("many", "Sixteen connections at once"),
+    ("broker", "Messages from mosquitto"),
+    ("publish", "Publishing to mosquitto"),
+    ("conn", "Connections to mosquitto"),
+    ("latency", "Latencies with mosquitto"),
+];
+
+fn main() {
+    let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words.first().is_some_and(|word| word == "serve-flood") {
+        return serve_flood(&words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "publish-flood") {
+        let [port, messages, qos] = [1, 2, 3].map(|at| words[at].parse::<u64>().expect("a number"));
+        return raw::publish(port as u16, Flood::of(messages, qos as u8));
+    }
+    let mut messages = 2_000_000;
+    if let Some(at) = words.iter().position(|word| word == "--messages") {
+        messages = words.get(at + 1).and_then(|text| text.parse().ok()).expect("--messages N");
+        words.drain(at..at + 2);
+    }
+    for word in &words {
+        assert!(FIGURES.iter().any(|(name, _)| name == word), "no figure {word}: {FIGURES:?}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for (name, title) in FIGURES {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            println!("{title} ({name}, load {})", machine::load());
+            runtime.block_on(measure(name, messages));
+        }
+    }
+}
+
+async fn measure(name: &str, messages: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    match name {
+        "flood" => ingest::flood(messages).await,
+        "wss" => {
+            let pki = Pki::make(folder.path());
+            let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+            let client = [text(&pki.ca), text(&pki.client.cert), text(&pki.client.key)];
+            let server = ServerTls { cert: pki.server.cert, key: pki.server.key, ca: pki.ca };
+            ingest::wss(messages, &server, client).await;
+        }
+        "many" => ingest::many(messages).await,
+        "broker" => broker::receive(folder.path(), messages).await,
+        "publish" => broker::publish(folder.path(), messages).await,
+        "conn" => broker::connections(folder.path()),
+        "latency" => broker::latency(folder.path()).await,
+        other => unreachable!("{other}"),
+    }
+}
+
+/// The child process of [`machine::FloodProcess`]: ends when nobody holds its input any more.
+fn serve_flood(words: &[String]) {
+    let flood = Flood::of(words[0].parse().expect("a number"), words[1].parse().expect("a QoS"));
+    let tls = (words.len() > 2).then(|| ServerTls {
+        cert: words[2].clone().into(),
+        key: words[3].clone().into(),
+        ca: words[4].clone().into(),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server = runtime.block_on(FloodServer::start(flood, tls));
+    println!("{}", server.address.port());
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    runtime.block_on(std::future::pending::<()>());
+}
