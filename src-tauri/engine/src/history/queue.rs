@@ -226,6 +226,17 @@ pub(super) struct Sink {
     room: Arc<Notify>,
 }
 
+impl Sink {
+    /// Wakes the writer for the first entry, and when there are enough; between, it sleeps.
+    fn wake(&self, state: &State, before: usize) {
+        let now = state.entries.len();
+        let enough = (before < EAGER && now >= EAGER) || state.bytes >= EAGER_BYTES;
+        if now > before && (before == 0 || enough) {
+            self.queue.work.notify_one();
+        }
+    }
+}
+
 impl MessageSink for Sink {
     fn try_accept(&self, item: Item) -> std::result::Result<(), Item> {
         let bytes = weight(&item);
@@ -243,14 +254,35 @@ impl MessageSink for Sink {
         }
         lane.held.items += 1;
         lane.held.bytes += bytes;
+        let before = state.entries.len();
         state.bytes += bytes;
         state.entries.push_back(Entry::Item(self.profile, item));
-        // The writer is woken for the first entry, and when there are enough; between, it sleeps.
-        let enough = state.entries.len() == EAGER || state.bytes >= EAGER_BYTES;
-        if state.entries.len() == 1 || enough {
-            self.queue.work.notify_one();
-        }
+        self.wake(&state, before);
         Ok(())
+    }
+
+    fn accept_batch(&self, items: &mut VecDeque<Item>) {
+        let mut guard = self.queue.lock();
+        let state = &mut *guard;
+        let lane = state.lanes.entry(self.profile).or_default();
+        if state.closed {
+            lane.dropped += items.len() as u64;
+            items.clear();
+            return;
+        }
+        let before = state.entries.len();
+        while let Some(item) = items.front() {
+            let bytes = weight(item);
+            if !lane.admits(bytes, state.bounds) {
+                lane.wanted = bytes;
+                break;
+            }
+            lane.held.items += 1;
+            lane.held.bytes += bytes;
+            state.bytes += bytes;
+            state.entries.extend(items.pop_front().map(|item| Entry::Item(self.profile, item)));
+        }
+        self.wake(state, before);
     }
 
     fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
