@@ -144,7 +144,7 @@ fn join(tag: u8, parts: &[Vec<u8>]) -> Option<Vec<u8>> {
 }
 
 /// Tag, length (`None` when it is not told), and what follows the two.
-fn header(bytes: &[u8]) -> Option<(u8, Option<usize>, &[u8])> {
+pub(super) fn header(bytes: &[u8]) -> Option<(u8, Option<usize>, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&short, rest) = rest.split_first()?;
     match short {

@@ -374,9 +374,10 @@ fn open_cbc<C: BlockCipherDecrypt + KeyInit>(
     let padding = open.last().copied().map_or(0, usize::from);
     let kept = open.len().saturating_sub(padding);
     let padded = (1..=size).contains(&padding) && open[kept..].iter().all(|b| usize::from(*b) == padding);
-    // All that is ever encrypted here is one DER sequence. Where one begins that is as long as the bytes are,
-    // the passphrase was right, whatever follows.
-    let told = der::length_told(&open).filter(|_| open.first() == Some(&SEQUENCE));
+    // All that is ever encrypted here is one DER sequence, of a version number and more, or of further sequences.
+    // Where one begins that is as long as the bytes are, the passphrase was right, whatever follows. Less than
+    // that stands by chance in one of some thousands of wrong passphrases.
+    let told = der::length_told(&open).filter(|_| is_key_or_contents(&open));
     let right = told.is_some_and(|told| told < open.len() && open.len() - told <= size);
     match (right, padded) {
         (true, true) if told == Some(kept) => {
@@ -385,6 +386,14 @@ fn open_cbc<C: BlockCipherDecrypt + KeyInit>(
         }
         (true, _) => Err(damaged("its encrypted part was changed")),
         (false, _) => Err(Locked::Wrong),
+    }
+}
+
+/// Whether bytes begin as a private key or the contents of a bundle do.
+fn is_key_or_contents(bytes: &[u8]) -> bool {
+    match der::header(bytes) {
+        Some((SEQUENCE, _, inside)) => matches!(inside, [SEQUENCE, ..] | [der::INTEGER, 1, 0..=2, ..]),
+        _ => false,
     }
 }
 
@@ -440,4 +449,20 @@ pub(super) fn encrypt(
 
 fn identifier_text(content: &[u8]) -> String {
     x509_parser::der_parser::Oid::new(content.into()).to_id_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_a_sequence_is_no_sign_of_the_right_passphrase() {
+        // A wrong passphrase gives noise, and noise begins like a sequence of the right length now and then.
+        let noise = [&[SEQUENCE, 12, 0x7a, 0x11][..], &[0x55; 12]].concat();
+        let (key, iv) = ([1; 8], [2; 8]);
+        let cipher = cbc::Encryptor::<des::Des>::new_from_slices(&key, &iv).expect("a cipher");
+        let mut sealed = noise.clone();
+        cipher.encrypt_padded::<NoPadding>(&mut sealed, noise.len()).expect("whole blocks");
+        assert!(matches!(Cipher::Des.open(&key, &iv, &sealed), Err(Locked::Wrong)));
+    }
 }
