@@ -49,6 +49,9 @@ pub fn make_files(certificates: &Certificates) {
         [read(certificates.cert("client")), read(certificates.key("client"))].concat(),
     );
     certificates.write("cut.pem", &read(certificates.cert("client"))[..200]);
+    certificates.write("empty.crl.pem", "");
+    certificates.write("text.crl.pem", "Nothing was revoked.\n");
+    certificates.write("certificate.crl.pem", read(certificates.cert("client")));
     certificates.write("text.key", "no key\n");
     certificates.write("empty.key", "");
     std::fs::create_dir(certificates.path("folder.pem")).expect("a folder");
@@ -113,6 +116,10 @@ fn identity() -> Vec<Row> {
         at("no such certificate file", mqtts().files("missing", "client"), "file_not_found", "choose_identity", &["path=missing.pem"]),
         at("no such key file", mqtts().files("client", "missing"), "file_not_found", "choose_identity", &["path=missing.key"]),
         at("no such CA file", mqtts().trusting("missing"), "file_not_found", "", &["path=missing.ca.pem"]),
+        at("no such revocation list", mqtts().revoked_by("missing"), "file_not_found", "add_trust", &["path=missing.crl.pem"]),
+        at("an empty revocation list", mqtts().revoked_by("empty"), "file_empty", "add_trust", &["path=empty.crl.pem"]),
+        at("a certificate instead of a revocation list", mqtts().revoked_by("certificate"), "not_a_crl", "add_trust", &["path=certificate.crl.pem"]),
+        at("text instead of a revocation list", mqtts().revoked_by("text"), "not_a_crl", "add_trust", &["path=text.crl.pem"]),
         at("a folder", mqtts().files("folder", "client"), "file_unreadable", "choose_identity", &["path=folder.pem"]),
         at("an empty certificate file", mqtts().files("empty", "client"), "file_empty", "choose_identity", &["path=empty.pem"]),
         at("an empty key file", mqtts().files("client", "empty"), "file_empty", "choose_identity", &["path=empty.key"]),
@@ -153,6 +160,9 @@ fn proxies() -> Vec<Row> {
         row("SOCKS proxy hangs up on a wrong login", Real("mosquitto"), mqtt().through(Socks5, Proxy::SocksLoginHangsUp).proxy_login(USER, "wrong"), "proxy_auth_rejected", "proxy", "set_credentials proxy", &[]),
         row("SOCKS proxy allows nothing", Real("mosquitto"), wss().through(Socks5, Proxy::SocksStrict), "proxy_denied", "proxy", "set_port", &["answer=ruleset"]),
         row("SOCKS proxy, nobody behind it", Nobody, mqtts().through(Socks5, Proxy::Socks), "proxy_target_unreachable", "proxy", "set_port 8883", &["answer=refused"]),
+        row("SOCKS proxy hangs up on the target", Real("mosquitto"), mqtt().through(Socks5, Proxy::SocksHangsUp), "proxy_target_unreachable", "proxy", "set_port 1883", &["answer=closed"]),
+        row("HTTP proxy answers 401 to a wrong login", Real("mosquitto"), mqtt().through(Http, Proxy::Other(SaysAndCloses(b"HTTP/1.0 401 Unauthorized\r\n\r\n"))).proxy_login(USER, "wrong"), "proxy_auth_rejected", "proxy", "set_credentials proxy", &["answer=401"]),
+        row("HTTP proxy says yes and then closes", Nobody, mqtt().through(Http, Proxy::Other(SaysAndCloses(b"HTTP/1.1 200 OK\r\n\r\n"))), "closed_before_connack", "mqtt", "set_transport mqtts", &["ended"]),
         row("no HTTP proxy there", Real("mosquitto"), mqtt().through(Http, Proxy::Nobody), "proxy_unreachable", "proxy@tcp", "retry", &["errno=111"]),
         row("no SOCKS proxy there", Real("mosquitto"), mqtts().through(Socks5, Proxy::Nobody), "proxy_unreachable", "proxy@tcp", "retry", &["errno=111"]),
         row("SOCKS spoken to an HTTP proxy", Real("mosquitto"), mqtt().hurried().through(Socks5, Proxy::Http), "proxy_protocol_error", "proxy", "retry", &[]),
@@ -187,9 +197,15 @@ fn server_certificates() -> Vec<Row> {
         row("server certificate signed by itself", Real("server-self-signed"), mqtts(), "server_cert_self_signed", "tls", "add_trust", &["chain_length=1"]),
         row("server certificate without its intermediate", Real("server-leaf-only"), mqtts(), "server_cert_chain_incomplete", "tls", ca, &["issuer=Plant Issuing CA", "chain_length=1"]),
         row("server certificate for clients", Real("server-as-client"), mqtts(), "server_cert_wrong_purpose", "tls", "add_trust pinned", &["subject"]),
+        row("server certificate revoked, by a list", Real("server-revoked"), mqtts().revoked_by("revoking"), "server_cert_revoked", "tls", "retry", &["subject"]),
+        row("server certificate revoked, by a list that has expired", Real("server-revoked"), mqtts().revoked_by("revoking-till-2021"), "server_cert_revoked", "tls", "retry", &["subject"]),
+        row("a list that revokes others", Real("server-revoked"), mqtts().revoked_by("revoking-nothing"), "connected", "", "", &[]),
+        row("a list of another authority", Real("server-revoked"), mqtts().revoked_by("revoking-by-strangers"), "connected", "", "", &[]),
+        row("server certificate of version 1, unverified", Real("server-version-1"), mqtts().unverified(), "connected", "", "", &[]),
+        row("server certificate of version 1, unverified, TLS 1.2", Real("mosquitto tls 1.2, version 1"), mqtts().unverified(), "connected", "", "", &[]),
         row("server certificate revoked, by a staple", Real("openssl revoked"), mqtts(), "server_cert_revoked", "tls", "retry", &["subject"]),
         row("the certificate of an authority in a server's place", Tls(TlsPeer { certificate: "server-authority", ..TlsPeer::PLAIN }, Silent), mqtts(), "server_cert_invalid", "tls", "add_trust", &["subject"]),
-        row("server key too short", Real("openssl short key"), mqtts(), "server_cert_invalid", "tls", "add_trust", &["subject"]),
+        row("server key too short", Real("openssl short key"), mqtts(), "server_cert_invalid", "tls", "retry", &["subject"]),
         row("server certificate expired, nginx", Real("nginx expired"), wss(), "server_cert_expired", "tls", "add_trust pinned", &["not_after"]),
         row("server certificate for other names, nginx", Real("nginx other name"), wss(), "server_cert_name_mismatch", "tls", "set_server other.example", &["expected=127.0.0.1"]),
         row("server certificate of strangers, wss", Real("mosquitto wss"), wss().trusting("strangers"), "server_cert_unknown_issuer", "tls", ca, &["issuer=Plant Root CA"]),
@@ -214,6 +230,11 @@ fn client_certificates() -> Vec<Row> {
         row("client certificate", Real("mosquitto tls 1.3, client"), mqtts().with("client"), "connected", "", "", &[]),
         row("client certificate with its chain", Real("mosquitto tls 1.3, client"), mqtts().with("client-chain"), "connected", "", "", &[]),
         row("client certificate, nginx", Real("nginx tls 1.3, client"), wss().with("client-chain"), "connected", "", "", &[]),
+        row("client certificate, nginx that asks without insisting", Real("nginx tls, client asked"), wss().with("client"), "connected", "", "", &[]),
+        row("no client certificate, nginx that asks without insisting", Real("nginx tls, client asked"), wss(), "client_cert_required", "tls@websocket", "choose_identity", &["http_status=403"]),
+        row("expired client certificate, and a 403", asking(Asks::Plant, SaysAndCloses(b"HTTP/1.1 403 Forbidden\r\n\r\n")), wss().with("client-expired"), "client_cert_expired", "tls@websocket", "choose_identity", &["http_status=403"]),
+        row("good client certificate, and a 403", asking(Asks::Plant, SaysAndCloses(b"HTTP/1.1 403 Forbidden\r\n\r\n")), wss().with("client"), "ws_forbidden", "websocket", "choose_identity", &["http_status=403"]),
+        row("client certificate of an authority made anew, stream proxy", Real("stream tls 1.3, client"), mqtts().with("client-of-namesake"), "client_cert_unknown_ca", "tls@mqtt", "choose_identity", &["ended"]),
         row("client certificate, stream proxy", Real("stream tls 1.3, client"), mqtts().with("client-chain"), "connected", "", "", &[]),
         row("no client certificate, mosquitto wss", Real("mosquitto wss, client"), wss(), "client_cert_required", "tls@websocket", "choose_identity", &["alert=certificate_required"]),
         row("stranger's client certificate, mosquitto wss", Real("mosquitto wss, client"), wss().with("client-of-strangers"), "client_cert_unknown_ca", "tls@websocket", "choose_identity", &["alert=unknown_ca"]),
@@ -283,6 +304,7 @@ fn tls_wire() -> Vec<Row> {
         row("SMTP", Plain(Greets(b"220 mail.example ESMTP Postfix\r\n")), mqtts(), "peer_speaks_smtp", "tls", "set_port 8883", &["first_bytes_text=220 mail"]),
         row("SMTP that is busy", Plain(Greets(b"421 mail.example Service not available\r\n")), wss(), "peer_speaks_smtp", "tls", "set_port 443", &["first_bytes_text=421"]),
         row("FTP", Plain(Greets(b"220 (vsFTPd 3.0.3)\r\n")), mqtts(), "peer_is_not_tls", "tls", "", &["peer=FTP"]),
+        row("FTP that does not say so", Plain(Greets(b"220-FileZilla Server 1.7.3\r\n220 Please visit\r\n")), mqtts(), "peer_is_not_tls", "tls", "", &["peer=FTP"]),
         says("Redis", b"-ERR unknown command\r\n", "peer_is_not_tls", "", &["peer=Redis"]),
         says("PostgreSQL", b"E\0\0\0\x8bSFATAL\0VFATAL\0C0A000\0Munsupported frontend protocol\0\0", "peer_is_not_tls", "", &["peer=PostgreSQL"]),
         says("AMQP", b"AMQP\0\0\x09\x01", "peer_is_not_tls", "", &["peer=AMQP"]),
@@ -334,6 +356,7 @@ fn websocket() -> Vec<Row> {
         says("too many requests", b"HTTP/1.1 429 Too Many Requests\r\n\r\n", "ws_rejected", "", &["http_status=429"]),
         says("server error", b"HTTP/1.1 500 Internal Server Error\r\n\r\n", "ws_server_error", "retry", &["http_status=500"]),
         says("unavailable", b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n", "ws_server_error", "retry", &["http_status=503"]),
+        says("redirected to another port", b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/mqtt\r\n\r\n", "ws_redirected", "set_server 127.0.0.1:1", &["http_status=302"]),
         says("redirected nowhere", b"HTTP/1.1 302 Found\r\n\r\n", "ws_redirected", "", &["http_status=302"]),
         says("no content", b"HTTP/1.1 204 No Content\r\n\r\n", "ws_not_upgraded", "set_path", &["http_status=204"]),
         row("a page that never ends", Plain(Says(b"HTTP/1.1 200 OK\r\n\r\n<html>")), ws().hurried(), "ws_not_upgraded", "websocket", "set_path", &["body=<html>"]),

@@ -287,6 +287,12 @@ fn closed(plan: &Plan, wire: &Wire, end: &Ended) -> Failure {
              want this user or MQTT version."
         }
     };
+    let cause = match plan.proxy {
+        Some(_) => {
+            format!("{cause} Or the proxy had let us through before it knew whether it can reach {at}.")
+        }
+        None => cause.to_owned(),
+    };
     let failure = with_end(
         Failure::new(
             STAGE,

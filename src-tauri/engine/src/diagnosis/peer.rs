@@ -104,7 +104,11 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Peer> {
         | [b'4', b'2', b'1', b' ' | b'-', ..]
         | [b'5', b'5', b'4', b' ' | b'-', ..] => {
             let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-            Some(if says(b"ftp") && !says(b"smtp") { Peer::Other("FTP") } else { Peer::Smtp })
+            Some(if (says(b"ftp") || says(b"filezilla")) && !says(b"smtp") {
+                Peer::Other("FTP")
+            } else {
+                Peer::Smtp
+            })
         }
         // ErrorResponse: a length, then fields, the severity first (PostgreSQL, 55.7).
         [b'E', 0, 0, _, _, b'S', ..] => Some(Peer::Other("PostgreSQL")),

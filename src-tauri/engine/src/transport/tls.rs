@@ -8,16 +8,19 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
+use webpki::RawPublicKeyEntity;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use super::plan::TlsPlan;
@@ -412,6 +415,27 @@ struct Anything {
     provider: Arc<CryptoProvider>,
 }
 
+/// Whether what was signed was signed with the certificate's key. Nothing else of the certificate is looked at, so
+/// that one which webpki would not even read, as of version 1, can be pinned.
+fn signed_by_its_key(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    provider: &CryptoProvider,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let unreadable = || rustls::Error::from(CertificateError::BadEncoding);
+    let (_, parsed) = X509Certificate::from_der(cert).map_err(|_| unreadable())?;
+    let spki = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| unreadable())?;
+    let known = provider.signature_verification_algorithms.mapping;
+    let mut fitting =
+        known.iter().filter(|(scheme, _)| *scheme == dss.scheme).flat_map(|(_, fitting)| *fitting);
+    match fitting.any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
+    }
+}
+
 macro_rules! verify_signatures_only {
     () => {
         fn verify_tls12_signature(
@@ -420,7 +444,7 @@ macro_rules! verify_signatures_only {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            signed_by_its_key(message, cert, dss, &self.provider)
         }
 
         fn verify_tls13_signature(
@@ -429,7 +453,7 @@ macro_rules! verify_signatures_only {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            signed_by_its_key(message, cert, dss, &self.provider)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -505,6 +529,14 @@ pub(crate) fn issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
     certificate.issuer().as_raw() == issuer.subject().as_raw()
         && issuer.issuer().as_raw() != issuer.subject().as_raw()
         && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+}
+
+/// Whether `authority`, DER, is called as the issuer of `certificate`, and yet did not sign it.
+pub(crate) fn only_called_as_issuer(certificate: &[u8], authority: &[u8]) -> bool {
+    let Ok((_, authority)) = X509Certificate::from_der(authority) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    certificate.issuer().as_raw() == authority.subject().as_raw()
+        && certificate.verify_signature(Some(authority.public_key())).is_err()
 }
 
 /// Facts about a certificate that tell a missing intermediate from an unknown authority.

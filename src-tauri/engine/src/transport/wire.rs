@@ -13,7 +13,6 @@ use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::answer::Answered;
 use super::tls::TlsFacts;
 
 /// How many received bytes a tap keeps.
@@ -59,7 +58,6 @@ pub struct Wire {
     pub(crate) mqtt: Tap,
     pub(crate) tls: Shared<TlsFacts>,
     pub(crate) websocket: Shared<WebsocketFacts>,
-    pub(crate) answered: Answered,
 }
 
 impl Wire {
