@@ -69,7 +69,7 @@ export const VARIANTS = {
   connection_closed: ["at_once", "orderly"],
   client_id_duel: ["likely"],
   packet_too_large: ["theirs"],
-  keep_alive_timeout: ["theirs"],
+  keep_alive_timeout: ["theirs", "standstill"],
 } as const satisfies Partial<Record<FailureCode, readonly string[]>>;
 
 type Variant = (typeof VARIANTS)[keyof typeof VARIANTS][number];
@@ -126,7 +126,7 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
     case "packet_too_large":
       return when("size" in evidence, "theirs");
     case "keep_alive_timeout":
-      return when("reason_code" in evidence, "theirs");
+      return when("reason_code" in evidence, "theirs") ?? when("silent_s" in evidence, "standstill");
     default:
       return null;
   }
@@ -164,7 +164,7 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     client: text(evidence.client_id),
     rounds: text(evidence.rounds),
     times: text(evidence.times),
-    idle: text(evidence.idle_s),
+    idle: text(evidence.idle_s ?? evidence.silent_s),
     size: text(evidence.size),
     limit: text(evidence.limit),
     alert: text(evidence.alert),
@@ -179,7 +179,8 @@ function sleptWords({ slept_s }: Failure["evidence"]): string {
 /** How a server showed that it does not accept a client certificate. */
 function howRefused(evidence: Failure["evidence"]): string {
   if (evidence.alert) return m.failure_how_alert({ alert: text(evidence.alert) });
-  return "http_status" in evidence ? m.failure_how_bad_request() : m.failure_how_closed();
+  const status = text(evidence.http_status);
+  return status ? m.failure_how_refused({ status }) : m.failure_how_closed();
 }
 
 /** Stages and codes of which the engine knows more than its evidence says. */

@@ -161,6 +161,31 @@ fn a_broker_that_comes_back_is_found_again() {
     assert_eq!(ended.err.matches("Trying again").count(), 1, "{}", ended.err);
 }
 
+/// As after the sleep of a computer: the broker has given the connection up while nobody here could notice.
+#[cfg(unix)]
+#[test]
+fn a_process_that_stood_still_finds_its_connection_gone_and_comes_back() {
+    let bench = Bench::new();
+    let (mut broker, url) = plain(&bench);
+    for version in ["5", "3.1.1"] {
+        let id = format!("sleeper-{version}");
+        let words = ["sub", &url, "-t", "still", "-i", &id, "-k", "1", "-C", "2", "--reconnect", "--debug"];
+        let mut sub = bench.helio(&[&words[..], &["-V", version]].concat());
+        sub.says("SUBACK");
+        bench.run(&["pub", &url, "-t", "still", "-m", "before"]).assert_status(0);
+        assert_eq!(sub.line(), "before");
+        sub.signal("STOP");
+        broker.process.wait_for_line(&format!("Client {id} has exceeded timeout")).expect("given up");
+        sub.signal("CONT");
+        let told = sub.says("Trying again");
+        assert!(told.contains("heard nothing from this client in time"), "{told}");
+        sub.says("SUBACK");
+        bench.run(&["pub", &url, "-t", "still", "-m", "after", "-q", "1"]).assert_status(0);
+        assert_eq!(sub.line(), "after");
+        sub.end().assert_status(0).assert_says("Connected again");
+    }
+}
+
 #[test]
 fn the_last_will_is_delivered_when_helio_is_killed_and_not_when_it_ends() {
     let bench = Bench::new();

@@ -262,8 +262,11 @@ impl Actor {
             }
         };
         let (lasted, idle) = (since.elapsed(), wire.idle());
+        let slept = slept(lasted, clock_then.elapsed().unwrap_or_default());
         let unexplained = matches!(broken, Broken::Closed | Broken::Io(_));
         let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends, &session.connect));
+        let silence = wire.silence() + slept.unwrap_or_default();
+        let failure = diagnosis::after_standstill(&session.plan, failure, silence, keep_alive_s);
         let kind = match failure.code {
             FailureCode::SessionTakenOver => EndingKind::TakenOver,
             FailureCode::ConnectionClosed | FailureCode::WsClosed if unexplained => EndingKind::Unexplained,
@@ -276,7 +279,7 @@ impl Actor {
             }
             None => failure,
         };
-        let mut failure = match slept(lasted, clock_then.elapsed().unwrap_or_default()) {
+        let mut failure = match slept {
             Some(slept) => diagnosis::after_sleep(failure, slept),
             None => failure,
         };
