@@ -486,6 +486,8 @@ fn mqtt_wire() -> Vec<Row> {
         says("CONNACK with a property that does not exist", b"\x20\x05\x00\x00\x02\x7e\x00", "malformed_packet", "set_version", &["first_bytes_hex=2005"]),
         says("CONNACK with properties that run over", b"\x20\x05\x00\x00\x7f\x24\x01", "malformed_packet", "set_version", &["first_bytes_hex=2005"]),
         says("CONNACK with a code that does not exist", b"\x20\x03\x00\x7e\x00", "malformed_packet", "set_version", &["first_bytes_hex=2003007e"]),
+        row("CONNACK of 3.1.1 with a code that does not exist", Plain(Says(b"\x20\x02\x00\x06")), mqtt().v311(), "malformed_packet", "mqtt", "set_version", &["first_bytes_hex=20020006"]),
+        says("PUBLISH of nothing instead of CONNACK", b"\x30\x03\x00\x01a\x20\x03\x00\x00\x00", "malformed_packet", "set_version", &["packet=PUBLISH"]),
         says("CONNACK of 256 MiB", b"\x20\xff\xff\xff\x7f\x00\x00", "malformed_packet", "set_version", &["first_bytes_hex=20ffffff7f"]),
         says("CONNACK with an endless length", b"\x20\xff\xff\xff\xff\x01", "malformed_packet", "set_version", &["first_bytes_hex=20ffffffff"]),
         row("half a CONNACK, then the end", Plain(SaysAndCloses(b"\x20\x03\x00")), mqtt(), "closed_before_connack", "mqtt", "", &["first_bytes_hex=200300"]),
