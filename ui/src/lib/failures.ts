@@ -51,6 +51,7 @@ export function failureWords(failure: Failure, url: string): FailureWords {
 /** Codes whose sentence depends on more than the code, with every reading that has words of its own. */
 export const VARIANTS = {
   proxy_target_unreachable: ["silent"],
+  server_cert_unknown_issuer: ["rootless"],
   server_cert_pin_mismatch: ["same_key", "new_key", "authority", "server"],
   client_cert_required: ["unusable"],
   tls_version_unsupported: ["minimum"],
@@ -92,6 +93,8 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
   switch (code) {
     case "proxy_target_unreachable":
       return when(!("answer" in evidence), "silent");
+    case "server_cert_unknown_issuer":
+      return when(evidence.system_roots === 0, "rootless");
     case "server_cert_pin_mismatch":
       return pinDifference(evidence);
     case "client_cert_required":

@@ -43,6 +43,17 @@ fn failures_have_their_exit_status_and_their_code() {
         assert_fails(&bench, &wrong, 3, "server_cert_unknown_issuer");
     }
     assert_fails(&bench, &[&closed], 3, "connection_refused");
+    // A computer without any root still shows what the server presents.
+    let mut rootless = bench.command(&["trace", "--json", &mqtts]);
+    let rootless = rootless.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");
+    let told = String::from_utf8(rootless.output().expect("helio").stdout).expect("text");
+    let verdict: serde_json::Value =
+        serde_json::from_str(told.lines().last().expect("a verdict")).expect("JSON");
+    assert_eq!(verdict["code"], "server_cert_unknown_issuer", "{verdict}");
+    assert!(
+        verdict["evidence"]["sha256"].is_string() && verdict["evidence"]["system_roots"] == 0,
+        "{verdict}"
+    );
     let missing = [mqtts.as_str(), "--ca", ca, "--cert", "/nonexistent.pem"];
     assert_fails(&bench, &missing, 2, "file_not_found");
     let client = &bench.pki.client;

@@ -166,6 +166,16 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
             ),
         )
         .fix("Choose the missing intermediate certificate as a CA file", trust(with_ca)))),
+        E::UnknownIssuer if facts.rootless => insecure(pin(new(
+            FailureCode::ServerCertUnknownIssuer,
+            format!("There are no trusted roots on this computer to verify {at} with"),
+            format!(
+                "`{subject}` was issued by `{issuer}`, and the operating system knows no authority at all; on Linux \
+                 the package ca-certificates brings them."
+            ),
+        )
+        .fact("system_roots", 0)
+        .fix("Choose the CA certificate of that authority", trust(with_ca)))),
         E::UnknownIssuer | E::BadSignature => insecure(pin(new(
             FailureCode::ServerCertUnknownIssuer,
             format!("The certificate of {at} comes from an authority that is not trusted here"),

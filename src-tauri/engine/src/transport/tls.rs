@@ -43,6 +43,8 @@ pub(crate) struct TlsFacts {
     pub(crate) own_roots: Vec<Vec<u8>>,
     /// The certificates of those files, DER.
     pub(crate) own_authorities: Vec<CertificateDer<'static>>,
+    /// This computer has no roots at all.
+    pub(crate) rootless: bool,
     /// Whether the server asked for a client certificate.
     pub(crate) asked: bool,
     /// Whom it named as issuers (DER).
@@ -141,8 +143,8 @@ pub(crate) fn configure(
         (TrustMode::Pinned, Some(sha256)) => Arc::new(Pinned { sha256, provider: Arc::clone(&provider) }),
         (TrustMode::Insecure, _) => Arc::new(Anything { provider: Arc::clone(&provider) }),
         (TrustMode::CaOnly, _) => webpki(&authorities, revocation_lists, &provider)?,
-        _ if revocation_lists.is_empty() => system(&authorities, &provider)?,
-        _ => Arc::new(Both(system(&authorities, &provider)?, {
+        _ if revocation_lists.is_empty() => system(&authorities, &provider, facts)?,
+        _ => Arc::new(Both(system(&authorities, &provider, facts)?, {
             let known: Vec<_> = authorities.iter().cloned().chain(native_roots()).collect();
             webpki(&known, revocation_lists, &provider)?
         })),
@@ -225,10 +227,18 @@ fn webpki(
 fn system(
     authorities: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
+    facts: &Shared<TlsFacts>,
 ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
     let usable = authorities.iter().filter(|der| RootCertStore::empty().add((*der).clone()).is_ok()).cloned();
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(usable, Arc::clone(provider))?;
-    Ok(Arc::new(verifier))
+    match rustls_platform_verifier::Verifier::new_with_extra_roots(usable, Arc::clone(provider)) {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        // The handshake still shows the certificate, and a person can decide about that.
+        Err(_) if native_roots().is_empty() => {
+            facts.edit(|f| f.rootless = true);
+            Ok(Arc::new(Nobody { provider: Arc::clone(provider) }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The operating system's roots as certificates; those that it does not hand out are missing.
@@ -409,6 +419,12 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
+/// Accepts none: there is nobody who could vouch for one.
+#[derive(Debug)]
+struct Nobody {
+    provider: Arc<CryptoProvider>,
+}
+
 /// Accepts any certificate whose key the peer holds.
 #[derive(Debug)]
 struct Anything {
@@ -477,6 +493,21 @@ impl ServerCertVerifier for Pinned {
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
         }
+    }
+
+    verify_signatures_only!();
+}
+
+impl ServerCertVerifier for Nobody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     verify_signatures_only!();
