@@ -62,7 +62,9 @@ async fn play(mut stream: TcpStream, websocket: bool, v5: bool, course: Course) 
         faults::upgrade(&mut stream).await?;
     }
     let mut heard = vec![0; 4096];
-    stream.read(&mut heard).await?;
+    if stream.read(&mut heard).await? == 0 {
+        return Ok(());
+    }
     let connack: &[u8] = if v5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
     let framed = |bytes: &[u8], length: usize| match websocket {
         true => [frame(length), bytes.to_vec()].concat(),
