@@ -141,7 +141,7 @@ pub(crate) fn configure(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let judge: Arc<dyn ServerCertVerifier> = match (plan.trust.mode, plan.pin) {
         (TrustMode::Pinned, Some(sha256)) => Arc::new(Pinned { sha256, provider: Arc::clone(&provider) }),
-        (TrustMode::Insecure, _) => Arc::new(Anything { provider: Arc::clone(&provider) }),
+        (TrustMode::Insecure, _) => Arc::new(Always { verdict: Ok(()), provider: Arc::clone(&provider) }),
         (TrustMode::CaOnly, _) => webpki(&authorities, revocation_lists, &provider)?,
         _ if revocation_lists.is_empty() => system(&authorities, &provider, facts)?,
         _ => Arc::new(Both(system(&authorities, &provider, facts)?, {
@@ -235,7 +235,8 @@ fn system(
         // The handshake still shows the certificate, and a person can decide about that.
         Err(_) if native_roots().is_empty() => {
             facts.edit(|f| f.rootless = true);
-            Ok(Arc::new(Nobody { provider: Arc::clone(provider) }))
+            let verdict = Err(CertificateError::UnknownIssuer);
+            Ok(Arc::new(Always { verdict, provider: Arc::clone(provider) }))
         }
         Err(error) => Err(error),
     }
@@ -419,15 +420,10 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts none: there is nobody who could vouch for one.
+/// Says the same of every certificate whose key the peer holds: that it is accepted, or why none can be.
 #[derive(Debug)]
-struct Nobody {
-    provider: Arc<CryptoProvider>,
-}
-
-/// Accepts any certificate whose key the peer holds.
-#[derive(Debug)]
-struct Anything {
+struct Always {
+    verdict: Result<(), CertificateError>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -498,7 +494,7 @@ impl ServerCertVerifier for Pinned {
     verify_signatures_only!();
 }
 
-impl ServerCertVerifier for Nobody {
+impl ServerCertVerifier for Always {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -507,22 +503,7 @@ impl ServerCertVerifier for Nobody {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Err(CertificateError::UnknownIssuer.into())
-    }
-
-    verify_signatures_only!();
-}
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        self.verdict.clone().map(|()| ServerCertVerified::assertion()).map_err(Into::into)
     }
 
     verify_signatures_only!();
