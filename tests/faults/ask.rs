@@ -29,6 +29,8 @@ pub struct Ask {
     login: Option<Login>,
     client_id: Option<&'static str>,
     tls_1_3: bool,
+    unverified: bool,
+    revoked: Option<&'static str>,
     /// A kind, what it does, and a login for it.
     pub proxy: Option<(ProxyKind, Proxy, Option<Login>)>,
     /// One second instead of ten.
@@ -70,6 +72,8 @@ impl Ask {
             login: None,
             client_id: None,
             tls_1_3: false,
+            unverified: false,
+            revoked: None,
             proxy: None,
             hurried: false,
         }
@@ -135,6 +139,16 @@ impl Ask {
         Self { tls_1_3: true, ..self }
     }
 
+    /// Whatever certificate the server has.
+    pub fn unverified(self) -> Self {
+        Self { unverified: true, ..self }
+    }
+
+    /// With a revocation list.
+    pub fn revoked_by(self, list: &'static str) -> Self {
+        Self { revoked: Some(list), ..self }
+    }
+
     /// Through a proxy.
     pub fn through(self, kind: ProxyKind, proxy: Proxy) -> Self {
         Self { proxy: Some((kind, proxy, None)), ..self }
@@ -174,6 +188,10 @@ impl Ask {
         settings.session.client_id = self.client_id.unwrap_or_default().to_owned();
         settings.trust.mode = TrustMode::CaOnly;
         settings.trust.ca_files = vec![certificates.authority(self.authority)];
+        settings.trust.crl_files = self.revoked.map(|list| certificates.list(list)).into_iter().collect();
+        if self.unverified {
+            settings.trust.mode = TrustMode::Insecure;
+        }
         if let Some((cert, key)) = self.client {
             settings.client_certificate = ClientCertificate {
                 enabled: true,
@@ -216,7 +234,7 @@ impl Ask {
         proxy: Option<u16>,
         certificates: &Certificates,
     ) -> Option<Vec<String>> {
-        if self.scheme.websocket() || self.tls_1_3 {
+        if self.scheme.websocket() || self.tls_1_3 || self.unverified || self.revoked.is_some() {
             return None;
         }
         let version = if self.version == MqttVersion::V5 { "5" } else { "311" };

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+
+/// The serial number of the certificate that can be revoked.
+const SERIAL: u64 = 0x5ea1;
 
 /// Where `NAME.pem`, `NAME.key` and `NAME.ca.pem` lie.
 #[derive(Clone)]
@@ -28,6 +32,11 @@ impl Certificates {
         made.write("both.ca.pem", [root.pem.as_str(), &issuing.pem].concat());
 
         made.issue("server", &root, server());
+        made.issue("server-revoked", &root, numbered(server()));
+        made.revocation_list("revoking", &root, &[SERIAL], 2090);
+        made.revocation_list("revoking-nothing", &root, &[], 2090);
+        made.revocation_list("revoking-till-2021", &root, &[SERIAL], 2021);
+        made.revocation_list("revoking-by-strangers", &strangers, &[SERIAL], 2090);
         made.issue("server-of-strangers", &strangers, server());
         made.issue("server-expired", &root, past(server()));
         made.issue("server-future", &root, future(server()));
@@ -44,6 +53,7 @@ impl Certificates {
 
         made.issue("client", &root, client("pump-7"));
         made.issue("client-of-strangers", &strangers, client("stranger"));
+        made.issue("client-of-namesake", &Authority::root("Plant Root CA"), client("pump-6"));
         made.issue("client-expired", &root, past(client("pump-old")));
         made.issue("client-future", &root, future(client("pump-next")));
         made.issue("client-as-server", &root, purpose(client("pump-server"), Purpose::ServerAuth));
@@ -67,6 +77,11 @@ impl Certificates {
     /// A file of authorities.
     pub fn authority(&self, name: &str) -> String {
         self.path(&format!("{name}.ca.pem"))
+    }
+
+    /// A revocation list.
+    pub fn list(&self, name: &str) -> String {
+        self.path(&format!("{name}.crl.pem"))
     }
 
     /// Anything else in the folder.
@@ -224,6 +239,26 @@ impl Certificates {
         ]);
     }
 
+    /// What an authority took back, valid until a year begins.
+    fn revocation_list(&self, name: &str, issuer: &Authority, serials: &[u64], until: i32) {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&issuer.issuer).expect("a list").pem().expect("PEM");
+        std::fs::write(self.list(name), list).expect("a file");
+    }
+
     fn issue(&self, name: &str, issuer: &Authority, params: CertificateParams) {
         self.store(name, issuer, &params, "");
     }
@@ -317,6 +352,11 @@ fn named(mut params: CertificateParams, names: &[&str]) -> CertificateParams {
 
 fn purpose(mut params: CertificateParams, purpose: Purpose) -> CertificateParams {
     params.extended_key_usages = vec![purpose];
+    params
+}
+
+fn numbered(mut params: CertificateParams) -> CertificateParams {
+    params.serial_number = Some(SerialNumber::from(SERIAL));
     params
 }
 

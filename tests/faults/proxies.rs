@@ -32,6 +32,8 @@ pub enum Proxy {
     SocksLoginHangsUp,
     /// SOCKS 5 that allows nothing.
     SocksStrict,
+    /// SOCKS 5 that hangs up on every target.
+    SocksHangsUp,
     /// Something else.
     Other(Script),
     /// Nobody listens.
@@ -120,6 +122,9 @@ async fn socks(proxy: Proxy, mut stream: TcpStream) -> io::Result<()> {
         _ => String::from_utf8_lossy(&text(&mut stream).await?).into_owned(),
     };
     let port = stream.read_u16().await?;
+    if matches!(proxy, Proxy::SocksHangsUp) {
+        return Ok(());
+    }
     if matches!(proxy, Proxy::SocksStrict) {
         return stream.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).await;
     }

@@ -24,18 +24,25 @@ pub struct World {
 }
 
 /// mosquitto's listeners: name, protocol, lines.
-const MOSQUITTO: [(&str, &str, &str); 7] = [
+const MOSQUITTO: [(&str, &str, &str); 8] = [
     ("mosquitto", "mqtt", "allow_anonymous true"),
     ("mosquitto login", "mqtt", "allow_anonymous false\npassword_file {folder}/passwords"),
     ("mosquitto ws", "websockets", "allow_anonymous true"),
     ("mosquitto tls", "mqtt", "allow_anonymous true\n{tls}"),
     ("mosquitto wss", "websockets", "allow_anonymous true\n{tls}"),
     ("mosquitto tls 1.3, client", "mqtt", "allow_anonymous true\n{tls}\n{client}\ntls_version tlsv1.3"),
+    (
+        "mosquitto tls 1.2, version 1",
+        "mqtt",
+        "allow_anonymous true\ncertfile {folder}/server-version-1.pem\nkeyfile {folder}/server-version-1.key\n\
+         tls_version tlsv1.2",
+    ),
     ("mosquitto wss, client", "websockets", "allow_anonymous true\n{tls}\n{client}"),
 ];
 
 /// Certificates that a mosquitto listener each presents, named `mosquitto CERTIFICATE`.
-const PRESENTED: [&str; 10] = [
+const PRESENTED: [&str; 11] = [
+    "server-revoked",
     "server-of-strangers",
     "server-expired",
     "server-future",
@@ -49,11 +56,16 @@ const PRESENTED: [&str; 10] = [
 ];
 
 /// nginx's servers inside `http`.
-const NGINX_HTTP: [(&str, &str); 6] = [
+const NGINX_HTTP: [(&str, &str); 7] = [
     ("nginx", "listen 127.0.0.1:{port};"),
     ("nginx tls", "listen 127.0.0.1:{port} ssl; {tls}"),
     ("nginx tls 1.2, client", "listen 127.0.0.1:{port} ssl; {tls} {client} ssl_protocols TLSv1.2;"),
     ("nginx tls 1.3, client", "listen 127.0.0.1:{port} ssl; {tls} {client} ssl_protocols TLSv1.3;"),
+    (
+        "nginx tls, client asked",
+        "listen 127.0.0.1:{port} ssl; {tls} ssl_client_certificate {plant}; ssl_verify_client optional;\n\
+         if ($ssl_client_verify != SUCCESS) { return 403; }",
+    ),
     ("nginx expired", "listen 127.0.0.1:{port} ssl; {expired}"),
     ("nginx other name", "listen 127.0.0.1:{port} ssl; {other-name}"),
 ];
@@ -208,6 +220,7 @@ impl World {
             text.replace("{port}", &port.to_string())
                 .replace("{tls}", &tls("server"))
                 .replace("{client}", &client)
+                .replace("{plant}", &plant)
                 .replace("{expired}", &tls("server-expired"))
                 .replace("{other-name}", &tls("server-other-name"))
                 .replace("{mosquitto}", &self.ports["mosquitto"].to_string())

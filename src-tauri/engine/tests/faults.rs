@@ -57,10 +57,10 @@ fn every_code_has_a_row() {
 
 /// The codes that an attempt to connect can end with, stage by stage.
 #[rustfmt::skip]
-const CODES: [&str; 92] = [
+const CODES: [&str; 93] = [
     "file_not_found", "file_unreadable", "file_empty", "not_a_certificate", "not_a_private_key", "not_a_pkcs12",
     "files_swapped", "passphrase_required", "passphrase_wrong", "key_mismatch", "private_key_missing",
-    "certificate_missing", "unsupported_key",
+    "certificate_missing", "unsupported_key", "not_a_crl",
     "name_not_found", "dns_failed", "dns_timeout",
     "connection_refused", "connect_timeout", "network_unreachable", "host_unreachable", "permission_denied",
     "proxy_unreachable", "proxy_auth_required", "proxy_auth_rejected", "proxy_denied",

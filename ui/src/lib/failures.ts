@@ -51,6 +51,7 @@ export function failureWords(failure: Failure, url: string): FailureWords {
 /** Codes whose sentence depends on more than the code, with every reading that has words of its own. */
 export const VARIANTS = {
   proxy_target_unreachable: ["silent"],
+  server_cert_unknown_issuer: ["rootless"],
   server_cert_pin_mismatch: ["same_key", "new_key", "authority", "server"],
   client_cert_required: ["unusable"],
   tls_version_unsupported: ["minimum"],
@@ -69,7 +70,7 @@ export const VARIANTS = {
   connection_closed: ["at_once", "orderly"],
   client_id_duel: ["likely"],
   packet_too_large: ["theirs"],
-  keep_alive_timeout: ["theirs"],
+  keep_alive_timeout: ["theirs", "standstill"],
 } as const satisfies Partial<Record<FailureCode, readonly string[]>>;
 
 type Variant = (typeof VARIANTS)[keyof typeof VARIANTS][number];
@@ -92,6 +93,8 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
   switch (code) {
     case "proxy_target_unreachable":
       return when(!("answer" in evidence), "silent");
+    case "server_cert_unknown_issuer":
+      return when(evidence.system_roots === 0, "rootless");
     case "server_cert_pin_mismatch":
       return pinDifference(evidence);
     case "client_cert_required":
@@ -126,7 +129,7 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
     case "packet_too_large":
       return when("size" in evidence, "theirs");
     case "keep_alive_timeout":
-      return when("reason_code" in evidence, "theirs");
+      return when("reason_code" in evidence, "theirs") ?? when("silent_s" in evidence, "standstill");
     default:
       return null;
   }
@@ -164,7 +167,7 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     client: text(evidence.client_id),
     rounds: text(evidence.rounds),
     times: text(evidence.times),
-    idle: text(evidence.idle_s),
+    idle: text(evidence.idle_s ?? evidence.silent_s),
     size: text(evidence.size),
     limit: text(evidence.limit),
     alert: text(evidence.alert),
@@ -179,7 +182,8 @@ function sleptWords({ slept_s }: Failure["evidence"]): string {
 /** How a server showed that it does not accept a client certificate. */
 function howRefused(evidence: Failure["evidence"]): string {
   if (evidence.alert) return m.failure_how_alert({ alert: text(evidence.alert) });
-  return "http_status" in evidence ? m.failure_how_bad_request() : m.failure_how_closed();
+  const status = text(evidence.http_status);
+  return status ? m.failure_how_refused({ status }) : m.failure_how_closed();
 }
 
 /** Stages and codes of which the engine knows more than its evidence says. */

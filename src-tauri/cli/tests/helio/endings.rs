@@ -43,6 +43,17 @@ fn failures_have_their_exit_status_and_their_code() {
         assert_fails(&bench, &wrong, 3, "server_cert_unknown_issuer");
     }
     assert_fails(&bench, &[&closed], 3, "connection_refused");
+    // A computer without any root still shows what the server presents.
+    let mut rootless = bench.command(&["trace", "--json", &mqtts]);
+    let rootless = rootless.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");
+    let told = String::from_utf8(rootless.output().expect("helio").stdout).expect("text");
+    let verdict: serde_json::Value =
+        serde_json::from_str(told.lines().last().expect("a verdict")).expect("JSON");
+    assert_eq!(verdict["code"], "server_cert_unknown_issuer", "{verdict}");
+    assert!(
+        verdict["evidence"]["sha256"].is_string() && verdict["evidence"]["system_roots"] == 0,
+        "{verdict}"
+    );
     let missing = [mqtts.as_str(), "--ca", ca, "--cert", "/nonexistent.pem"];
     assert_fails(&bench, &missing, 2, "file_not_found");
     let client = &bench.pki.client;
@@ -159,6 +170,31 @@ fn a_broker_that_comes_back_is_found_again() {
     broker.stop();
     let ended = bench.run(&["pub", &url, "-t", "back", "-m", "x", "--max-reconnects", "1"]).assert_status(3);
     assert_eq!(ended.err.matches("Trying again").count(), 1, "{}", ended.err);
+}
+
+/// As after the sleep of a computer: the broker has given the connection up while nobody here could notice.
+#[cfg(unix)]
+#[test]
+fn a_process_that_stood_still_finds_its_connection_gone_and_comes_back() {
+    let bench = Bench::new();
+    let (mut broker, url) = plain(&bench);
+    for version in ["5", "3.1.1"] {
+        let id = format!("sleeper-{version}");
+        let words = ["sub", &url, "-t", "still", "-i", &id, "-k", "1", "-C", "2", "--reconnect", "--debug"];
+        let mut sub = bench.helio(&[&words[..], &["-V", version]].concat());
+        sub.says("SUBACK");
+        bench.run(&["pub", &url, "-t", "still", "-m", "before"]).assert_status(0);
+        assert_eq!(sub.line(), "before");
+        sub.signal("STOP");
+        broker.process.wait_for_line(&format!("Client {id} has exceeded timeout")).expect("given up");
+        sub.signal("CONT");
+        let told = sub.says("Trying again");
+        assert!(told.contains("heard nothing from this client in time"), "{told}");
+        sub.says("SUBACK");
+        bench.run(&["pub", &url, "-t", "still", "-m", "after", "-q", "1"]).assert_status(0);
+        assert_eq!(sub.line(), "after");
+        sub.end().assert_status(0).assert_says("Connected again");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::identity::{CertificateInfo, describe};
 use crate::message::Clock;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
-use crate::transport::{Plan, TlsFacts, issued_by, issuer_hints, name_parts_of, name_words};
+use crate::transport::{
+    Plan, TlsFacts, issued_by, issuer_hints, name_parts_of, name_words, only_called_as_issuer,
+};
 
 /// The server's certificate was refused.
 pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) -> Failure {
@@ -135,8 +137,8 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
             format!("Its issuer `{issuer}` took it back; the server needs a new one."),
         )),
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => wrong_purpose(new, &at, subject, pin, insecure),
-        // The chain was accepted; what the server then signed with its key was not.
-        E::BadSignature if matches!(facts.verdict, Some(Ok(()))) => insecure(pin(new(
+        // The chain was accepted; what the server then signed with its key was not. No trust can mend that.
+        E::BadSignature if matches!(facts.verdict, Some(Ok(()))) => retry(new(
             FailureCode::ServerCertInvalid,
             format!("The certificate of {at} has a key that cannot be used"),
             format!(
@@ -144,7 +146,7 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
                  verify: likely the key is too short (RSA below 2048 bits), or it is another certificate's.",
                 leaf.map_or("of unknown type", |leaf| leaf.key_type.as_str())
             ),
-        ))),
+        )),
         _ if leaf.is_some_and(|leaf| leaf.self_signed) => insecure(
             pin(new(
                 FailureCode::ServerCertSelfSigned,
@@ -164,6 +166,16 @@ pub(super) fn server(plan: &Plan, facts: &TlsFacts, error: &CertificateError) ->
             ),
         )
         .fix("Choose the missing intermediate certificate as a CA file", trust(with_ca)))),
+        E::UnknownIssuer if facts.rootless => insecure(pin(new(
+            FailureCode::ServerCertUnknownIssuer,
+            format!("There are no trusted roots on this computer to verify {at} with"),
+            format!(
+                "`{subject}` was issued by `{issuer}`, and the operating system knows no authority at all; on Linux \
+                 the package ca-certificates brings them."
+            ),
+        )
+        .fact("system_roots", 0)
+        .fix("Choose the CA certificate of that authority", trust(with_ca)))),
         E::UnknownIssuer | E::BadSignature => insecure(pin(new(
             FailureCode::ServerCertUnknownIssuer,
             format!("The certificate of {at} comes from an authority that is not trusted here"),
@@ -276,8 +288,10 @@ pub(super) enum Sign {
     Alert(AlertDescription),
     /// The connection ended without one.
     Closed,
-    /// A web server completed TLS and answered 400.
-    BadRequest {
+    /// A web server completed TLS and then refused the request.
+    Refused {
+        /// Its HTTP status.
+        status: u16,
         /// Its status or page says that a certificate is the matter.
         says_so: bool,
     },
@@ -300,7 +314,7 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
             | AlertDescription::AccessDenied => FailureCode::ClientCertRequired,
             _ => return None,
         },
-        (Sign::Closed | Sign::BadRequest { .. }, None) => FailureCode::ClientCertRequired,
+        (Sign::Closed | Sign::Refused { .. }, None) => FailureCode::ClientCertRequired,
         (Sign::Alert(alert), Some(leaf)) => match alert {
             AlertDescription::UnknownCA => unknown_or_incomplete(facts),
             AlertDescription::CertificateExpired => FailureCode::ClientCertExpired,
@@ -321,10 +335,10 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
             _ => return None,
         },
         (Sign::Closed, Some(leaf)) => judge_ours(leaf, facts)?,
-        (Sign::BadRequest { says_so: true }, Some(leaf)) => {
+        (Sign::Refused { says_so: true, .. }, Some(leaf)) => {
             judge_ours(leaf, facts).unwrap_or(FailureCode::ClientCertRejected)
         }
-        (Sign::BadRequest { says_so: false }, Some(leaf)) => judge_ours(leaf, facts)?,
+        (Sign::Refused { says_so: false, .. }, Some(leaf)) => judge_ours(leaf, facts)?,
     };
     Some(describe_client(plan, facts, infos.first(), code, seen, sign))
 }
@@ -346,8 +360,11 @@ fn describe_client(
         Sign::Closed => {
             "It asked for one in TLS and then closed the connection without saying why.".to_owned()
         }
-        Sign::BadRequest { .. } => {
-            "It asked for one in TLS and then refused the request (HTTP 400).".to_owned()
+        Sign::Refused { status, says_so: false } => format!(
+            "It asked for one in TLS and then refused the request (HTTP {status}); or it refuses that for a reason of its own."
+        ),
+        Sign::Refused { status, says_so: true } => {
+            format!("It asked for one in TLS and then refused the request (HTTP {status}), and says why.")
         }
     };
     let (message, cause) = match code {
@@ -441,7 +458,14 @@ fn judge_ours(leaf: &CertificateInfo, facts: &TlsFacts) -> Option<FailureCode> {
     }
     let named =
         facts.sent.iter().filter_map(|der| issuer_hints(der)).any(|h| facts.issuers.contains(&h.issuer));
-    (!facts.issuers.is_empty() && !named).then(|| unknown_or_incomplete(facts))
+    if !facts.issuers.is_empty() && !named {
+        return Some(unknown_or_incomplete(facts));
+    }
+    // An authority made anew under its old name: the CA file that verifies the server shows the difference.
+    let namesake = top_of(&facts.sent).is_some_and(|top| {
+        facts.own_authorities.iter().any(|authority| only_called_as_issuer(top, authority))
+    });
+    namesake.then_some(FailureCode::ClientCertUnknownCa)
 }
 
 fn unknown_or_incomplete(facts: &TlsFacts) -> FailureCode {

@@ -195,6 +195,26 @@ pub fn repeated(
     }
 }
 
+/// A loss without a reason after nothing was sent for longer than the broker waits for a keep alive: this program
+/// stood still, or it would have sent one. Any other loss stays what it is.
+#[must_use]
+pub fn after_standstill(plan: &Plan, failure: Failure, silence: Duration, keep_alive_s: u16) -> Failure {
+    // A broker waits for one and a half times the keep alive (MQTT 5, 3.1.2.10).
+    let patience = Duration::from_secs(keep_alive_s.into()) * 3 / 2;
+    if failure.code != FailureCode::ConnectionClosed || keep_alive_s == 0 || silence < patience {
+        return failure;
+    }
+    let seconds = silence.as_secs();
+    let message = format!("{} heard nothing from this client in time", plan.address());
+    let cause = format!(
+        "This program stood still for {seconds} s, as when a computer sleeps or a process is stopped, and sent no keep \
+         alive, which is due every {keep_alive_s} s. The broker gave the connection up meanwhile."
+    );
+    Failure { message, cause, code: FailureCode::KeepAliveTimeout, ..failure }
+        .fact("silent_s", seconds)
+        .fact("keep_alive_s", keep_alive_s)
+}
+
 /// A loss around which the computer's clock and its uptime drifted apart.
 #[must_use]
 pub fn after_sleep(failure: Failure, slept: Duration) -> Failure {
@@ -437,6 +457,20 @@ mod tests {
                 assert!(failure.cause.contains("so it is"), "{failure:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_program_that_stood_still_knows_why_it_was_given_up() {
+        let plan = planned("mqtt://a.test");
+        let closed = || lost(&plan, &Wire::default(), LossReason::Closed);
+        let after = |failure, seconds, keep_alive_s| {
+            after_standstill(&plan, failure, Duration::from_secs(seconds), keep_alive_s).code
+        };
+        assert_eq!(after(closed(), 90, 60), FailureCode::KeepAliveTimeout);
+        assert_eq!(after(closed(), 89, 60), FailureCode::ConnectionClosed);
+        assert_eq!(after(closed(), 90, 0), FailureCode::ConnectionClosed, "none was due");
+        let moved = lost(&plan, &Wire::default(), disconnect(0x9d));
+        assert_eq!(after(moved, 90, 60), FailureCode::ServerMoved, "the broker's own reason counts");
     }
 
     #[test]

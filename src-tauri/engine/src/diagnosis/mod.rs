@@ -12,7 +12,8 @@ mod websocket;
 
 use rustls::AlertDescription;
 
-pub use losses::{LossReason, Pattern, after_sleep, lost, repeated};
+pub use losses::{LossReason, Pattern, after_sleep, after_standstill, lost, repeated};
+pub(crate) use mqtt::UNKNOWN_REASON;
 pub use mqtt::{MqttProblem, before_connack, reason_name};
 pub(crate) use network::{dns, files_too_slow, identity, proxy, tcp, tcp_words};
 pub(crate) use tls::{tls, tls_unusable};

@@ -62,6 +62,9 @@ pub fn before_connack(plan: &Plan, wire: &Wire, problem: MqttProblem) -> Failure
     with_bytes(failure, &bytes)
 }
 
+/// The name of a code that has none.
+pub(crate) const UNKNOWN_REASON: &str = "Unknown reason code";
+
 /// The name of a reason code (MQTT 5, 2.4). Codes of MQTT 3.1.1 are mapped to those of 5 before.
 pub fn reason_name(code: u8) -> &'static str {
     match code {
@@ -108,7 +111,7 @@ pub fn reason_name(code: u8) -> &'static str {
         0xa0 => "Maximum connect time",
         0xa1 => "Subscription Identifiers not supported",
         0xa2 => "Wildcard Subscriptions not supported",
-        _ => "Unknown reason code",
+        _ => UNKNOWN_REASON,
     }
 }
 
@@ -286,6 +289,12 @@ fn closed(plan: &Plan, wire: &Wire, end: &Ended) -> Failure {
             "The WebSocket stands, and then nothing came back to CONNECT. The broker behind it may be down, or not \
              want this user or MQTT version."
         }
+    };
+    let cause = match plan.proxy {
+        Some(_) => {
+            format!("{cause} Or the proxy had let us through before it knew whether it can reach {at}.")
+        }
+        None => cause.to_owned(),
     };
     let failure = with_end(
         Failure::new(

@@ -104,7 +104,11 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Peer> {
         | [b'4', b'2', b'1', b' ' | b'-', ..]
         | [b'5', b'5', b'4', b' ' | b'-', ..] => {
             let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-            Some(if says(b"ftp") && !says(b"smtp") { Peer::Other("FTP") } else { Peer::Smtp })
+            Some(if (says(b"ftp") || says(b"filezilla")) && !says(b"smtp") {
+                Peer::Other("FTP")
+            } else {
+                Peer::Smtp
+            })
         }
         // ErrorResponse: a length, then fields, the severity first (PostgreSQL, 55.7).
         [b'E', 0, 0, _, _, b'S', ..] => Some(Peer::Other("PostgreSQL")),
@@ -146,7 +150,7 @@ pub(super) fn mqtt_packet(bytes: &[u8]) -> Option<&'static str> {
         (!text.is_empty() && text.chars().all(|c| !c.is_control() && c != '#' && c != '+')).then_some(())
     };
     match (first >> 4, first & 15, length) {
-        (3, flags, 4..) if flags >> 1 & 3 != 3 => topic().map(|()| "PUBLISH"),
+        (3, flags, 3..) if flags >> 1 & 3 != 3 => topic().map(|()| "PUBLISH"),
         (4, 0, 2..) => Some("PUBACK"),
         (5, 0, 2..) => Some("PUBREC"),
         (6, 2, 2..) => Some("PUBREL"),
@@ -196,9 +200,10 @@ mod tests {
 
     #[test]
     fn packets_are_known_when_they_are_whole() {
-        let table: [(&[u8], Option<&str>); 7] = [
+        let table: [(&[u8], Option<&str>); 8] = [
             (b"\xd0\x00", Some("PINGRESP")),
             (b"\x30\x05\x00\x01ahi", Some("PUBLISH")),
+            (b"\x30\x03\x00\x01a", Some("PUBLISH")),
             (b"\x90\x03\x00\x01\x00", Some("SUBACK")),
             (b"\x30\x05\x00\x09ahi", None),
             (b"\xd0\x01", None),

@@ -68,20 +68,25 @@ fn with_answer(failure: Failure, answer: &HttpAnswer) -> Failure {
 fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     // 495 and 496 are nginx's own names for a certificate that did not verify, and for none.
     let mentions_certificate = answer.body.windows(11).any(|part| part.eq_ignore_ascii_case(b"certificate"));
-    let sign = match answer.status {
-        400 => Some(Sign::BadRequest { says_so: mentions_certificate }),
-        495 | 496 => Some(Sign::BadRequest { says_so: true }),
+    // A server that asks for a certificate without insisting on one answers 403 when it misses it.
+    let status = answer.status;
+    let sign = match status {
+        400 | 403 => Some(Sign::Refused { status, says_so: mentions_certificate }),
+        495 | 496 => Some(Sign::Refused { status, says_so: true }),
         _ => None,
     };
     if let Some(failure) = sign.and_then(|sign| certificates::client(plan, &wire.tls.read(), STAGE, sign)) {
-        return with_answer(failure, answer);
+        let failure = with_answer(failure, answer);
+        return match status {
+            403 => other_path(http_login(failure), plan.endpoint().path()),
+            _ => failure,
+        };
     }
     let at = plan.address();
     let path = plan.endpoint().path();
     let new = |code, message: String, cause: &str| {
         with_answer(Failure::new(STAGE, code, message).because(cause).permanent(), answer)
     };
-    let status = answer.status;
     let wants_certificate = |failure: Failure| {
         let facts = wire.tls.read();
         match facts.asked {
@@ -91,12 +96,6 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
             ),
             false => failure,
         }
-    };
-    let http_login = |failure: Failure| {
-        failure.fix(
-            "Add an Authorization header to the WebSocket request",
-            FixAction::SetCredentials { target: CredentialTarget::Http },
-        )
     };
     match status {
         404 => other_path(
@@ -157,6 +156,13 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     }
 }
 
+fn http_login(failure: Failure) -> Failure {
+    failure.fix(
+        "Add an Authorization header to the WebSocket request",
+        FixAction::SetCredentials { target: CredentialTarget::Http },
+    )
+}
+
 fn redirected(plan: &Plan, answer: &HttpAnswer) -> Failure {
     let at = plan.address();
     let location = answer.header("location").unwrap_or_default().to_owned();
@@ -192,17 +198,18 @@ fn redirected(plan: &Plan, answer: &HttpAnswer) -> Failure {
         }
         false => failure,
     };
-    let failure = match there.host() == here.host() {
+    let failure = match to_tls && there.host() == here.host() || there.authority() == here.authority() {
         true => failure,
         false => {
             let server = there.authority();
             failure.fix(format!("Use the server {server}"), FixAction::SetServer { server: Some(server) })
         }
     };
-    match there.path() {
+    let failure = match there.path() {
         path if path.is_empty() || path == here.path() => failure,
         path => failure.fix(format!("Use the path {path}"), FixAction::SetPath { path: path.to_owned() }),
-    }
+    };
+    if failure.fixes.is_empty() { probe(failure, plan) } else { failure }
 }
 
 fn not_http(plan: &Plan, bytes: &[u8]) -> Failure {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, random};
 use super::connect::{Connect, read_refusal, read_server_reference};
-use super::endings::{Ending, EndingKind, Endings};
+use super::endings::{Ending, EndingKind, Endings, slept};
 use super::line::{Ends, Slot};
 use super::link::{self, Broken, Client, Driver, Happening};
 use super::packets::{PacketObserver, Watched};
@@ -29,9 +29,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A connection that lasted this long ends a series of retries; a shorter one goes on with it, so that two
 /// clients with one client id do not chase each other at full speed.
 const STEADY: Duration = Duration::from_secs(10);
-
-/// The clock and the uptime of a computer drift apart by this much only when it slept, or its clock was set.
-const SLEPT: Duration = Duration::from_secs(15);
 
 /// How many PINGREQ without an answer are remembered; data that comes in stands for answers.
 const UNANSWERED: usize = 8;
@@ -265,8 +262,11 @@ impl Actor {
             }
         };
         let (lasted, idle) = (since.elapsed(), wire.idle());
+        let slept = slept(lasted, clock_then.elapsed().unwrap_or_default());
         let unexplained = matches!(broken, Broken::Closed | Broken::Io(_));
         let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends, &session.connect));
+        let silence = wire.silence() + slept.unwrap_or_default();
+        let failure = diagnosis::after_standstill(&session.plan, failure, silence, keep_alive_s);
         let kind = match failure.code {
             FailureCode::SessionTakenOver => EndingKind::TakenOver,
             FailureCode::ConnectionClosed | FailureCode::WsClosed if unexplained => EndingKind::Unexplained,
@@ -279,8 +279,10 @@ impl Actor {
             }
             None => failure,
         };
-        let slept = clock_then.elapsed().unwrap_or_default().saturating_sub(lasted);
-        let mut failure = if slept >= SLEPT { diagnosis::after_sleep(failure, slept) } else { failure };
+        let mut failure = match slept {
+            Some(slept) => diagnosis::after_sleep(failure, slept),
+            None => failure,
+        };
         failure.hide(&self.config.mask());
         if !session.resumes() {
             session.driver.forget_session();

@@ -191,9 +191,13 @@ fn read_connack(version: MqttVersion, body: &[u8]) -> Option<Connack> {
     let (&flags, &code) = (body.first()?, body.get(1)?);
     let session_present = flags & 1 == 1;
     if code < 0x80 {
-        // Without properties it cannot be one of 5; with them, a low code is one that does not exist.
-        let old = version == MqttVersion::V311 || (body.len() == 2 && (1..=5).contains(&code));
+        // Without properties it cannot be one of 5; with them, a low code is one that does not exist, as are those
+        // beyond 5 in 3.1.1 (3.2.2.3).
+        let old = (1..=5).contains(&code) && (version == MqttVersion::V311 || body.len() == 2);
         return old.then(|| connack_v311(session_present, code));
+    }
+    if diagnosis::reason_name(code) == diagnosis::UNKNOWN_REASON {
+        return None;
     }
     let mut rest = Bytes::copy_from_slice(&body[2..]);
     // Whole properties, or none of them: what is cut off cannot be told from what is malformed.
@@ -316,12 +320,15 @@ mod tests {
 
     #[test]
     fn return_codes_of_3_1_1_get_the_codes_of_5() {
-        for (returned, code) in [(1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (77, 0x80)] {
+        for (returned, code) in [(1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87)] {
             assert_eq!(read_refusal(MqttVersion::V311, &[0x20, 2, 0, returned]).map(|c| c.code), Some(code));
         }
         assert_eq!(read_refusal(MqttVersion::V5, &[0x20, 2, 0, 1]).map(|c| c.code), Some(0x84));
         assert_eq!(read_refusal(MqttVersion::V5, &[0x20, 2, 0, 5]).map(|c| c.code), Some(0x87));
         assert_eq!(read_refusal(MqttVersion::V311, &[0x20, 2, 0, 0x87]).map(|c| c.code), Some(0x87));
+        for code in [6, 77, 0xff] {
+            assert_eq!(read_refusal(MqttVersion::V311, &[0x20, 2, 0, code]), None, "there is no code {code}");
+        }
     }
 
     #[test]

@@ -18,6 +18,15 @@ const SHORTEST_IDLE: Duration = Duration::from_millis(900);
 /// Shorter than this, two equal times may be chance.
 const TELLING_IDLE: Duration = Duration::from_secs(10);
 
+/// The clock and the uptime of a computer drift apart by this much only when it slept, or its clock was set.
+const SLEPT: Duration = Duration::from_secs(15);
+
+/// How long the computer slept, if it did, while a connection stood for so long by its uptime and by its clock. A
+/// clock that was set back says nothing.
+pub(super) fn slept(by_uptime: Duration, by_clock: Duration) -> Option<Duration> {
+    Some(by_clock.saturating_sub(by_uptime)).filter(|drift| *drift >= SLEPT)
+}
+
 /// The end of one connection that nobody here asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
@@ -98,6 +107,15 @@ mod tests {
             all.note(Ending { kind, lasted, idle })
         };
         endings.iter().map(note).last().flatten()
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_of_the_uptime_tells_of_sleep() {
+        let [short, hour] = [20, 3_600].map(Duration::from_secs);
+        assert_eq!(slept(short, short + hour), Some(hour));
+        assert_eq!(slept(hour, hour + Duration::from_secs(14)), None, "a clock that is corrected drifts");
+        assert_eq!(slept(hour, hour), None, "a process that was stopped keeps both");
+        assert_eq!(slept(hour, short), None, "a clock that was set back");
     }
 
     #[test]

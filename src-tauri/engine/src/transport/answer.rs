@@ -5,8 +5,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,21 +20,11 @@ const LARGEST_ANSWER: usize = 1 << 20;
 /// Bytes of it that are looked at: type, length, flags, code and the length of its properties.
 const HEAD: usize = 1 + 4 + 2 + 4;
 
-/// Said once the broker's first packet has begun well.
-#[derive(Clone, Default)]
-pub(crate) struct Answered(Arc<AtomicBool>);
-
-impl Answered {
-    /// Whether it has.
-    pub(crate) fn yet(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// A stream whose first packet is looked at.
 pub(crate) struct Answer {
     inner: BoxedStream,
-    answered: Answered,
+    /// The broker's first packet has begun well.
+    answered: bool,
     /// The Remaining Length that a CONNACK has at least: 5 has properties behind its code, 3.1.1 has not.
     shortest: usize,
     head: Vec<u8>,
@@ -50,9 +38,9 @@ struct Foreign {
 }
 
 impl Answer {
-    pub(crate) fn new(inner: BoxedStream, answered: Answered, version: MqttVersion) -> Self {
+    pub(crate) fn new(inner: BoxedStream, version: MqttVersion) -> Self {
         let shortest = if version == MqttVersion::V5 { 3 } else { 2 };
-        Self { inner, answered, shortest, head: Vec::with_capacity(HEAD), foreign: None }
+        Self { inner, answered: false, shortest, head: Vec::with_capacity(HEAD), foreign: None }
     }
 
     /// Whether the packet that begins with the head may be the CONNACK; `None` when that cannot be said yet.
@@ -123,7 +111,7 @@ impl AsyncRead for Answer {
         if self.foreign.is_some() {
             return self.listen(cx);
         }
-        if self.answered.yet() {
+        if self.answered {
             return Pin::new(&mut self.inner).poll_read(cx, buf);
         }
         let before = buf.filled().len();
@@ -135,7 +123,7 @@ impl AsyncRead for Answer {
         match self.judge() {
             None => Poll::Ready(Ok(())),
             Some(true) => {
-                self.answered.0.store(true, Ordering::Relaxed);
+                self.answered = true;
                 Poll::Ready(Ok(()))
             }
             Some(false) => {

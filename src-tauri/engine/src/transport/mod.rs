@@ -5,13 +5,14 @@
 
 mod answer;
 mod dns;
-mod frame_guard;
+mod frames;
 mod plan;
 mod proxy;
 mod staple;
 mod tcp;
 mod tls;
 mod websocket;
+mod whole;
 mod wire;
 
 use std::net::SocketAddr;
@@ -27,7 +28,10 @@ pub(crate) use plan::ProxyPlan;
 pub use plan::{Plan, plan};
 pub(crate) use proxy::{ProxyProblem, Target};
 pub(crate) use tcp::TcpProblem;
-pub(crate) use tls::{TlsFacts, issued_by, issuer_hints, name_parts_of, name_words, subject, version_words};
+pub(crate) use tls::{
+    TlsFacts, issued_by, issuer_hints, name_parts_of, name_words, only_called_as_issuer, subject,
+    version_words,
+};
 pub(crate) use websocket::{HttpAnswer, WebsocketProblem};
 pub use wire::{BoxedStream, ByteStream, Wire};
 pub(crate) use wire::{Ended, tls_error};
@@ -42,6 +46,7 @@ use crate::trace::{
     DnsDetail, IdentityDetail, ProxyDetail, Stage, StageDetail, TcpDetail, TlsDetail, TraceRecorder,
     WebsocketDetail,
 };
+use whole::{Packets, Whole};
 use wire::{Tapped, WRITE_TIMEOUT};
 
 /// A connected stream and the evidence about it.
@@ -70,7 +75,8 @@ pub async fn dial(plan: &Plan, trace: &TraceRecorder, deadline: Instant) -> Resu
     let stream = start_tls(plan, trace, deadline, &wire, credentials, stream).await?;
     let stream = start_websocket(plan, trace, deadline, &wire, stream).await?;
     let stream = Box::new(Tapped::outermost(stream, wire.mqtt.clone(), WRITE_TIMEOUT));
-    let stream = Box::new(Answer::new(stream, wire.answered.clone(), plan.version));
+    let stream = Box::new(Answer::new(stream, plan.version));
+    let stream = Box::new(Whole::new(stream, Packets::default(), plan.largest_packet.into()));
     Ok(Dialled { stream, wire })
 }
 

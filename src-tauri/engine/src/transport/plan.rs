@@ -23,6 +23,8 @@ pub struct Plan {
     pub(crate) proxy: Option<ProxyPlan>,
     /// For the words of a diagnosis.
     pub(crate) version: MqttVersion,
+    /// The Maximum Packet Size, in bytes; all that MQTT allows when the profile does not say.
+    pub(crate) largest_packet: u32,
 }
 
 impl Plan {
@@ -96,7 +98,9 @@ pub fn plan(profile: &Profile, secrets: &Secrets) -> Result<Plan, Failure> {
     let websocket = if endpoint.websocket() { Some(plan_websocket(profile, secrets)?) } else { None };
     let proxy = plan_proxy(profile, secrets)?;
     let passphrase = identity.as_ref().and_then(|_| secrets.get(&SecretField::KeyPassphrase).cloned());
-    Ok(Plan { endpoint, identity, passphrase, tls, websocket, proxy, version: settings.session.version })
+    let largest_packet = settings.session.maximum_packet_size.unwrap_or(u32::MAX);
+    let version = settings.session.version;
+    Ok(Plan { endpoint, identity, passphrase, tls, websocket, proxy, version, largest_packet })
 }
 
 fn plan_tls(profile: &Profile) -> Result<TlsPlan, Failure> {

@@ -121,11 +121,12 @@ async fn http(
     let line = String::from_utf8_lossy(line).trim().to_owned();
     let status = line.split_whitespace().nth(1).and_then(|code| code.parse::<u16>().ok());
     detail.answer = Some(line);
-    detail.asked_credentials = status == Some(407);
+    // 407 is a proxy's own; some answer 401 all the same, as to a login that is wrong.
+    detail.asked_credentials = matches!(status, Some(401 | 407));
     match status {
         Some(200..=299) => Ok(()),
-        Some(407) if plan.login.is_some() => Err(ProxyProblem::AuthRejected),
-        Some(407) => Err(ProxyProblem::AuthRequired),
+        Some(401 | 407) if plan.login.is_some() => Err(ProxyProblem::AuthRejected),
+        Some(401 | 407) => Err(ProxyProblem::AuthRequired),
         // A web server that is no proxy does not know the method or the form of the request.
         Some(400 | 405 | 501) => Err(ProxyProblem::Protocol(answer)),
         Some(404 | 500..=599) => Err(ProxyProblem::Target),
@@ -209,7 +210,14 @@ async fn socks5(
     stream.write_all(&request).await?;
     stream.flush().await?;
 
-    let [version, reply, reserved, kind] = read::<4>(stream).await?;
+    // It has shown that it speaks SOCKS: one that ends the connection now could not, or would not, go on.
+    let [version, reply, reserved, kind] = match read::<4>(stream).await {
+        Err(error) if ended(&error) => {
+            detail.answer = Some("closed instead of a reply".to_owned());
+            return Err(ProxyProblem::Target);
+        }
+        read => read?,
+    };
     if version != 5 {
         return Err(ProxyProblem::Protocol(vec![version, reply, reserved, kind]));
     }

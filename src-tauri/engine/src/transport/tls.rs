@@ -8,16 +8,19 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
+use webpki::RawPublicKeyEntity;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use super::plan::TlsPlan;
@@ -40,6 +43,8 @@ pub(crate) struct TlsFacts {
     pub(crate) own_roots: Vec<Vec<u8>>,
     /// The certificates of those files, DER.
     pub(crate) own_authorities: Vec<CertificateDer<'static>>,
+    /// This computer has no roots at all.
+    pub(crate) rootless: bool,
     /// Whether the server asked for a client certificate.
     pub(crate) asked: bool,
     /// Whom it named as issuers (DER).
@@ -136,10 +141,10 @@ pub(crate) fn configure(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let judge: Arc<dyn ServerCertVerifier> = match (plan.trust.mode, plan.pin) {
         (TrustMode::Pinned, Some(sha256)) => Arc::new(Pinned { sha256, provider: Arc::clone(&provider) }),
-        (TrustMode::Insecure, _) => Arc::new(Anything { provider: Arc::clone(&provider) }),
+        (TrustMode::Insecure, _) => Arc::new(Always { verdict: Ok(()), provider: Arc::clone(&provider) }),
         (TrustMode::CaOnly, _) => webpki(&authorities, revocation_lists, &provider)?,
-        _ if revocation_lists.is_empty() => system(&authorities, &provider)?,
-        _ => Arc::new(Both(system(&authorities, &provider)?, {
+        _ if revocation_lists.is_empty() => system(&authorities, &provider, facts)?,
+        _ => Arc::new(Both(system(&authorities, &provider, facts)?, {
             let known: Vec<_> = authorities.iter().cloned().chain(native_roots()).collect();
             webpki(&known, revocation_lists, &provider)?
         })),
@@ -222,10 +227,19 @@ fn webpki(
 fn system(
     authorities: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
+    facts: &Shared<TlsFacts>,
 ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
     let usable = authorities.iter().filter(|der| RootCertStore::empty().add((*der).clone()).is_ok()).cloned();
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(usable, Arc::clone(provider))?;
-    Ok(Arc::new(verifier))
+    match rustls_platform_verifier::Verifier::new_with_extra_roots(usable, Arc::clone(provider)) {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        // The handshake still shows the certificate, and a person can decide about that.
+        Err(_) if native_roots().is_empty() => {
+            facts.edit(|f| f.rootless = true);
+            let verdict = Err(CertificateError::UnknownIssuer);
+            Ok(Arc::new(Always { verdict, provider: Arc::clone(provider) }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The operating system's roots as certificates; those that it does not hand out are missing.
@@ -406,10 +420,32 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts any certificate whose key the peer holds.
+/// Says the same of every certificate whose key the peer holds: that it is accepted, or why none can be.
 #[derive(Debug)]
-struct Anything {
+struct Always {
+    verdict: Result<(), CertificateError>,
     provider: Arc<CryptoProvider>,
+}
+
+/// Whether what was signed was signed with the certificate's key. Nothing else of the certificate is looked at, so
+/// that one which webpki would not even read, as of version 1, can be pinned.
+fn signed_by_its_key(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    provider: &CryptoProvider,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let unreadable = || rustls::Error::from(CertificateError::BadEncoding);
+    let (_, parsed) = X509Certificate::from_der(cert).map_err(|_| unreadable())?;
+    let spki = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| unreadable())?;
+    let known = provider.signature_verification_algorithms.mapping;
+    let mut fitting =
+        known.iter().filter(|(scheme, _)| *scheme == dss.scheme).flat_map(|(_, fitting)| *fitting);
+    match fitting.any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok()) {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
+    }
 }
 
 macro_rules! verify_signatures_only {
@@ -420,7 +456,7 @@ macro_rules! verify_signatures_only {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            signed_by_its_key(message, cert, dss, &self.provider)
         }
 
         fn verify_tls13_signature(
@@ -429,7 +465,7 @@ macro_rules! verify_signatures_only {
             cert: &CertificateDer<'_>,
             dss: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            signed_by_its_key(message, cert, dss, &self.provider)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -458,7 +494,7 @@ impl ServerCertVerifier for Pinned {
     verify_signatures_only!();
 }
 
-impl ServerCertVerifier for Anything {
+impl ServerCertVerifier for Always {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -467,7 +503,7 @@ impl ServerCertVerifier for Anything {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        self.verdict.clone().map(|()| ServerCertVerified::assertion()).map_err(Into::into)
     }
 
     verify_signatures_only!();
@@ -505,6 +541,14 @@ pub(crate) fn issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
     certificate.issuer().as_raw() == issuer.subject().as_raw()
         && issuer.issuer().as_raw() != issuer.subject().as_raw()
         && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+}
+
+/// Whether `authority`, DER, is called as the issuer of `certificate`, and yet did not sign it.
+pub(crate) fn only_called_as_issuer(certificate: &[u8], authority: &[u8]) -> bool {
+    let Ok((_, authority)) = X509Certificate::from_der(authority) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    certificate.issuer().as_raw() == authority.subject().as_raw()
+        && certificate.verify_signature(Some(authority.public_key())).is_err()
 }
 
 /// Facts about a certificate that tell a missing intermediate from an unknown authority.

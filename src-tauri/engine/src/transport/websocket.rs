@@ -18,8 +18,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolError};
 
-use super::frame_guard::{FrameGuard, Frames};
+use super::frames::Frames;
 use super::plan::WebsocketPlan;
+use super::whole::Whole;
 use super::wire::{BoxedStream, Shared, WebsocketFacts, Wire, listen};
 use crate::endpoint::{Endpoint, Host};
 use crate::trace::{HttpHeader, WebsocketDetail};
@@ -198,11 +199,11 @@ pub(crate) async fn connect(
     let config = WebSocketConfig::default()
         .max_message_size(Some(LARGEST_MESSAGE))
         .max_frame_size(Some(LARGEST_MESSAGE));
-    let Ok(frames) = Frames::after(&rest) else {
+    let Ok(stream) = Whole::new(stream, Frames::default(), LARGEST_MESSAGE as u64).after(&rest) else {
         let wrong = "what follows is no frame that a server may send";
         return Err(WebsocketProblem::Invalid(wrong, answer));
     };
-    let stream: BoxedStream = Box::new(FrameGuard::new(stream, wire.answered.clone(), frames));
+    let stream: BoxedStream = Box::new(stream);
     let inner = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
     Ok(Box::new(BinaryFrames {
         inner,
@@ -293,6 +294,10 @@ impl AsyncRead for BinaryFrames {
                 let count = self.received.len().min(buf.remaining());
                 buf.put_slice(&self.received[..count]);
                 self.received.advance(count);
+                if self.received.is_empty() {
+                    // An empty view of a large message would keep all of it.
+                    self.received = Bytes::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.ended {

@@ -13,7 +13,6 @@ use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::answer::Answered;
 use super::tls::TlsFacts;
 
 /// How many received bytes a tap keeps.
@@ -24,6 +23,9 @@ pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a peer that turned out to speak another protocol is listened to, to tell which.
 pub(crate) const LISTENING: Duration = Duration::from_millis(250);
+
+/// A shorter time without a byte is not remembered.
+const SILENCE_MS: u64 = 1_000;
 
 /// How many bytes of it are enough.
 pub(crate) const LISTENED: usize = 64;
@@ -59,7 +61,6 @@ pub struct Wire {
     pub(crate) mqtt: Tap,
     pub(crate) tls: Shared<TlsFacts>,
     pub(crate) websocket: Shared<WebsocketFacts>,
-    pub(crate) answered: Answered,
 }
 
 impl Wire {
@@ -72,6 +73,18 @@ impl Wire {
     pub(crate) fn idle(&self) -> Duration {
         let state = &self.mqtt.0;
         state.born.elapsed().saturating_sub(Duration::from_millis(state.last_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The longest time without a byte that lasts, or has just ended: this side may speak before it hears that
+    /// nobody listens any more.
+    pub(crate) fn silence(&self) -> Duration {
+        const JUST_NOW: Duration = Duration::from_secs(5);
+        let (state, idle) = (&self.mqtt.0, self.idle());
+        let ended = Duration::from_millis(state.silence_ended_ms.load(Ordering::Relaxed));
+        match state.born.elapsed().saturating_sub(ended) < JUST_NOW {
+            true => idle.max(Duration::from_millis(state.silence_ms.load(Ordering::Relaxed))),
+            false => idle,
+        }
     }
 
     /// Bytes received after the last handshake.
@@ -167,6 +180,9 @@ struct TapState {
     born: Instant,
     /// When the last byte passed in either direction, in milliseconds after `born`.
     last_ms: AtomicU64,
+    /// How long the last silence of a second or more was, and when it ended, in milliseconds.
+    silence_ms: AtomicU64,
+    silence_ended_ms: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     full: AtomicBool,
@@ -179,6 +195,8 @@ impl Default for TapState {
         Self {
             born: Instant::now(),
             last_ms: AtomicU64::default(),
+            silence_ms: AtomicU64::default(),
+            silence_ended_ms: AtomicU64::default(),
             received: AtomicU64::default(),
             sent: AtomicU64::default(),
             full: AtomicBool::default(),
@@ -191,7 +209,12 @@ impl Default for TapState {
 impl TapState {
     fn passed(&self) {
         let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let silence = now.saturating_sub(self.last_ms.load(Ordering::Relaxed));
         self.last_ms.store(now, Ordering::Relaxed);
+        if silence >= SILENCE_MS {
+            self.silence_ms.store(silence, Ordering::Relaxed);
+            self.silence_ended_ms.store(now, Ordering::Relaxed);
+        }
     }
 }
 
