@@ -44,7 +44,8 @@ impl Rate {
     }
 }
 
-/// Prints one line: a name, the rate, and how it compares.
+/// Prints one line: a name, the rate, and how it compares: by the clock, and where both are known by processor time,
+/// which a busy machine distorts less.
 pub fn print(name: &str, rate: Rate, peer: Option<(&str, Rate)>) {
     let busy = if rate.cpu.is_zero() {
         String::new()
@@ -52,7 +53,11 @@ pub fn print(name: &str, rate: Rate, peer: Option<(&str, Rate)>) {
         format!("{:>10} per core-second", thousands(rate.a_core_second()))
     };
     let ratio = peer.map_or(String::new(), |(name, peer)| {
-        format!("  {:.2} of {name}", rate.a_second() / peer.a_second())
+        let by_core = match rate.cpu.is_zero() || peer.cpu.is_zero() {
+            true => String::new(),
+            false => format!(", {:.2} by core", rate.a_core_second() / peer.a_core_second()),
+        };
+        format!("  {:.2} of {name}{by_core}", rate.a_second() / peer.a_second())
     });
     println!("  {name:<44} {:>10}/s {busy:<25}{ratio}", thousands(rate.a_second()));
 }

@@ -106,13 +106,6 @@ pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<
     client.publish_tracked(outbound.topic, outbound.payload, options).await.map_err(|_| Lost)
 }
 
-pub(super) fn publish_size(outbound: &Outbound) -> usize {
-    let mut packet =
-        Publish::from_bytes(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone());
-    packet.pkid = 1;
-    packet.size()
-}
-
 pub(super) async fn subscribe(client: &AsyncClient, wanted: &Subscription) -> Result<Answer, Lost> {
     let answer = client
         .subscribe_tracked(wanted.filter.as_str(), qos(wanted.qos))
