@@ -82,10 +82,19 @@ pub fn load() -> String {
 
 /// Processor time of a process, its threads together.
 pub fn cpu(process: &str) -> Duration {
+    times(process, 11)
+}
+
+/// Of the children of this process that have ended and were waited for.
+pub fn children_cpu() -> Duration {
+    times("self", 13)
+}
+
+/// User and system time, in hundredths of a second, as they stand behind the name in brackets (proc(5)).
+fn times(process: &str, first: usize) -> Duration {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Behind the name in brackets, user and system time are the 12th and 13th, in hundredths of a second.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    let ticks: u64 = rest.split_whitespace().skip(first).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
