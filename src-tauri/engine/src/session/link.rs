@@ -8,7 +8,7 @@ use super::connect::Connect;
 use super::line::Slot;
 use super::publication::Outbound;
 use super::{v5, v311};
-use crate::message::{Item, UnixMicros};
+use crate::message::{Item, Message, UnixMicros};
 use crate::profile::{MqttVersion, Qos, Subscription};
 use crate::trace::Connack;
 
@@ -32,11 +32,38 @@ pub(super) enum Driver {
 }
 
 /// What a poll brought besides messages.
+#[allow(clippy::large_enum_variant, reason = "CONNACK comes once a connection")]
 pub(super) enum Happening {
     Connack(Connack),
     PingSent,
     PingAnswered,
     Other,
+}
+
+/// What one event of the library is.
+pub(super) enum Brought {
+    Message(Message),
+    Other(Happening),
+}
+
+/// Sorts what one read brought, of which the library hands out one event a poll: messages go to the end of
+/// `messages`, up to the first thing of another kind that matters. What follows that stays where it is.
+pub(super) fn sort<E>(
+    first: E,
+    rest: &mut VecDeque<E>,
+    messages: &mut VecDeque<Item>,
+    meaning: impl Fn(E) -> Brought,
+) -> Happening {
+    let mut next = Some(first);
+    while let Some(event) = next {
+        match meaning(event) {
+            Brought::Message(message) => messages.push_back(Item::Message(message)),
+            Brought::Other(Happening::Other) => {}
+            Brought::Other(happening) => return happening,
+        }
+        next = rest.pop_front();
+    }
+    Happening::Other
 }
 
 /// Why polling cannot go on.
