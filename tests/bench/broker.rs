@@ -14,7 +14,6 @@ use heliograph_engine::vault::Keyring;
 use serde_json::Value;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
-use crate::flood::Flood;
 use crate::ingest::{self, Reach};
 use crate::machine::{self, Rate, print, thousands};
 use crate::{peers, raw};
@@ -43,11 +42,12 @@ pub async fn receive(folder: &Path, messages: u64) {
             peer.push(mosquitto_sub(folder, qos, messages));
             let broker = start(folder);
             let flood = async {
-                subscribed(&broker).await;
+                tokio::task::block_in_place(|| subscribed(&broker));
                 flood_it(broker.mqtt, messages, qos)
             };
             let reach = [Reach::plain(broker.mqtt)];
-            let (rate, flooding) = ingest::stored_beside(&reach, MqttVersion::V5, qos, messages, flood).await;
+            let (rate, flooding) =
+                ingest::stored_beside(&reach, MqttVersion::V311, qos, messages, flood).await;
             finish(flooding);
             ours.push(rate);
         }
@@ -59,26 +59,27 @@ pub async fn receive(folder: &Path, messages: u64) {
 fn mosquitto_sub(folder: &Path, qos: u8, messages: u64) -> Rate {
     let broker = start(folder);
     let mut child = Command::new("mosquitto_sub")
-        .args(["-p", &broker.mqtt.to_string(), "-t", "#", "-q", &qos.to_string(), "-V", "5"])
+        .args(["-p", &broker.mqtt.to_string(), "-t", "#", "-q", &qos.to_string(), "-V", "311"])
         .args(["-C", &messages.to_string()])
         .stdout(Stdio::null())
         .spawn()
         .expect("mosquitto_sub");
-    while !broker.log().contains(" # (QoS") {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let began = Instant::now();
+    subscribed(&broker);
+    let (began, before) = (Instant::now(), machine::children_cpu());
     let flooding = flood_it(broker.mqtt, messages, qos);
     let ended = child.wait().expect("its end");
     assert!(ended.success(), "mosquitto_sub got everything");
-    let rate = Rate { messages, wall: began.elapsed(), cpu: Duration::ZERO };
+    let rate = Rate { messages, wall: began.elapsed(), cpu: machine::children_cpu() - before };
     finish(flooding);
     rate
 }
 
-async fn subscribed(broker: &Mosquitto) {
-    while !broker.log().contains(" # (QoS") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Waits until somebody has subscribed to everything: mosquitto logs client, QoS and filter.
+fn subscribed(broker: &Mosquitto) {
+    let began = Instant::now();
+    while !broker.log().lines().any(|line| line.ends_with(" #")) {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody subscribed: {}", broker.log());
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -103,9 +104,9 @@ pub async fn publish(folder: &Path, messages: u64) {
         std::fs::write(&lines, format!("{}\n", "x".repeat(64)).repeat(messages as usize)).expect("written");
         let (port, level, count) = (broker.mqtt.to_string(), qos.to_string(), messages.to_string());
         let timed = |command: &mut Command| {
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), machine::children_cpu());
             assert!(command.status().expect("started").success(), "everything was taken");
-            Rate { messages, wall: began.elapsed(), cpu: Duration::ZERO }
+            Rate { messages, wall: began.elapsed(), cpu: machine::children_cpu() - before }
         };
         let (mut ours, mut c, mut rust) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -116,7 +117,7 @@ pub async fn publish(folder: &Path, messages: u64) {
             let mut helio = Command::new(HELIO);
             let url = format!("mqtt://127.0.0.1:{port}");
             helio.args(["bench", "pub", &url, "-q", &level, "--count", &count, "--json"]);
-            ours.push(timed(helio.stdout(Stdio::null()).stderr(Stdio::null())));
+            ours.push(helio_pub(&mut helio, messages));
         }
         let (c, rust) = (best(&c), best(&rust));
         print("mosquitto_pub -l", c, None);
@@ -125,6 +126,17 @@ pub async fn publish(folder: &Path, messages: u64) {
             if c.a_second() > rust.a_second() { ("mosquitto_pub", c) } else { ("the library", rust) };
         print("helio bench pub", best(&ours), Some(fastest));
     }
+}
+
+/// As it measures itself: from the first message to the last. It also waits until the broker has read everything
+/// before it closes, which the others do not.
+fn helio_pub(command: &mut Command, messages: u64) -> Rate {
+    let before = machine::children_cpu();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("helio");
+    let told: Value = serde_json::from_reader(child.stdout.take().expect("its output")).expect("an object");
+    assert!(child.wait().expect("its end").success() && told["messages"] == messages, "{told}");
+    let wall = Duration::from_secs_f64(told["seconds"].as_f64().expect("a number"));
+    Rate { messages, wall, cpu: machine::children_cpu() - before }
 }
 
 fn helio_json(words: &[&str]) -> Value {
@@ -157,8 +169,11 @@ pub fn connections(folder: &Path) {
 pub async fn latency(folder: &Path) {
     let broker = start(folder);
     let url = format!("mqtt://127.0.0.1:{}", broker.mqtt);
-    let words = ["--rate", "1000", "--duration", "5", "--warmup", "1", "-q", "1", "--receive", "--json"];
-    let told = helio_json(&[&["bench", "pub", &url][..], &words].concat());
+    // Four clients: the timer ticks every millisecond, and of two messages that go at once mosquitto, which does not
+    // set TCP_NODELAY, holds the second PUBACK back until the next packet.
+    let words = ["--rate", "1000", "--clients", "4", "--duration", "5", "--warmup", "1", "-q", "1"];
+    let words = [&words[..], &["--receive", "--json"]].concat();
+    let told = helio_json(&[&["bench", "pub", &url], &words[..]].concat());
     let (acknowledged, received) = (&told["latency_us"], &told["received"]);
     let floor = raw::round_trips(broker.mqtt, 5_000);
     println!(
@@ -187,7 +202,7 @@ async fn rows(folder: &Path, port: u16, url: &str) {
         engine.events().await;
     }
     let view = engine.open_view(id, RowFilter::default()).await.expect("a view").view;
-    let mut publishing = Command::new(HELIO)
+    let publishing = Command::new(HELIO)
         .args(["bench", "pub", url, "--rate", "1000", "--count", "5000", "--json"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -203,13 +218,9 @@ async fn rows(folder: &Path, port: u16, url: &str) {
         // The first row says that it is connected.
         micros.extend(rows.iter().filter(|row| row.seq > 1).map(|row| now - row.time));
     }
-    finish_quietly(&mut publishing);
+    finish(publishing);
     engine.close().await;
     micros.sort_unstable();
     let (p50, p99) = (thousands(micros[2_500] as f64), thousands(micros[4_950] as f64));
     println!("  received to a row in a page: p50 {p50} µs, p99 {p99} µs (load {})", machine::load());
-}
-
-fn finish_quietly(child: &mut Child) {
-    let _ = child.wait();
 }

@@ -44,7 +44,8 @@ impl Rate {
     }
 }
 
-/// Prints one line: a name, the rate, and how it compares.
+/// Prints one line: a name, the rate, and how it compares: by the clock, and where both are known by processor time,
+/// which a busy machine distorts less.
 pub fn print(name: &str, rate: Rate, peer: Option<(&str, Rate)>) {
     let busy = if rate.cpu.is_zero() {
         String::new()
@@ -52,7 +53,11 @@ pub fn print(name: &str, rate: Rate, peer: Option<(&str, Rate)>) {
         format!("{:>10} per core-second", thousands(rate.a_core_second()))
     };
     let ratio = peer.map_or(String::new(), |(name, peer)| {
-        format!("  {:.2} of {name}", rate.a_second() / peer.a_second())
+        let by_core = match rate.cpu.is_zero() || peer.cpu.is_zero() {
+            true => String::new(),
+            false => format!(", {:.2} by core", rate.a_core_second() / peer.a_core_second()),
+        };
+        format!("  {:.2} of {name}{by_core}", rate.a_second() / peer.a_second())
     });
     println!("  {name:<44} {:>10}/s {busy:<25}{ratio}", thousands(rate.a_second()));
 }
@@ -61,7 +66,7 @@ pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -77,10 +82,19 @@ pub fn load() -> String {
 
 /// Processor time of a process, its threads together.
 pub fn cpu(process: &str) -> Duration {
+    times(process, 11)
+}
+
+/// Of the children of this process that have ended and were waited for.
+pub fn children_cpu() -> Duration {
+    times("self", 13)
+}
+
+/// User and system time, in hundredths of a second, as they stand behind the name in brackets (proc(5)).
+fn times(process: &str, first: usize) -> Duration {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Behind the name in brackets, user and system time are the 12th and 13th, in hundredths of a second.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    let ticks: u64 = rest.split_whitespace().skip(first).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 

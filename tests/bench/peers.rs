@@ -13,9 +13,12 @@ pub async fn library(version: MqttVersion, port: u16, qos: u8, messages: u64) ->
 }
 
 async fn v5(port: u16, qos: u8, messages: u64) -> Rate {
-    use rumqttc::{AsyncClient, Broker, Event, MqttOptions, Packet, QoS};
+    use rumqttc::{AsyncClient, Broker, Event, MqttOptions, NetworkOptions, Packet, QoS};
     let mut options = MqttOptions::new("bare", Broker::tcp("127.0.0.1", port));
     options.set_outgoing_inflight_upper_limit(1000);
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     options.set_keep_alive(60);
     let (client, mut driver) = AsyncClient::builder(options).capacity(10).build();
     client
@@ -33,10 +36,13 @@ async fn v5(port: u16, qos: u8, messages: u64) -> Rate {
 }
 
 async fn v311(port: u16, qos: u8, messages: u64) -> Rate {
-    use rumqttc_v4::{AsyncClient, Broker, Event, MqttOptions, Packet, QoS};
+    use rumqttc_v4::{AsyncClient, Broker, Event, MqttOptions, NetworkOptions, Packet, QoS};
     let mut options = MqttOptions::new("bare", Broker::tcp("127.0.0.1", port));
     options.set_keep_alive(60);
     let (client, mut driver) = AsyncClient::builder(options).capacity(10).build();
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    driver.set_network_options(network);
     client
         .subscribe("#", [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(qos)])
         .await
@@ -53,9 +59,14 @@ async fn v311(port: u16, qos: u8, messages: u64) -> Rate {
 
 /// Publishes with the library alone, its queue as long as ours, until the last acknowledgement (QoS 0: until written).
 pub async fn publish(port: u16, qos: u8, messages: u64) -> Rate {
-    use rumqttc::{AsyncClient, Broker, Event, MqttOptions, Outgoing, Packet, PublishOptions, QoS};
+    use rumqttc::{
+        AsyncClient, Broker, Event, MqttOptions, NetworkOptions, Outgoing, Packet, PublishOptions, QoS,
+    };
     let mut options = MqttOptions::new("bare", Broker::tcp("127.0.0.1", port));
     options.set_outgoing_inflight_upper_limit(1000);
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     options.set_max_request_batch(100);
     let (client, mut driver) = AsyncClient::builder(options).capacity(256).build();
     let level = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(qos)];

@@ -56,7 +56,7 @@ async fn over_wss_with_a_client_certificate_too() {
     let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
     for version in VERSIONS {
         let server = FloodServer::start(Flood::of(MESSAGES, 1), Some(tls.clone())).await;
-        let mut config = fixtures::config_at(0, version);
+        let mut config = fixtures::config_at(server.address.port(), version);
         let url = format!("wss://127.0.0.1:{}/mqtt", server.address.port());
         config.profile.endpoint = fixtures::endpoint(&url);
         let settings = &mut config.profile.settings;

@@ -26,8 +26,6 @@ use crate::target::{self, Wanted};
 
 /// How long the last acknowledgements, and with `--receive` the last messages, are waited for after the latest.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Between two looks at a rate that is kept.
-const PACE: Duration = Duration::from_millis(1);
 /// Payloads are cut from pieces of memory of this size, in bytes.
 const PIECE: usize = 64 * 1024;
 
@@ -284,11 +282,15 @@ impl Client {
         let mut memory = BytesMut::new();
         let mut number = 0;
         while number < self.most.unwrap_or(u64::MAX) {
-            while job.rate.is_some_and(|rate| number as f64 >= begun.elapsed().as_secs_f64() * rate) {
-                if job.is_over() {
-                    return None;
+            if let Some(rate) = job.rate {
+                // To the moment of this message, so that they are spread and not sent in bunches.
+                let due = begun + Duration::from_secs_f64(number as f64 / rate);
+                while let Some(left) = due.checked_duration_since(Instant::now()) {
+                    if job.is_over() {
+                        return None;
+                    }
+                    tokio::time::sleep(left.min(super::TICK)).await;
                 }
-                tokio::time::sleep(PACE).await;
             }
             // Room first, so that the stamp is not older than the message.
             let Ok(room) = under_way.reserve().await else { return None };

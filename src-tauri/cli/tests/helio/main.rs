@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "a failed test says what it saw")]
 
+mod bench;
 #[path = "../../../../tests/brokers/mod.rs"]
 mod brokers;
 mod command;

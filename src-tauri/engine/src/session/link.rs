@@ -8,7 +8,7 @@ use super::connect::Connect;
 use super::line::Slot;
 use super::publication::Outbound;
 use super::{v5, v311};
-use crate::message::{Item, UnixMicros};
+use crate::message::{Item, Message, UnixMicros};
 use crate::profile::{MqttVersion, Qos, Subscription};
 use crate::trace::Connack;
 
@@ -32,11 +32,38 @@ pub(super) enum Driver {
 }
 
 /// What a poll brought besides messages.
+#[allow(clippy::large_enum_variant, reason = "CONNACK comes once a connection")]
 pub(super) enum Happening {
     Connack(Connack),
     PingSent,
     PingAnswered,
     Other,
+}
+
+/// What one event of the library is.
+pub(super) enum Brought {
+    Message(Message),
+    Other(Happening),
+}
+
+/// Sorts what one read brought, of which the library hands out one event a poll: messages go to the end of
+/// `messages`, up to the first thing of another kind that matters. What follows that stays where it is.
+pub(super) fn sort<E>(
+    first: E,
+    rest: &mut VecDeque<E>,
+    messages: &mut VecDeque<Item>,
+    meaning: impl Fn(E) -> Brought,
+) -> Happening {
+    let mut next = Some(first);
+    while let Some(event) = next {
+        match meaning(event) {
+            Brought::Message(message) => messages.push_back(Item::Message(message)),
+            Brought::Other(Happening::Other) => {}
+            Brought::Other(happening) => return happening,
+        }
+        next = rest.pop_front();
+    }
+    Happening::Other
 }
 
 /// Why polling cannot go on.
@@ -201,8 +228,61 @@ impl Driver {
 
 /// Size of the PUBLISH packet in bytes.
 pub(super) fn publish_size(version: MqttVersion, outbound: &Outbound) -> usize {
-    match version {
-        MqttVersion::V5 => v5::publish_size(outbound),
-        MqttVersion::V311 => v311::publish_size(outbound),
+    if outbound.properties.is_some() {
+        return v5::publish_size(outbound);
+    }
+    // Topic and its length, the packet identifier, in 5 the length of no properties, the payload (3.3).
+    let identifier = if outbound.qos == Qos::AtMostOnce { 0 } else { 2 };
+    let properties = usize::from(version == MqttVersion::V5);
+    let remaining = 2 + outbound.topic.len() + identifier + properties + outbound.payload.len();
+    let length = match remaining {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length + remaining
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::publication::Properties;
+
+    #[test]
+    fn a_packet_is_as_large_as_the_library_makes_it() {
+        for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            for bytes in
+                [0, 100, 119, 120, 121, 122, 123, 16_370, 16_377, 16_378, 16_380, 2_097_150, 3_000_000]
+            {
+                let outbound = Outbound {
+                    topic: "a/b".into(),
+                    payload: vec![0; bytes].into(),
+                    qos,
+                    retain: false,
+                    properties: None,
+                };
+                let ours = publish_size(MqttVersion::V5, &outbound);
+                assert_eq!(ours, v5::publish_size(&outbound), "{qos:?}, {bytes}");
+                let mut v311 = rumqttc_v4::Publish::from_bytes(
+                    "a/b",
+                    [rumqttc_v4::QoS::AtMostOnce, rumqttc_v4::QoS::ExactlyOnce]
+                        [usize::from(qos != Qos::AtMostOnce)],
+                    outbound.payload.clone(),
+                );
+                v311.pkid = 1;
+                assert_eq!(publish_size(MqttVersion::V311, &outbound), v311.size(), "{qos:?}, {bytes}");
+            }
+        }
+        let said = Properties { content_type: Some("text/plain".into()), ..Properties::default() };
+        let outbound = Outbound {
+            topic: "a".into(),
+            payload: "x".into(),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: Some(said),
+        };
+        // Two and a topic, the properties' length, their type, two and the text, the payload, and the header.
+        assert_eq!(publish_size(MqttVersion::V5, &outbound), 2 + (2 + 1) + 1 + (1 + 2 + 10) + 1);
     }
 }

@@ -14,7 +14,7 @@ use rumqttc_v4::{
 
 use super::connect::{Connect, connack_v311};
 use super::line::Slot;
-use super::link::{Answer, Broken, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
+use super::link::{self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
 use super::publication::Outbound;
 use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
 use crate::profile::{Qos, Subscription};
@@ -65,28 +65,17 @@ pub(super) async fn next(
     now: &(dyn Fn() -> UnixMicros + Sync),
     messages: &mut VecDeque<Item>,
 ) -> Result<Happening, Broken> {
-    let mut next = Some(driver.poll().await.map_err(broken)?);
+    let first = driver.poll().await.map_err(broken)?;
     let (time, before) = (now(), messages.len());
-    let mut happening = Happening::Other;
-    // The library hands out one event a poll; what a read brought is there already.
-    while let Some(event) = next {
-        happening = match event {
-            Event::Incoming(Packet::Publish(publish)) => {
-                messages.push_back(Item::Message(message(publish, time)));
-                Happening::Other
-            }
-            Event::Incoming(Packet::ConnAck(connack)) => {
-                Happening::Connack(connack_v311(connack.session_present, connack.code as u8))
-            }
-            Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
-            Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
-            _ => Happening::Other,
-        };
-        if !matches!(happening, Happening::Other) {
-            break;
+    let happening = link::sort(first, &mut driver.state.events, messages, |event| match event {
+        Event::Incoming(Packet::Publish(publish)) => Brought::Message(message(publish, time)),
+        Event::Incoming(Packet::ConnAck(connack)) => {
+            Brought::Other(Happening::Connack(connack_v311(connack.session_present, connack.code as u8)))
         }
-        next = driver.state.events.pop_front();
-    }
+        Event::Incoming(Packet::PingResp) => Brought::Other(Happening::PingAnswered),
+        Event::Outgoing(Outgoing::PingReq) => Brought::Other(Happening::PingSent),
+        _ => Brought::Other(Happening::Other),
+    });
     if messages.len() > before {
         forgive_ping(driver);
     }
@@ -104,13 +93,6 @@ fn forgive_ping(driver: &mut EventLoop) {
 pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<PublishNotice, Lost> {
     let options = PublishOptions::new(qos(outbound.qos)).retain(outbound.retain);
     client.publish_tracked(outbound.topic, outbound.payload, options).await.map_err(|_| Lost)
-}
-
-pub(super) fn publish_size(outbound: &Outbound) -> usize {
-    let mut packet =
-        Publish::from_bytes(outbound.topic.as_str(), qos(outbound.qos), outbound.payload.clone());
-    packet.pkid = 1;
-    packet.size()
 }
 
 pub(super) async fn subscribe(client: &AsyncClient, wanted: &Subscription) -> Result<Answer, Lost> {

@@ -16,7 +16,7 @@ use rumqttc::{
 
 use super::connect::{Connect, connack_v5, pairs, user_properties};
 use super::line::Slot;
-use super::link::{Answer, Broken, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
+use super::link::{self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
 use super::publication::{Outbound, Properties};
 use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
 use crate::profile::{Qos, Subscription};
@@ -89,28 +89,19 @@ pub(super) async fn next(
     now: &(dyn Fn() -> UnixMicros + Sync),
     messages: &mut VecDeque<Item>,
 ) -> Result<Happening, Broken> {
-    let mut next = Some(driver.poll().await.map_err(broken)?);
+    let first = driver.poll().await.map_err(broken)?;
     let (time, before) = (now(), messages.len());
-    let mut happening = Happening::Other;
-    // The library hands out one event a poll; what a read brought is there already.
-    while let Some(event) = next {
-        happening = match event {
-            Event::Incoming(Packet::Publish(publish)) => {
-                messages.push_back(Item::Message(message(publish, time)));
-                Happening::Other
-            }
-            Event::Incoming(Packet::ConnAck(connack)) => {
-                Happening::Connack(connack_v5(connack.session_present, 0, connack.properties.as_ref()))
-            }
-            Event::Incoming(Packet::PingResp) => Happening::PingAnswered,
-            Event::Outgoing(Outgoing::PingReq) => Happening::PingSent,
-            _ => Happening::Other,
-        };
-        if !matches!(happening, Happening::Other) {
-            break;
-        }
-        next = driver.state.events.pop_front();
-    }
+    let happening = link::sort(first, &mut driver.state.events, messages, |event| match event {
+        Event::Incoming(Packet::Publish(publish)) => Brought::Message(message(publish, time)),
+        Event::Incoming(Packet::ConnAck(connack)) => Brought::Other(Happening::Connack(connack_v5(
+            connack.session_present,
+            0,
+            connack.properties.as_ref(),
+        ))),
+        Event::Incoming(Packet::PingResp) => Brought::Other(Happening::PingAnswered),
+        Event::Outgoing(Outgoing::PingReq) => Brought::Other(Happening::PingSent),
+        _ => Brought::Other(Happening::Other),
+    });
     if messages.len() > before {
         forgive_ping(driver);
     }
