@@ -12,6 +12,7 @@ mod ingest;
 mod machine;
 mod peers;
 mod raw;
+mod read;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -23,6 +24,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("flood", "Messages from a server that is no limit"),
     ("wss", "The same over wss with a client certificate"),
     ("many", "Sixteen connections at once"),
+    ("read", "Reading back"),
     ("broker", "Messages from mosquitto"),
     ("publish", "Publishing to mosquitto"),
     ("conn", "Connections to mosquitto"),
@@ -67,6 +69,7 @@ async fn measure(name: &str, messages: u64) {
             ingest::wss(messages, &server, client).await;
         }
         "many" => ingest::many(messages).await,
+        "read" => read::read(messages).await,
         "broker" => broker::receive(folder.path(), messages).await,
         "publish" => broker::publish(folder.path(), messages).await,
         "conn" => broker::connections(folder.path()),

@@ -9,7 +9,7 @@ use heliograph_engine::endpoint::Endpoint;
 use heliograph_engine::error::ErrorCode;
 use heliograph_engine::library::{FolderId, Library, LibraryTree, ProfileEntry};
 use heliograph_engine::paths::{DATABASE, default_data_dir};
-use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Settings, TrustMode};
+use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Retention, Settings, TrustMode};
 use heliograph_engine::whole_file;
 use serde::Serialize;
 use serde_json::json;
@@ -226,6 +226,7 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
         will,
         timing,
         subscriptions,
+        retention,
     } = &profile.settings;
     let mut lines = vec![("name", profile.name.clone())];
     let mut add = |label, value: String| lines.push((label, value));
@@ -314,6 +315,15 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
     for subscription in subscriptions {
         let off = if subscription.enabled { "" } else { ", off" };
         add("subscription", format!("{} (QoS {}{off})", subscription.filter, u8::from(subscription.qos)));
+    }
+    if let Some(Retention { max_bytes, max_rows, max_age_s }) = *retention {
+        let limits = [
+            max_bytes.map(|bytes| output::count(bytes, "byte", "bytes")),
+            max_rows.map(|rows| output::count(rows, "message", "messages")),
+            max_age_s.map(|seconds| format!("{seconds} s")),
+        ];
+        let limits: Vec<_> = limits.into_iter().flatten().collect();
+        add("keeps at most", if limits.is_empty() { "no limit".to_owned() } else { limits.join(", ") });
     }
     lines
 }
