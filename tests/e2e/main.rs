@@ -9,6 +9,7 @@ mod certificates;
 mod demo;
 mod dialog;
 mod failures;
+mod filters;
 mod first_run;
 mod keyboard;
 mod library;
