@@ -76,7 +76,12 @@ async fn a_refused_subscription_and_a_refused_publication_say_which_and_why() ->
     let pki = Pki::make(dir.path());
     let rules = dir.path().join("rules.json");
     forbid(&rules, &["secret/#"])?;
-    let extra = format!("plugin {}\nplugin_opt_config_file {}\n", plugin()?.display(), rules.display());
+    // Without a limit, mosquitto 2.0.11 closes the connection after it refused a publication.
+    let extra = format!(
+        "max_inflight_messages 20\nplugin {}\nplugin_opt_config_file {}\n",
+        plugin()?.display(),
+        rules.display()
+    );
     let options = MosquittoOptions { extra, ..MosquittoOptions::default() };
     let mut broker = Mosquitto::start(&pki, &options);
     let window = Window::open(&dir.path().join("data"), "refusals", &[]).await?;

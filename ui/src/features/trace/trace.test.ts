@@ -189,6 +189,13 @@ test("a loss and two attempts beside each other are told by what differs", () =>
   expect(rows.find(({ label }) => label === "DNS")?.differs).toBe(false);
 });
 
+test("a stage that only one of two attempts reached is told by its cell, not fact by fact", () => {
+  const far = trace("mqtt://a:1883", [dns]);
+  const rows = compared(far, { ...far, stages: [] });
+  expect(rows.some(({ label, differs }) => label === "DNS" && differs)).toBe(true);
+  expect(rows.some(({ label }) => label.startsWith("DNS:"))).toBe(false);
+});
+
 test("where the time went is told in sentences", () => {
   const words = [
     timingWords({
