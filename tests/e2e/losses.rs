@@ -52,6 +52,10 @@ async fn a_lost_connection_says_so_everywhere_and_its_attempts_can_be_compared()
     window.click("Now").await?;
     window.until("a second attempt", "return /Failed after/.test(document.body.innerText)").await?;
     window.until("the countdown", "return /Reconnecting in \\d+ s/.test(document.body.innerText)").await?;
+    let attempts = window.engine("traces", json!({"id": draft["id"]})).await?;
+    let attempts: Vec<_> =
+        attempts.as_array().into_iter().flatten().map(|trace| trace["attempt"].clone()).collect();
+    assert_eq!(attempts, [json!(2), json!(1)], "one more attempt, when it was asked for");
     window.shots("3-tried-again").await?;
     window.click("Stop").await?;
     window

@@ -76,9 +76,9 @@ async fn a_refused_subscription_and_a_refused_publication_say_which_and_why() ->
     let pki = Pki::make(dir.path());
     let rules = dir.path().join("rules.json");
     forbid(&rules, &["secret/#"])?;
-    // Without a limit, mosquitto 2.0.11 closes the connection after it refused a publication.
+    // Without a bound, mosquitto 2.0.11 closes the connection after it refused a publication.
     let extra = format!(
-        "max_inflight_messages 20\nplugin {}\nplugin_opt_config_file {}\n",
+        "max_queued_messages 1000\nplugin {}\nplugin_opt_config_file {}\n",
         plugin()?.display(),
         rules.display()
     );
@@ -98,6 +98,12 @@ async fn a_refused_subscription_and_a_refused_publication_say_which_and_why() ->
     window.says("Refused: Not authorized (0x87)").await?;
     window.until("its event", &event_says(&["secret/lamp", "Not authorized", "0x87"])).await?;
     window.shots("1-mqtt-5").await?;
+    assert_eq!(
+        window
+            .js("return document.querySelector('[role=grid]').innerText.includes('Connection lost')")
+            .await?,
+        json!(false)
+    );
 
     // Asked again by a click: it is still refused, and said again.
     let events = "return document.querySelectorAll('[role=row].is-bad').length";
@@ -114,7 +120,7 @@ async fn a_refused_subscription_and_a_refused_publication_say_which_and_why() ->
     let other = Mosquitto::start(&pki, &options);
     connected(&window, "Three", "3.1.1", other.mqtt).await?;
     subscribe(&window, "secret/#").await?;
-    window.until("the refusal", &row_says("secret/#", "0x80")).await?;
+    window.until("the refusal", &row_says("secret/#", "Refused without a reason (0x80)")).await?;
     window.until("its event", &event_says(&["secret/#", "MQTT 3.1.1 gives no reason", "0x80"])).await?;
     window.shots("3-mqtt-3").await?;
     window.resize(900, 600).await?;
