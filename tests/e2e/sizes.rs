@@ -24,7 +24,8 @@ async fn every_screen(width: u32, height: u32) -> Result<()> {
     for screen in ["messages", "trace", "editor", "settings", "certificates", "palette"] {
         match screen {
             "messages" => {
-                window.find("[role=grid] [role=row][aria-rowindex='5']").await?.click().await?;
+                window.js("document.querySelector('[role=grid]').focus(); return true").await?;
+                window.press("Up").await?;
                 window.press("Enter").await?;
                 window.find(".inspector .acts-row").await?;
             }
