@@ -1,4 +1,4 @@
-//! The native file chooser (GTK), used by its keys: xdotool types what a person would.
+//! The native file choosers (GTK), used by their keys: xdotool types what a person would.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -13,18 +13,10 @@ use crate::window::PATIENCE;
 const TRIES: u32 = 5;
 const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
-/// Types `path` into the open chooser with this title, and accepts it.
+/// Types `path` into the open chooser with this title, and accepts it: a file to open, or where to save one,
+/// also over a file that is there.
 pub async fn choose(title: &str, path: &str) -> Result<()> {
-    let started = Instant::now();
-    let id = loop {
-        if let Some(id) = windows(title)?.pop() {
-            break id;
-        }
-        if started.elapsed() > PATIENCE {
-            bail!("the file dialog {title:?} did not open");
-        }
-        sleep(Duration::from_millis(25)).await;
-    };
+    let id = opened(title).await?;
     for attempt in 1..=TRIES {
         xdotool(&["windowfocus", "--sync", &id])?;
         xdotool(&["key", "slash"])?;
@@ -32,17 +24,53 @@ pub async fn choose(title: &str, path: &str) -> Result<()> {
         xdotool(&["key", "ctrl+a"])?;
         xdotool(&["type", "--delay", "25", path])?;
         xdotool(&["key", "Return"])?;
-        let typed = Instant::now();
-        while typed.elapsed() < CLOSES_WITHIN {
-            if windows(title)?.is_empty() {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(25)).await;
+        if closed(title).await? {
+            return Ok(());
         }
-        // What it says about a path that lost a letter is confirmed away.
+        // What it says about a path that lost a letter is confirmed away; and a file that is there is replaced.
         xdotool(&["key", "Return"])?;
+        if closed(title).await? {
+            return Ok(());
+        }
     }
     bail!("the file dialog {title:?} did not take {path}")
+}
+
+/// Leaves the open chooser with this title by Escape.
+pub async fn cancel(title: &str) -> Result<()> {
+    let id = opened(title).await?;
+    for _ in 1..=TRIES {
+        xdotool(&["windowfocus", "--sync", &id])?;
+        xdotool(&["key", "Escape"])?;
+        if closed(title).await? {
+            return Ok(());
+        }
+    }
+    bail!("the file dialog {title:?} cannot be left")
+}
+
+async fn opened(title: &str) -> Result<String> {
+    let started = Instant::now();
+    loop {
+        if let Some(id) = windows(title)?.pop() {
+            return Ok(id);
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("the file dialog {title:?} did not open");
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+}
+
+async fn closed(title: &str) -> Result<bool> {
+    let asked = Instant::now();
+    while asked.elapsed() < CLOSES_WITHIN {
+        if windows(title)?.is_empty() {
+            return Ok(true);
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+    Ok(false)
 }
 
 fn windows(title: &str) -> Result<Vec<String>> {

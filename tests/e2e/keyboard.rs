@@ -77,7 +77,7 @@ fn clipboard() -> Result<String> {
 }
 
 /// What does not fit: text cut off without an ellipsis, and controls outside the window.
-const OVERFLOWS: &str = "
+pub const OVERFLOWS: &str = "
     const found = [];
     if (document.documentElement.scrollWidth > innerWidth) found.push('the page scrolls sideways');
     for (const e of document.querySelectorAll('button, input, [role=tab], h1, h2, label')) {

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
+use fantoccini::actions::{
+    InputSource as _, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
+};
 use fantoccini::elements::Element;
 use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -150,6 +152,34 @@ impl Window {
         Ok(self.client.perform_actions(all).await?)
     }
 
+    /// Presses the mouse at a place of the page, and moves it to others while the button is down.
+    pub async fn drag(&self, from: (f64, f64), over: &[(f64, f64)]) -> Result<()> {
+        let to = |(x, y): (f64, f64)| PointerAction::MoveTo { duration: None, x, y };
+        let mut all = vec![to(from), PointerAction::Down { button: MOUSE_BUTTON_LEFT }];
+        all.extend(over.iter().map(|&place| to(place)));
+        self.mouse(all).await
+    }
+
+    /// Lets the button of the mouse go.
+    pub async fn drop(&self) -> Result<()> {
+        self.mouse(vec![PointerAction::Up { button: MOUSE_BUTTON_LEFT }]).await
+    }
+
+    async fn mouse(&self, actions: Vec<PointerAction>) -> Result<()> {
+        let all = actions.into_iter().fold(MouseActions::new("mouse".into()), MouseActions::then);
+        Ok(self.client.perform_actions(all).await?)
+    }
+
+    /// A place in what a script returns, in pixels of the page: `x` and `y` are parts of its width and height.
+    pub async fn place(&self, element: &str, x: f64, y: f64) -> Result<(f64, f64)> {
+        let script = format!(
+            "const box = ({element})?.getBoundingClientRect(); return box && [box.x, box.y, box.width, box.height]"
+        );
+        let found = self.until(element, &script).await?;
+        let [left, top, width, height] = [0, 1, 2, 3].map(|at| found[at].as_f64().unwrap_or_default());
+        Ok((left + width * x, top + height * y))
+    }
+
     /// Waits until a text can be read in the window.
     pub async fn says(&self, text: &str) -> Result<()> {
         let wanted = json!(text);
@@ -175,7 +205,8 @@ impl Window {
     pub async fn engine(&self, command: &str, arguments: Value) -> Result<Value> {
         let script = "const [command, asked, done] = arguments;\
                       window.__TAURI_INTERNALS__.invoke(command, asked).then(\
-                        (answer) => done({ answer: answer ?? null }), (error) => done({ error }))";
+                        (answer) => done({ answer: answer instanceof ArrayBuffer ? [...new Uint8Array(answer)] : answer ?? null }),\
+                        (error) => done({ error }))";
         let told = self.client.execute_async(script, vec![json!(command), arguments]).await?;
         match told.get("error") {
             None => Ok(told["answer"].clone()),
@@ -271,6 +302,8 @@ fn key(name: &str) -> Result<char> {
         "Tab" => Key::Tab,
         "Up" => Key::Up,
         "Down" => Key::Down,
+        "Left" => Key::Left,
+        "Right" => Key::Right,
         "Home" => Key::Home,
         "End" => Key::End,
         "Delete" => Key::Delete,

@@ -1128,7 +1128,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async copyText(text) {
       await navigator.clipboard?.writeText(text);
     },
-    onFileDrop: () => () => {},
+    onFileDrag: () => () => {},
     async closeWindow() {},
     onClosing: () => () => {},
     onEvent(listener) {

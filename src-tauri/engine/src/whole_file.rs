@@ -52,19 +52,20 @@ pub(crate) fn replace<T, E: From<io::Error>>(
 pub(crate) fn refused(path: &Path, error: &io::Error) -> Error {
     use io::ErrorKind as Kind;
     let name = path.display();
-    let message = match error.kind() {
+    let (reason, message) = match error.kind() {
         Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-            format!("There is no room left to write {name}: free some, or choose another place")
+            ("full", format!("There is no room left to write {name}: free some, or choose another place"))
         }
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-            format!("{name} cannot be written: its folder is read-only for you, choose another")
-        }
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => (
+            "no_permission",
+            format!("{name} cannot be written: its folder is read-only for you, choose another"),
+        ),
         Kind::NotFound | Kind::NotADirectory => {
-            format!("{name} cannot be written: its folder is not there")
+            ("no_folder", format!("{name} cannot be written: its folder is not there"))
         }
-        _ => format!("{name} cannot be written: {error}"),
+        _ => ("failed", format!("{name} cannot be written: {error}")),
     };
-    Error::new(ErrorCode::File, message).with("path", name.to_string())
+    Error::new(ErrorCode::File, message).with("path", name.to_string()).with("reason", reason)
 }
 
 #[cfg(unix)]

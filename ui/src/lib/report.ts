@@ -19,6 +19,8 @@ export function errorText(thrown: unknown): string {
       return m.error_already_connected();
     case "storage":
       return storageText(error) ?? error.message;
+    case "file":
+      return fileText(error) ?? error.message;
     default:
       return error.message;
   }
@@ -38,6 +40,21 @@ function storageText({ details }: EngineError): string | undefined {
       return m.error_storage_read_only({ path });
     case "full":
       return m.error_storage_full({ path });
+    default:
+      return undefined;
+  }
+}
+
+/** What stands in the way of a file that the person wants to have written, and what to do. */
+function fileText({ details }: EngineError): string | undefined {
+  const path = typeof details["path"] === "string" ? details["path"] : "";
+  switch (details["reason"]) {
+    case "full":
+      return m.error_file_full({ path });
+    case "no_permission":
+      return m.error_file_read_only({ path });
+    case "no_folder":
+      return m.error_file_no_folder({ path });
     default:
       return undefined;
   }

@@ -134,10 +134,15 @@ impl Connection {
             return Ok(SubscriptionState::Inactive);
         };
         let sent = before.as_ref().is_some_and(|known| known.enabled);
+        let known = self.subscription_state(&subscription.filter);
+        let refused = matches!(known, SubscriptionState::Refused { .. });
         let state = match (sent, subscription.enabled) {
-            (true, true) if before.as_ref().is_some_and(|known| same_on_the_wire(known, &subscription)) => {
-                // Only the label or the colour changed.
-                return Ok(self.subscription_state(&subscription.filter));
+            (true, true)
+                if !refused
+                    && before.as_ref().is_some_and(|known| same_on_the_wire(known, &subscription)) =>
+            {
+                // Only the label or the colour changed. One that was refused is asked for again.
+                return Ok(known);
             }
             (_, true) => session.subscribe(subscription.clone()).await?,
             (true, false) => {

@@ -101,8 +101,11 @@ impl Shared {
         self.tell_subscriptions();
         if let SubscriptionState::Refused { code, reason, reason_string } = &state {
             let words = reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-            let text =
-                format!("The broker refused the subscription {filter}: {reason} (0x{code:02x}){words}");
+            let why = match self.version {
+                MqttVersion::V311 => "MQTT 3.1.1 gives no reason",
+                MqttVersion::V5 => reason,
+            };
+            let text = format!("The broker refused the subscription {filter}: {why} (0x{code:02x}){words}");
             self.keep_event(EventKind::SubscribeRefused, text, &mut Patience::default()).await;
         }
         Some(state)

@@ -66,12 +66,42 @@ describe("moving by drag", () => {
       at: "inside",
       place: { folder: "B", index: 1 },
     });
-    expect(dropOn(tree, row("p:a1"), null, 0)?.place).toEqual({ folder: null, index: 1 });
+    expect(dropOn(tree, row("p:a1"), null, 0)).toEqual({
+      at: "before",
+      key: "f:A",
+      place: { folder: null, index: 1 },
+      out: true,
+    });
+  });
+  it("takes a connection out of its folder above the first one, and draws the line where it lands", () => {
+    expect(dropOn(tree, row("p:a1"), row("f:A"), 0.1)).toMatchObject({
+      at: "before",
+      key: "f:A",
+      place: { folder: null, index: 1 },
+    });
+    expect(dropOn(tree, row("p:b1"), row("f:A"), 0.5)).toMatchObject({ at: "inside", key: "f:A" });
+    const loose = { damaged: [], folders: [], profiles: [entry("x", null), entry("y", null)] };
+    expect(dropOn(loose, rowsOf(loose)[0]!, null, 0)).toMatchObject({
+      at: "after",
+      key: "p:y",
+      place: { index: 1 },
+    });
   });
   it("orders folders, and never puts one inside another", () => {
     expect(dropOn(tree, row("f:A"), row("f:B"), 0.8)?.place).toEqual({ folder: null, index: 1 });
-    expect(dropOn(tree, row("f:B"), row("p:a1"), 0.1)).toMatchObject({ at: "after", place: { index: 1 } });
-    expect(dropOn(tree, row("f:A"), row("p:loose"), 0.1)).toBeNull();
+    expect(dropOn(tree, row("f:B"), row("f:A"), 0.2)).toMatchObject({ at: "before", place: { index: 0 } });
+    expect(dropOn(tree, row("f:B"), row("p:a1"), 0.1)).toMatchObject({
+      at: "after",
+      key: "p:a2",
+      place: { index: 1 },
+    });
+    expect(dropOn(tree, row("f:B"), row("p:loose"), 0.1)).toMatchObject({
+      at: "before",
+      key: "f:A",
+      place: { index: 0 },
+    });
+    expect(dropOn(tree, row("f:A"), row("p:a2"), 0.1)).toBeNull();
+    expect(dropOn(tree, row("f:A"), null, 0)).toMatchObject({ at: "after", key: "f:B", place: { index: 1 } });
   });
 });
 

@@ -59,9 +59,14 @@ export function stepFolder({ folders }: LibraryTree, id: FolderId, step: 1 | -1)
   return index >= 0 && index < folders.length ? index : null;
 }
 
-/** Where a dragged row would land: which line to draw, and where it goes. */
-export type Drop =
-  { at: "before" | "after" | "inside"; key: string; place: Place } | { at: "end"; key: null; place: Place };
+/** Where a dragged row would land: the row that the line is drawn at, or that is marked, and where it goes. */
+export interface Drop {
+  at: "before" | "after" | "inside";
+  key: string;
+  place: Place;
+  /** It leaves its folder for the loose connections, from below all of them. */
+  out?: boolean;
+}
 
 /**
  * What letting go over a row does. `fraction` is how far down the row the pointer is, 0 to 1; a null row is
@@ -74,28 +79,51 @@ export function dropOn(
   fraction: number,
 ): Drop | null {
   if (over?.key === dragged.key) return null;
-  const half = fraction < 0.5 ? "before" : "after";
-  if (dragged.kind === "folder") {
-    if (over === null)
-      return { at: "end", key: null, place: { folder: null, index: tree.folders.length - 1 } };
-    const target = over.kind === "folder" ? over.folder.id : over.entry.folder;
-    if (target === null) return null;
-    if (target === dragged.folder.id) return null;
-    const others = tree.folders.filter((folder) => folder.id !== dragged.folder.id);
-    const at = over.kind === "folder" ? half : "after";
-    const index = others.findIndex((folder) => folder.id === target) + (at === "after" ? 1 : 0);
-    return { at, key: folderKey(target), place: { folder: null, index } };
-  }
+  return dragged.kind === "folder"
+    ? folderOn(tree, dragged.folder.id, over, fraction)
+    : profileOn(tree, dragged.entry.id, over, fraction);
+}
+
+function folderOn(tree: LibraryTree, dragged: FolderId, over: TreeRow | null, fraction: number): Drop | null {
+  const others = tree.folders.filter((folder) => folder.id !== dragged);
+  const target = over?.kind === "folder" ? over.folder.id : over?.entry.folder;
+  if (target === dragged) return null;
+  const at = over === null ? others.length - 1 : others.findIndex((folder) => folder.id === target);
+  const next = others[Math.max(at, 0)];
+  if (!next) return null;
+  // Loose connections stay above all folders.
+  const before = at < 0 || (over?.kind === "folder" && fraction < 0.5);
+  return before
+    ? { at: "before", key: folderKey(next.id), place: { folder: null, index: Math.max(at, 0) } }
+    : { at: "after", key: lastRowOf(tree, next), place: { folder: null, index: at + 1 } };
+}
+
+function profileOn(tree: LibraryTree, dragged: ProfileId, over: TreeRow | null, fraction: number): Drop {
   const others = (folder: FolderId | null) =>
-    tree.profiles.filter((entry) => entry.folder === folder && entry.id !== dragged.entry.id);
-  if (over === null) return { at: "end", key: null, place: { folder: null, index: others(null).length } };
+    tree.profiles.filter((entry) => entry.folder === folder && entry.id !== dragged);
+  const [first] = tree.folders;
+  const isAboveFolders = over?.kind === "folder" && over.folder.id === first?.id && fraction < 0.25;
+  if (over === null || isAboveFolders) {
+    const loose = others(null);
+    const place = { folder: null, index: loose.length };
+    const out = over === null;
+    if (first) return { at: "before", key: folderKey(first.id), place, out };
+    return { at: "after", key: profileKey(loose.at(-1)?.id ?? dragged), place, out };
+  }
   if (over.kind === "folder") {
     const { id } = over.folder;
     return { at: "inside", key: over.key, place: { folder: id, index: others(id).length } };
   }
   const { folder, id } = over.entry;
-  const index = others(folder).findIndex((entry) => entry.id === id) + (half === "after" ? 1 : 0);
-  return { at: half, key: over.key, place: { folder, index } };
+  const at = fraction < 0.5 ? "before" : "after";
+  const index = others(folder).findIndex((entry) => entry.id === id) + (at === "after" ? 1 : 0);
+  return { at, key: over.key, place: { folder, index } };
+}
+
+/** The lowest row that a folder shows. */
+function lastRowOf({ profiles }: LibraryTree, { id, collapsed }: Folder): string {
+  const last = collapsed ? undefined : profiles.filter((entry) => entry.folder === id).at(-1);
+  return last ? profileKey(last.id) : folderKey(id);
 }
 
 /** Two characters that stand for a name in the rail. */

@@ -1,6 +1,6 @@
 import { fireEvent, render, screen, waitFor, within } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
-import { backend } from "$lib/backend";
+import { backend, type FileDrag } from "$lib/backend";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation, type Screen } from "$lib/state/navigation.svelte";
@@ -166,13 +166,18 @@ test("a test sends the draft as it stands and shows its stages", async () => {
 });
 
 test("files dropped on the page are sorted by content", async () => {
-  let drop: (paths: string[], x: number, y: number) => void = () => {};
-  vi.spyOn(backend, "onFileDrop").mockImplementation((listener) => {
-    drop = listener;
+  let drag: (drag: FileDrag) => void = () => {};
+  vi.spyOn(backend, "onFileDrag").mockImplementation((listener) => {
+    drag = listener;
     return () => {};
   });
   await open();
-  drop(["/new/ca.pem", "/new/device.key", "/new/device.crt"], 0, 0);
+  const page = screen.getByRole("region", { name: "Edit connection" });
+  document.elementFromPoint = () => page;
+  drag({ kind: "over", x: 1, y: 1 });
+  expect(page.dataset["drop"]).toBe("over");
+  drag({ kind: "drop", x: 1, y: 1, paths: ["/new/ca.pem", "/new/device.key", "/new/device.crt"] });
+  expect(page.dataset["drop"]).toBeUndefined();
   await waitFor(() => expect(field("Private key").value).toBe("/new/device.key"));
   expect(field("Certificate").value).toBe("/new/device.crt");
   expect(field("CA file").value).toBe("/new/ca.pem");

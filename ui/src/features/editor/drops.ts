@@ -3,6 +3,7 @@ import { backend } from "$lib/backend";
 import type { FileReport } from "$lib/backend/types/FileReport";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import { fileName } from "$features/certificates";
+import type { Toast } from "$lib/state/toasts.svelte";
 import { m } from "$messages";
 
 export type DroppedAs = "certificate" | "key" | "certificate_and_key" | "authority" | "nothing";
@@ -20,7 +21,8 @@ export function droppedAs({ certificates, key_type, key_encrypted, bundle }: Fil
 }
 
 /** Puts a file where it belongs and says where that was. Never touches the endpoint. */
-export function placeFile(draft: ProfileDraft, report: FileReport): string {
+export function placeFile(draft: ProfileDraft, report: FileReport): Toast {
+  const placed = (text: string): Toast => ({ tone: "info", text });
   const { client_certificate: identity, trust } = draft.settings;
   const file = fileName(report.path);
   switch (droppedAs(report)) {
@@ -28,23 +30,27 @@ export function placeFile(draft: ProfileDraft, report: FileReport): string {
       identity.enabled = true;
       identity.cert_file = report.path;
       identity.key_file = "";
-      return report.bundle && report.key_encrypted
-        ? m.auth_dropped_bundle({ file })
-        : m.auth_dropped_cert({ file });
+      return placed(
+        report.bundle && report.key_encrypted
+          ? m.auth_dropped_bundle({ file })
+          : m.auth_dropped_cert({ file }),
+      );
     case "certificate":
       identity.enabled = true;
       identity.cert_file = report.path;
-      return m.auth_dropped_cert({ file });
+      return placed(m.auth_dropped_cert({ file }));
     case "key":
       identity.enabled = true;
       identity.key_file = report.path;
-      return m.auth_dropped_key({ file });
+      return placed(m.auth_dropped_key({ file }));
     case "authority":
       if (!trust.ca_files.includes(report.path)) trust.ca_files.push(report.path);
-      if (trust.mode !== "ca_only") trust.mode = "system_and_ca";
-      return m.auth_dropped_ca({ file });
+      if (trust.mode === "ca_only" || trust.mode === "system_and_ca")
+        return placed(m.auth_dropped_ca({ file }));
+      trust.mode = "system_and_ca";
+      return placed(m.auth_dropped_ca_trusted({ file }));
     case "nothing":
-      return report.error?.message ?? m.auth_dropped_none({ file });
+      return { tone: "warn", text: report.error?.message ?? m.auth_dropped_none({ file }) };
   }
 }
 

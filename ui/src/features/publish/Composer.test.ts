@@ -1,6 +1,6 @@
 import { fireEvent, render, screen, waitFor } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
-import { backend } from "$lib/backend";
+import { backend, type FileDrag } from "$lib/backend";
 import { composerOf } from "$lib/state/drafts.svelte";
 import { engine } from "$lib/state/engine.svelte";
 import Composer from "./Composer.svelte";
@@ -68,4 +68,24 @@ test("an empty retained payload says that it clears the retained message", async
   render(Composer, { id: idOf("Local broker") });
   await fireEvent.click(screen.getByRole("checkbox", { name: "Retain" }));
   await screen.findByText("Clears the retained message");
+});
+
+test("a file that is dropped is sent instead of what was typed, which is there again after it", async () => {
+  let drag: (drag: FileDrag) => void = () => {};
+  vi.spyOn(backend, "onFileDrag").mockImplementation((listener) => {
+    drag = listener;
+    return () => {};
+  });
+  const id = idOf("Line 3 gateway");
+  const publish = vi.spyOn(backend, "publish");
+  render(Composer, { id });
+  const composer = composerOf(id);
+  await composer.ready;
+  composer.fill({ topic: "a/b", payload: '{"typed":1}' });
+  document.elementFromPoint = () => screen.getByRole("region", { name: "Publish" });
+  drag({ kind: "drop", x: 1, y: 1, paths: ["/tmp/firmware.bin", "/tmp/other.bin"] });
+  await screen.findByText("/tmp/firmware.bin");
+  await fireEvent.click(screen.getByRole("button", { name: /^Publish/ }));
+  expect(publish.mock.calls[0]?.[1].payload).toEqual({ text: "/tmp/firmware.bin", encoding: "file" });
+  expect(composer.draft.payload).toBe('{"typed":1}');
 });

@@ -24,7 +24,7 @@ describe("a draft", () => {
   it("counts bytes, not characters", () => {
     expect(payloadSize(draft({ payload: "é" }))).toBe(2);
     expect(payloadSize(draft({ format: "hex", payload: "00 ff" }))).toBe(2);
-    expect(payloadSize(draft({ format: "file", payload: "/x" }))).toBeNull();
+    expect(payloadSize(draft({ format: "file", file: "/x" }))).toBeNull();
   });
 
   it("says where JSON breaks", () => {

@@ -18,7 +18,7 @@ export function blocking(draft: Draft, v5: boolean, aliasMaximum = 65_535): Part
   if (draft.format === "hex" && parseHex(draft.payload) === null) found.payload = m.publish_bad_hex();
   if (draft.format === "base64" && parseBase64(draft.payload) === null)
     found.payload = m.publish_bad_base64();
-  if (draft.format === "file" && draft.payload === "") found.payload = m.publish_no_file();
+  if (draft.format === "file" && draft.file === "") found.payload = m.publish_no_file();
   if (!v5) return found;
   if (!whole(draft.expiry, 0, 4_294_967_295)) found.expiry = m.publish_bad_expiry();
   if (!whole(draft.topicAlias, 1, 65_535)) found.topicAlias = m.publish_bad_alias();

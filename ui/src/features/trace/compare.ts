@@ -35,9 +35,12 @@ export function compared(one: Trace, other: Trace): ComparedRow[] {
       of ? [of.micros === null ? "" : duration(of.micros), of.fact].filter(Boolean).join(" · ") : "";
     rows.push(row(stageName(cell.stage), words(cell), words(twin), cell.state !== twin?.state));
     const [left, right] = [factsOf(one, cell.stage), factsOf(other, cell.stage)];
+    // What only one of them reached, its cell says.
+    if (left.size === 0 || right.size === 0) continue;
     for (const label of new Set([...left.keys(), ...right.keys()])) {
       const [a, b] = [left.get(label) ?? "", right.get(label) ?? ""];
-      if (a !== b) rows.push(row(`${stageName(cell.stage)}: ${label}`, a, b));
+      // Every connection has a local port of its own.
+      if (a !== b) rows.push(row(`${stageName(cell.stage)}: ${label}`, a, b, label !== m.fact_local()));
     }
   }
   rows.push(

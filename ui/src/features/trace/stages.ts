@@ -92,7 +92,7 @@ export function bar(trace: Trace): Bar {
   }));
   const step = roundStep(total / 1000 / 6);
   const ticks: Bar["ticks"] = [];
-  for (let ms = 0; ms * 1000 <= total * 0.93; ms += step) ticks.push({ ms, left: (ms * 100_000) / total });
+  for (let ms = 0; ms * 1000 <= total * 0.88; ms += step) ticks.push({ ms, left: (ms * 100_000) / total });
   return { total, ticks, segments };
 }
 

@@ -49,6 +49,12 @@ export interface FileQuestion {
   defaultPath?: string;
 }
 
+/** Files that are dragged over the window; `x` and `y` are CSS pixels. */
+export type FileDrag =
+  | { kind: "over"; x: number; y: number }
+  | { kind: "drop"; x: number; y: number; paths: string[] }
+  | { kind: "leave" };
+
 /** Every rejected promise carries an `EngineError`. */
 export interface Backend {
   /** Waits until the engine is open; the first call. Rejected, it can be asked again. */
@@ -170,8 +176,7 @@ export interface Backend {
   pickFile(question: FileQuestion): Promise<string | null>;
   pickSavePath(question: FileQuestion): Promise<string | null>;
   copyText(text: string): Promise<void>;
-  /** Files dropped onto the window, with where (CSS pixels). */
-  onFileDrop(listener: (paths: string[], x: number, y: number) => void): () => void;
+  onFileDrag(listener: (drag: FileDrag) => void): () => void;
   onEvent(listener: (event: EngineEvent) => void): () => void;
   /** Closes the window as its own button does. */
   closeWindow(): Promise<void>;

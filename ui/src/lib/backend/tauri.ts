@@ -11,6 +11,9 @@ function detach(pending: Promise<() => void>): () => void {
   return () => void pending.then((stop) => stop());
 }
 
+/** Drags are told in physical pixels on Windows, and in CSS pixels elsewhere, whatever Tauri calls them. */
+const DRAG_SCALE = navigator.userAgent.includes("Windows") ? window.devicePixelRatio : 1;
+
 export const tauri: Backend = {
   start: () => invoke("start"),
   libraryTree: () => invoke("library_tree"),
@@ -95,12 +98,16 @@ export const tauri: Backend = {
     open({ title, filters, defaultPath, multiple: false, directory: false }),
   pickSavePath: ({ title, filters, defaultPath }) => save({ title, filters, defaultPath }),
   copyText: (text) => invoke("copy_text", { text }),
-  onFileDrop: (listener) =>
+  onFileDrag: (listener) =>
     detach(
       getCurrentWebview().onDragDropEvent(({ payload }) => {
-        if (payload.type !== "drop") return;
-        const scale = window.devicePixelRatio || 1;
-        listener(payload.paths, payload.position.x / scale, payload.position.y / scale);
+        if (payload.type === "leave") return listener({ kind: "leave" });
+        const x = payload.position.x / DRAG_SCALE;
+        const y = payload.position.y / DRAG_SCALE;
+        if (payload.type !== "drop") return listener({ kind: "over", x, y });
+        // What is dragged out of a browser is an address, which comes as if it were a path.
+        const paths = payload.paths.filter((path) => !/^[a-z][a-z0-9+.-]+:\/\//i.test(path));
+        listener(paths.length > 0 ? { kind: "drop", x, y, paths } : { kind: "leave" });
       }),
     ),
   closeWindow: () => invoke("close_window"),

@@ -8,6 +8,9 @@ import { SHORTCUTS, type Shortcut, type ShortcutId } from "./table";
 export { keysOf, SHORTCUTS, type Scope, type Shortcut, type ShortcutId } from "./table";
 export { isMac, keyCaps, keyText } from "./keys";
 
+/** What works while a question waits to be answered: closing it by its own keys, and closing the window. */
+const BESIDE_QUESTIONS: ReadonlySet<ShortcutId> = new Set(["palette", "quit"]);
+
 const providers = new Map<ShortcutId, (() => void)[]>();
 
 /** Says what a shortcut does from now on; the latest provider wins. Returns how to take it back. */
@@ -38,7 +41,7 @@ export function bindShortcuts(target: Window | HTMLElement, switchTo: (index: nu
   for (const shortcut of SHORTCUTS as readonly (Shortcut & { id: ShortcutId })[]) {
     if (shortcut.local) continue;
     bindings[tinykeysBinding(shortcut.keys)] = (event) => {
-      if (modalIsOpen() && shortcut.id !== "palette") return;
+      if (modalIsOpen() && !BESIDE_QUESTIONS.has(shortcut.id)) return;
       if (runShortcut(shortcut.id)) event.preventDefault();
     };
   }

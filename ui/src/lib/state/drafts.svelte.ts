@@ -14,9 +14,10 @@ export type PayloadFormat = "json" | "text" | "hex" | "base64" | "file";
 /** A publication as typed: numbers are still text. */
 export interface Draft {
   topic: string;
-  /** For `file`, its path. */
   payload: string;
   format: PayloadFormat;
+  /** The path of what is sent instead of `payload`, when the format is `file`. */
+  file: string;
   qos: Qos;
   retain: boolean;
   payloadFormat: "none" | "bytes" | "utf8";
@@ -44,6 +45,7 @@ export function emptyDraft(): Draft {
     topic: "",
     payload: "",
     format: "json",
+    file: "",
     qos: 0,
     retain: false,
     payloadFormat: "none",
@@ -74,7 +76,7 @@ export function toRequest(draft: Draft, v5: boolean): PublishRequest {
   return {
     topic: draft.topic,
     payload: {
-      text: draft.payload,
+      text: draft.format === "file" ? draft.file : draft.payload,
       encoding: draft.format === "json" || draft.format === "text" ? "utf8" : draft.format,
     },
     qos: draft.qos,
@@ -92,6 +94,13 @@ export function toRequest(draft: Draft, v5: boolean): PublishRequest {
       user_properties: v5 ? draft.user.filter(({ name, value }) => name !== "" || value !== "") : [],
     },
   };
+}
+
+/** A draft as it was kept, perhaps by an earlier version, whose files stood in the payload's place. */
+function whole(kept: Partial<Draft>): Draft {
+  const draft = { ...emptyDraft(), ...kept };
+  if (draft.format === "file" && kept.file === undefined) [draft.file, draft.payload] = [draft.payload, ""];
+  return draft;
 }
 
 export class Composer {
@@ -170,8 +179,8 @@ export class Composer {
       backend.value<Draft>(`publish.draft.${this.#id}`).catch(() => null),
       backend.value<Published[]>(`publish.history.${this.#id}`).catch(() => null),
     ]);
-    if (draft && !this.#touched) this.draft = { ...emptyDraft(), ...draft };
-    if (history) this.history = history.slice(0, KEPT);
+    if (draft && !this.#touched) this.draft = whole(draft);
+    if (history) this.history = history.slice(0, KEPT).map(({ draft, at }) => ({ draft: whole(draft), at }));
   }
 }
 
