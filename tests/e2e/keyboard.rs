@@ -71,13 +71,13 @@ async fn a_connection_is_made_used_and_ended_by_keyboard_alone() -> Result<()> {
 }
 
 /// What another program would paste.
-fn clipboard() -> Result<String> {
+pub fn clipboard() -> Result<String> {
     let output = Command::new("xclip").args(["-selection", "clipboard", "-out"]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What does not fit: text cut off without an ellipsis, and controls outside the window.
-const OVERFLOWS: &str = "
+pub const OVERFLOWS: &str = "
     const found = [];
     if (document.documentElement.scrollWidth > innerWidth) found.push('the page scrolls sideways');
     for (const e of document.querySelectorAll('button, input, [role=tab], h1, h2, label')) {

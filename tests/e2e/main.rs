@@ -12,5 +12,8 @@ mod failures;
 mod first_run;
 mod keyboard;
 mod library;
+#[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
+mod private_session;
+mod vault;
 mod window;
 mod wrong_transport;

@@ -4,6 +4,7 @@
 
 #[path = "../../../../tests/brokers/mod.rs"]
 mod brokers;
+mod canaries;
 mod command;
 mod connections;
 mod endings;
