@@ -1,7 +1,7 @@
 //! Secrets and private keys in the real window: with a real gnome-keyring in a session of its own, with that locked,
 //! with none, with a passphrase, and with a key on a token.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,34 +9,16 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, PASSWORD, Pki, SoftHsm, TOKEN_PIN, USER};
+use crate::certificates::{PASSPHRASE, bundle, demanding};
 use crate::dialog;
 use crate::keyboard::{OVERFLOWS, clipboard};
 use crate::private_session::{Policy, Session};
 use crate::window::Window;
 
-const PASSPHRASE: &str = "canary of the bundle";
 const VAULT: &str = "canary of the vault";
 const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 const ASKS: &str = "return document.querySelector('[role=dialog]') !== null";
 const ASKS_NOT: &str = "return document.querySelector('[role=dialog]') === null";
-
-fn demanding(pki: &Pki) -> Mosquitto {
-    Mosquitto::start(pki, &MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() })
-}
-
-fn bundle(dir: &Path, pki: &Pki) -> PathBuf {
-    let bundle = dir.join("planta.p12");
-    let made = std::process::Command::new("openssl")
-        .args(["pkcs12", "-export", "-passout", &format!("pass:{PASSPHRASE}"), "-in"])
-        .arg(&pki.client.cert)
-        .arg("-inkey")
-        .arg(&pki.client.key)
-        .arg("-out")
-        .arg(&bundle)
-        .status();
-    assert!(made.expect("openssl").success());
-    bundle
-}
 
 fn nowhere_in(folder: &Path, secret: &str) {
     for entry in std::fs::read_dir(folder).expect("listed") {
@@ -400,5 +382,7 @@ async fn the_vaults_questions_fit_the_smallest_window_in_chinese() -> Result<()>
     window.find(".btn--primary").await?.click().await?;
     window.until("asked", ASKS).await?;
     small(&window, "5-unlock").await?;
+    window.press("Escape").await?;
+    window.until("closed", ASKS_NOT).await?;
     window.close().await
 }
