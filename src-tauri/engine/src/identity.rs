@@ -32,6 +32,7 @@ use crate::profile::ClientCertificate;
 use crate::secret::{Secret, SecretField, Secrets};
 use crate::trace::IdentityFile;
 
+pub(crate) use self::key_place::without_pin;
 pub use self::key_place::{KeyPlace, TokenKey, VaultKey, is_token};
 
 /// Fourteen days, in microseconds: a certificate that ends sooner deserves a remark.

@@ -85,6 +85,16 @@ pub fn is_token(key_file: &str) -> bool {
     head.is_some_and(|head| head.eq_ignore_ascii_case(PKCS11))
 }
 
+/// `key_file` without what a `pkcs11:` URI says of the PIN.
+pub(crate) fn without_pin(key_file: &str) -> String {
+    let (path, query) = match key_file.split_once('?') {
+        Some(parts) if is_token(key_file) => parts,
+        _ => return key_file.to_owned(),
+    };
+    let kept: Vec<_> = query.split('&').filter(|part| !part.starts_with("pin-")).collect();
+    format!("{path}?{}", kept.join("&"))
+}
+
 impl VaultKey {
     /// The name of the key with this public key (SubjectPublicKeyInfo, DER).
     pub(super) fn of(spki: &[u8]) -> Self {
