@@ -13,10 +13,11 @@ use heliograph_engine::engine::{
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
+use heliograph_engine::identity::token::TokenReport;
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
 use heliograph_engine::message::UnixMicros;
 use heliograph_engine::probe::ProbeReport;
-use heliograph_engine::profile::{Profile, ProfileDraft, ProfileId, Subscription};
+use heliograph_engine::profile::{ClientCertificate, Profile, ProfileDraft, ProfileId, Subscription};
 use heliograph_engine::secret::{Secret, SecretEdit, SecretText};
 use heliograph_engine::session::{PublishOutcome, SubscriptionState};
 use heliograph_engine::trace::Trace;
@@ -66,6 +67,9 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         keep_certificate,
         forget_certificate,
         replace_certificate,
+        import_identity,
+        export_identity,
+        token_keys,
         development_ca,
         create_development_ca,
         issue_certificate,
@@ -97,6 +101,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         broker_status,
         start_broker,
         stop_broker,
+        lend_broker_password,
         app_info,
         value,
         set_value,
@@ -315,6 +320,37 @@ async fn replace_certificate(
 }
 
 #[tauri::command]
+async fn import_identity(
+    engine: State<'_, Engine>,
+    certificate: ClientCertificate,
+    of: Option<ProfileId>,
+    secrets: Vec<SecretEdit>,
+) -> Result<ClientCertificate> {
+    engine.import_identity(certificate, of, secrets).await
+}
+
+#[tauri::command]
+async fn export_identity(
+    engine: State<'_, Engine>,
+    certificate: ClientCertificate,
+    path: String,
+    passphrase: SecretText,
+) -> Result<()> {
+    engine.export_identity(certificate, path, passphrase.into()).await
+}
+
+#[tauri::command]
+async fn token_keys(
+    engine: State<'_, Engine>,
+    module: String,
+    token: String,
+    of: ProfileId,
+    secrets: Vec<SecretEdit>,
+) -> Result<Vec<TokenReport>> {
+    engine.token_keys(module, token, of, secrets).await
+}
+
+#[tauri::command]
 async fn development_ca(engine: State<'_, Engine>) -> Result<Option<DevelopmentCa>> {
     engine.development_ca().await
 }
@@ -499,6 +535,11 @@ async fn start_broker(
 #[tauri::command]
 async fn stop_broker(engine: State<'_, Engine>) -> Result<BrokerStatus> {
     engine.stop_broker().await
+}
+
+#[tauri::command]
+async fn lend_broker_password(engine: State<'_, Engine>, id: ProfileId) -> Result<()> {
+    engine.lend_broker_password(id).await
 }
 
 #[tauri::command]

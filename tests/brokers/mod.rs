@@ -1,6 +1,7 @@
 //! Real servers for tests: mosquitto, nginx and RabbitMQ as child processes on free loopback ports, in
 //! temporary directories, with certificates made for them. A server is ready when `start` returns and gone
-//! when its value is dropped. Needs the Debian packages mosquitto, nginx and rabbitmq-server.
+//! when its value is dropped. Needs the Debian packages mosquitto, nginx and rabbitmq-server;
+//! tokens need softhsm2 and opensc.
 
 #![allow(dead_code, unused_imports, clippy::panic, reason = "each test uses a part")]
 
@@ -9,12 +10,14 @@ mod nginx;
 mod pki;
 mod process;
 mod rabbit;
+mod token;
 
 pub use mosquitto::{Mosquitto, MosquittoOptions, Turning};
 pub use nginx::{Nginx, NginxOptions, VerifyClient};
 pub use pki::{Identity, Pki};
 pub use process::{Process, free_port, start};
 pub use rabbit::{Rabbit, RabbitOptions};
+pub use token::{SoftHsm, TOKEN_PIN};
 
 /// The user that servers with a login know.
 pub const USER: &str = "planta";

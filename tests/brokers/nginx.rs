@@ -26,6 +26,8 @@ pub struct NginxOptions {
     pub required_header: Option<(&'static str, &'static str)>,
     /// How long a WebSocket may stand without traffic, as nginx writes it.
     pub idle: &'static str,
+    /// Which versions of TLS, as nginx writes them.
+    pub protocols: &'static str,
     /// Further lines inside the location.
     pub extra: String,
 }
@@ -36,6 +38,7 @@ impl Default for NginxOptions {
             verify_client: VerifyClient::On,
             required_header: Some(("X-Plant", "north-3")),
             idle: "1h",
+            protocols: "TLSv1.2 TLSv1.3",
             extra: String::new(),
         }
     }
@@ -86,7 +89,7 @@ fn config(dir: &Path, pki: &Pki, port: u16, upstream: u16, options: &NginxOption
     });
     let dir = dir.display();
     let (ca, cert, key) = (pki.ca.display(), pki.server.cert.display(), pki.server.key.display());
-    let (idle, extra) = (options.idle, &options.extra);
+    let (idle, protocols, extra) = (options.idle, options.protocols, &options.extra);
     // One process: there are no workers that could outlive it.
     format!(
         r#"daemon off;
@@ -108,6 +111,7 @@ http {{
     ssl_certificate_key {key};
     ssl_client_certificate {ca};
     ssl_verify_client {verify};
+    ssl_protocols {protocols};
     location = /mqtt {{
       {header}
       {extra}

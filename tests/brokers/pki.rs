@@ -20,6 +20,7 @@ pub struct Identity {
 pub struct Pki {
     /// The CA that servers and clients trust.
     pub ca: PathBuf,
+    ca_key: PathBuf,
     /// For localhost, 127.0.0.1 and ::1.
     pub server: Identity,
     /// `CN=planta-client`.
@@ -46,10 +47,12 @@ impl Pki {
         let ca = Authority::make("Test CA");
         let foreign = Authority::make("Foreign CA");
         let ca_file = write(dir, "ca.pem", &ca.pem);
+        let ca_key = write(dir, "ca.key", &ca.issuer.key().serialize_pem());
         let foreign_ca = write(dir, "foreign-ca.pem", &foreign.pem);
         let server = ca.sign(dir, "server", server_params(loopback_names()));
         Self {
             ca: ca_file,
+            ca_key,
             client: ca.sign(dir, "client", client_params("planta-client")),
             foreign_ca,
             foreign_client: foreign.sign(dir, "foreign-client", client_params("foreign-client")),
@@ -63,6 +66,41 @@ impl Pki {
             ),
             server_as_client: server.clone(),
             server,
+        }
+    }
+}
+
+impl Pki {
+    /// What [`Self::make`] made in `dir`, in an earlier process.
+    pub fn made_in(dir: &Path) -> Self {
+        let identity = |name: &str| Identity {
+            cert: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}.key")),
+        };
+        Self {
+            ca: dir.join("ca.pem"),
+            ca_key: dir.join("ca.key"),
+            server: identity("server"),
+            client: identity("client"),
+            foreign_ca: dir.join("foreign-ca.pem"),
+            foreign_client: identity("foreign-client"),
+            foreign_server: identity("foreign-server"),
+            expired_server: identity("expired-server"),
+            expired_client: identity("expired-client"),
+            other_name_server: identity("other-name-server"),
+            server_as_client: identity("server"),
+        }
+    }
+
+    /// A client with a key of its own kind, signed by the CA.
+    pub fn issue_client(&self, dir: &Path, name: &str, key: &KeyPair) -> Identity {
+        let read = |path: &Path| std::fs::read_to_string(path).expect("PEM");
+        let ca_key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
+        let issuer = Issuer::from_ca_cert_pem(&read(&self.ca), ca_key).expect("CA");
+        let cert = client_params(name).signed_by(key, &issuer).expect("certificate");
+        Identity {
+            cert: write(dir, &format!("{name}.pem"), &cert.pem()),
+            key: write(dir, &format!("{name}.key"), &key.serialize_pem()),
         }
     }
 }

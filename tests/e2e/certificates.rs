@@ -1,16 +1,18 @@
 //! Certificates in the real window: a bundle with its passphrase, the library, the development CA.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::window::Window;
 
-const PASSPHRASE: &str = "canary of the bundle";
+/// What opens [`bundle`].
+pub const PASSPHRASE: &str = "canary of the bundle";
 
-/// A PKCS#12 bundle of the client, and a broker that demands it.
-fn setting(dir: &std::path::Path) -> (Pki, Mosquitto, String) {
-    let pki = Pki::make(dir);
+/// A PKCS#12 bundle of the client.
+pub fn bundle(dir: &Path, pki: &Pki) -> PathBuf {
     let bundle = dir.join("planta.p12");
     let made = std::process::Command::new("openssl")
         .args(["pkcs12", "-export", "-passout", &format!("pass:{PASSPHRASE}"), "-in"])
@@ -22,15 +24,19 @@ fn setting(dir: &std::path::Path) -> (Pki, Mosquitto, String) {
         .status()
         .expect("openssl");
     assert!(made.success());
-    let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
-    let broker = Mosquitto::start(&pki, &options);
-    (pki, broker, bundle.display().to_string())
+    bundle
+}
+
+/// A broker that demands a client certificate.
+pub fn demanding(pki: &Pki) -> Mosquitto {
+    Mosquitto::start(pki, &MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() })
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_asks_for_its_passphrase_and_connects() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let (pki, broker, bundle) = setting(dir.path());
+    let pki = Pki::make(dir.path());
+    let (broker, bundle) = (demanding(&pki), bundle(dir.path(), &pki).display().to_string());
     let window = Window::open(&dir.path().join("data"), "certificates", &[]).await?;
     let mut draft = window.engine("new_draft", json!({})).await?;
     let id = draft["id"].clone();

@@ -71,7 +71,7 @@ async fn a_connection_is_made_used_and_ended_by_keyboard_alone() -> Result<()> {
 }
 
 /// What another program would paste.
-fn clipboard() -> Result<String> {
+pub fn clipboard() -> Result<String> {
     let output = Command::new("xclip").args(["-selection", "clipboard", "-out"]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

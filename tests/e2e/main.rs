@@ -17,8 +17,13 @@ mod keyboard;
 mod library;
 mod losses;
 mod order;
+#[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
+mod private_session;
+#[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
+mod private_session;
 mod refusals;
 mod sizes;
+mod vault;
 mod versions;
 mod window;
 mod wrong_transport;

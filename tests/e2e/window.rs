@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::brokers::free_port;
+use crate::private_session::Session;
 
 /// How long anything in the window may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,12 +50,38 @@ impl Window {
         Ok(window)
     }
 
+    /// Starts the binary in a session of its own, where it may use the keyring; `environment` is what else it sees.
+    pub async fn open_in(
+        session: &Session,
+        data: &Path,
+        shots: &str,
+        environment: &[(&str, &Path)],
+    ) -> Result<Self> {
+        let enter = |command: &mut Command| {
+            session.enter(command);
+            command.envs(environment.iter().copied());
+        };
+        let window = Self::start_with(data, shots, &[], enter).await?;
+        window.find("[data-ready=true]").await?;
+        Ok(window)
+    }
+
     /// Starts the binary, which may not get far.
     pub async fn start(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
+        Self::start_with(data, shots, args, |_| {}).await
+    }
+
+    async fn start_with(
+        data: &Path,
+        shots: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let driver_port = free_port();
         let driver = {
             use std::os::unix::process::CommandExt as _;
-            Command::new("WebKitWebDriver")
+            let mut command = Command::new("WebKitWebDriver");
+            command
                 .args([format!("--port={driver_port}"), "--host=127.0.0.1".into()])
                 .env("TAURI_AUTOMATION", "true")
                 .env("TAURI_WEBVIEW_AUTOMATION", "true")
@@ -66,9 +93,9 @@ impl Window {
                 .env_remove("WEBKIT_DISABLE_DMABUF_RENDERER")
                 .env_remove("WEBKIT_DISABLE_COMPOSITING_MODE")
                 .stdin(Stdio::null())
-                .process_group(0)
-                .spawn()
-                .context("WebKitWebDriver (package webkit2gtk-driver)")?
+                .process_group(0);
+            change(&mut command);
+            command.spawn().context("WebKitWebDriver (package webkit2gtk-driver)")?
         };
         let driver = Driver(driver);
         let mut all = vec!["--data-dir".to_owned(), data.display().to_string()];

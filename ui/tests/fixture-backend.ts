@@ -607,6 +607,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       require_client_certificate: false,
       username: "",
     },
+    password_place: null,
   };
   const brokerUrls = (ports: BrokerStatus["options"]["ports"]) => [
     `mqtt://localhost:${ports.mqtt}`,
@@ -904,6 +905,33 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       library.added.delete(path);
       libraryChanged();
     },
+    async importIdentity(certificate) {
+      const cert_file = "/home/mara/.local/share/heliograph/certificates/press-42-5b1f0c9d.pem";
+      return { ...certificate, cert_file, key_file: "vault:6fb51b6e-6b1f-4f8a-9f2d-0d3b5f5e9a11" };
+    },
+    async exportIdentity() {},
+    async tokenKeys(module, _token, _of, secrets) {
+      const uri = (label: string) => `pkcs11:token=Plant%20north;object=${label}?module-path=${module}`;
+      const key = (label: string, key_type: string, certificate: string) => ({
+        label,
+        key_type,
+        certificate,
+        uri: uri(label),
+      });
+      const hidden = !secrets.some(({ field }) => field.kind === "token_pin");
+      return [
+        {
+          label: "Plant north",
+          serial: "a1b2c3d4e5f60718",
+          model: "SoftHSM project SoftHSM v2",
+          keys: [
+            key("press-42", "ECDSA P-256", "press-42"),
+            ...(hidden ? [] : [key("spare", "RSA 2048", "")]),
+          ],
+          hidden,
+        },
+      ];
+    },
     async developmentCa() {
       return library.ca;
     },
@@ -1097,6 +1125,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       emit({ event: "broker", ...copy(broker) });
       return copy(broker);
     },
+    async lendBrokerPassword() {},
     async stopBroker() {
       broker = { ...broker, running: false, urls: [] };
       emit({ event: "broker", ...copy(broker) });

@@ -33,6 +33,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   HELIO_PASSWORD        password, unless an option or the URL gives one
   HELIO_KEY_PASSWORD    passphrase of the private key, likewise
+  HELIO_TOKEN_PIN       PIN of the token that holds the private key
   HELIO_PROXY_PASSWORD  password of the proxy, likewise
   HELIOGRAPH_DATA_DIR   where the window and helio keep the saved connections
   NO_COLOR              no colours; they are only used on a terminal anyway
@@ -539,9 +540,18 @@ pub struct ConnectionArgs {
     /// Client certificate, whatever the transport: PEM, DER or PKCS#12
     #[arg(long, value_name = "FILE")]
     pub cert: Option<String>,
-    /// Its private key: PKCS#8, PKCS#1 or SEC1, plain or encrypted, PEM or DER
-    #[arg(long, value_name = "FILE")]
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, plain or encrypted, PEM or DER; or a pkcs11: URI of a key on a token
+    #[arg(long, value_name = "FILE|URI")]
     pub key: Option<String>,
+    /// The private key is on a token: the PKCS#11 library that speaks to it
+    #[arg(long, value_name = "LIBRARY", conflicts_with_all = ["key", "p12"])]
+    pub pkcs11_module: Option<String>,
+    /// The token's label
+    #[arg(long, value_name = "LABEL", requires = "pkcs11_module")]
+    pub pkcs11_token: Option<String>,
+    /// The key's label on the token
+    #[arg(long, value_name = "LABEL", requires = "pkcs11_module")]
+    pub pkcs11_label: Option<String>,
     /// Passphrase of the private key or the bundle
     #[arg(long, value_name = "TEXT")]
     pub key_password: Option<String>,

@@ -7,6 +7,7 @@ use std::io::BufRead as _;
 use heliograph_engine::draft;
 use heliograph_engine::endpoint::{Endpoint, EndpointError, EndpointParts, Scheme, SplitUrl, split_url};
 use heliograph_engine::engine::{Problem, Severity};
+use heliograph_engine::identity::{TokenKey, is_token};
 use heliograph_engine::library::Library;
 use heliograph_engine::profile::{
     ClientCertificate, Header, MqttVersion, PayloadText, Profile, ProfileDraft, ProfileId, Proxy, ProxyKind,
@@ -47,7 +48,7 @@ pub fn resolve(args: &ConnectionArgs, only_in_5: &[&str], wanted: Wanted) -> Res
     let mut secrets = Secrets::default();
     let other_user = apply_login(args, login, &mut settings, &mut secrets)?;
     apply_tls(args, &mut settings);
-    apply_passphrase(args, &settings, &mut secrets);
+    apply_key(args, &mut settings, &mut secrets)?;
     apply_websocket(args, &mut settings, &mut secrets)?;
     apply_proxy(args, &mut settings, &mut secrets)?;
     apply_session(args, &mut settings);
@@ -174,6 +175,8 @@ fn refuse_missing(profile: &Profile, missing: &[SecretField]) -> Result<(), Endi
             SecretField::KeyPassphrase => {
                 "the passphrase of the private key: --key-password or HELIO_KEY_PASSWORD".to_owned()
             }
+            SecretField::TokenPin => "the PIN of the token: HELIO_TOKEN_PIN".to_owned(),
+            SecretField::PrivateKey => "the private key: --cert and --key, or --p12".to_owned(),
             SecretField::ProxyPassword => {
                 "the password of the proxy: HELIO_PROXY_PASSWORD or --proxy".to_owned()
             }
@@ -203,12 +206,27 @@ pub fn password_from_stdin() -> Result<Secret, Ending> {
     Ok(Secret::new(line))
 }
 
-fn apply_passphrase(args: &ConnectionArgs, settings: &Settings, secrets: &mut Secrets) {
-    if settings.client_certificate.enabled {
+/// Where the private key is, and what opens it.
+fn apply_key(args: &ConnectionArgs, settings: &mut Settings, secrets: &mut Secrets) -> Result<(), Ending> {
+    let certificate = &mut settings.client_certificate;
+    let mut pin = None;
+    if let Some(module) = &args.pkcs11_module {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (token, label) = (part(&args.pkcs11_token), part(&args.pkcs11_label));
+        certificate.key_file = TokenKey { module: module.clone(), token, label, ..TokenKey::default() }.uri();
+    } else if let Some(uri) = args.key.as_deref().filter(|key| is_token(key)) {
+        let (key, given) = TokenKey::parse(uri).map_err(|why| Ending::Usage(format!("--key: {why}")))?;
+        certificate.key_file = key.uri();
+        pin = given;
+    }
+    if certificate.enabled && is_token(&certificate.key_file) {
+        secrets.put(SecretField::TokenPin, pin.or_else(|| from_environment("HELIO_TOKEN_PIN")));
+    } else if certificate.enabled {
         let typed = args.key_password.as_ref().map(|text| Secret::new(text.as_bytes()));
         let passphrase = typed.or_else(|| from_environment("HELIO_KEY_PASSWORD"));
         secrets.put(SecretField::KeyPassphrase, passphrase);
     }
+    Ok(())
 }
 
 /// Whether a user was named other than the saved one, whose password is not for them.
@@ -236,7 +254,7 @@ fn apply_login(
 
 fn apply_tls(args: &ConnectionArgs, settings: &mut Settings) {
     let cert = args.cert.as_ref().or(args.p12.as_ref());
-    if cert.is_some() || args.key.is_some() {
+    if cert.is_some() || args.key.is_some() || args.pkcs11_module.is_some() {
         let given = &mut settings.client_certificate;
         if let Some(cert) = cert {
             *given = ClientCertificate { cert_file: cert.clone(), ..ClientCertificate::default() };

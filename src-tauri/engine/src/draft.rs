@@ -17,7 +17,7 @@ use crate::profile::{
     MqttVersion, PayloadEncoding, PayloadText, Profile, ProfileDraft, ProxyKind, Settings, TrustMode,
     UserProperty,
 };
-use crate::secret::{SecretField, Secrets};
+use crate::secret::Secrets;
 use crate::topic;
 
 /// The largest payload there can be: the largest packet (MQTT 5, 2.1.4), in bytes.
@@ -426,7 +426,7 @@ fn check_identity(
         }
         return None;
     }
-    let (report, identity) = identity::inspect_client(given, secrets.get(&SecretField::KeyPassphrase));
+    let (report, identity) = identity::inspect_client(given, secrets);
     if !given.enabled {
         return Some(report);
     }
@@ -437,7 +437,8 @@ fn check_identity(
         return Some(report);
     }
     match identity {
-        Ok(identity) => {
+        Ok(None) => {}
+        Ok(Some(identity)) => {
             for certificate in &identity.chain {
                 check_validity(certificate, cert_field, now, remarks);
             }
@@ -449,15 +450,15 @@ fn check_identity(
                 );
                 remarks.warn(cert_field, "certificate_not_in_chain", message);
             }
-            if identity.leaf.is_ca {
-                let message =
-                    format!("The key is that of the CA {}, not of a client", identity.leaf.short_name());
+            let Some(leaf) = identity.chain.first() else { return Some(report) };
+            if leaf.is_ca {
+                let message = format!("The key is that of the CA {}, not of a client", leaf.short_name());
                 remarks.warn(cert_field, "certificate_is_ca", message);
             }
-            if !identity.leaf.allows("clientAuth") {
+            if !leaf.allows("clientAuth") {
                 let message = format!(
                     "{} is not made for clients: its extended key usage lacks clientAuth",
-                    identity.leaf.short_name()
+                    leaf.short_name()
                 );
                 remarks.warn(cert_field, "certificate_wrong_purpose", message);
             }

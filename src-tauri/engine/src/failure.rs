@@ -34,6 +34,15 @@ pub enum FailureCode {
     PrivateKeyMissing,
     CertificateMissing,
     UnsupportedKey,
+    TokenModuleUnusable,
+    TokenNotFound,
+    TokenKeyNotFound,
+    TokenPinRequired,
+    TokenPinWrong,
+    TokenPinLocked,
+    TokenMechanismUnsupported,
+    TokenTimeout,
+    TokenFailed,
     // dns
     NameNotFound,
     DnsFailed,
@@ -296,7 +305,7 @@ pub enum FixAction {
         /// The version.
         version: MqttVersion,
     },
-    /// Type user name and password, for the broker or the proxy.
+    /// Type user name and password, for the broker or the proxy, or the PIN of the token.
     SetCredentials {
         /// Whose.
         target: CredentialTarget,
@@ -340,4 +349,6 @@ pub enum CredentialTarget {
     Proxy,
     /// The HTTP server in front of the broker.
     Http,
+    /// The token that holds the private key: its PIN.
+    Token,
 }

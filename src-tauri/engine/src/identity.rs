@@ -1,12 +1,16 @@
 //! Certificates and keys: reads what people have, describes it, and checks that it belongs together,
-//! before anything is dialled. In: paths, and a passphrase when there is one. Out: descriptions and rustls
-//! identities. Never asks for a passphrase: that one is needed is an error with its own code.
+//! before anything is dialled. In: paths, and a passphrase when there is one; or a key from the vault, or where one is
+//! on a token. Out: descriptions and rustls identities. Never asks for a passphrase or a PIN: that one is needed is an
+//! error with its own code. A token is spoken to by an attempt to connect and by [`token::list`], never while a person
+//! types: a PIN that is half typed would cost a try.
 
 mod contents;
 mod der;
 mod describe;
 mod encryption;
+mod key_place;
 mod pkcs12;
+pub mod token;
 
 use std::sync::Arc;
 
@@ -19,13 +23,17 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use self::contents::{Contents, FoundKey, KeyEncoding};
 use self::encryption::Locked;
+use self::token::OpenToken;
 use crate::engine::{FileError, FileReport, IdentityReport};
 use crate::error::{Error, ErrorCode};
 use crate::failure::FailureCode;
 use crate::message::UnixMicros;
 use crate::profile::ClientCertificate;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretField, Secrets};
 use crate::trace::IdentityFile;
+
+pub(crate) use self::key_place::without_pin;
+pub use self::key_place::{KeyPlace, TokenKey, VaultKey, is_token};
 
 /// Fourteen days, in microseconds: a certificate that ends sooner deserves a remark.
 const ENDS_SOON: i64 = 14 * DAY;
@@ -100,8 +108,15 @@ pub struct IdentityError {
 pub struct ClientIdentity {
     /// Chain and key as rustls wants them, leaf first.
     pub key: Arc<CertifiedKey>,
-    /// The certificate of the key.
-    pub leaf: CertificateInfo,
+    /// Whether the key was seen to be the certificate's; a token may not tell.
+    pub key_matches: Option<bool>,
+    /// The certificates.
+    pub presented: Presented,
+}
+
+/// The certificates of a client.
+#[derive(Debug, Clone, Default)]
+pub struct Presented {
     /// What is sent, leaf first, each signed by the next.
     pub chain: Vec<CertificateInfo>,
     /// Certificates in the files that do not belong to that chain; they are not sent.
@@ -138,20 +153,79 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// Reads certificate and key, decrypts what is encrypted, puts the chain in order, and checks that the key is the
-/// certificate's. What was found is pushed to `files`, also when it fails.
+/// Reads certificate and key, decrypts what is encrypted, asks the token when the key is on one, puts the chain in
+/// order, and checks that the key is the certificate's. What was found is pushed to `files`, also when it fails.
 ///
 /// # Errors
-/// Which file is wrong, and why.
+/// Which file, key or token is wrong, and why.
 pub fn load_client(
     cert: &ClientCertificate,
-    passphrase: Option<&Secret>,
+    secrets: &Secrets,
     files: &mut Vec<IdentityFile>,
 ) -> Result<ClientIdentity, IdentityError> {
-    let read = ReadIdentity::of(cert, passphrase);
+    let mut read = ReadIdentity::of(cert, secrets);
+    if let Some(OnToken { key, opened }) = &mut read.token {
+        *opened = Some(token::open(key, secrets.get(&SecretField::TokenPin)));
+    }
     files.extend(read.cert.as_ref().map(|file| file.trace("certificate")));
     files.extend(read.key.as_ref().map(|file| file.trace("key")));
+    files.extend(read.token.as_ref().map(OnToken::trace));
     read.identity().map_err(|(_, error)| error)
+}
+
+/// A client certificate with its key taken out of its files, to be kept elsewhere.
+pub(crate) struct TakenIdentity {
+    /// The chain, leaf first, and what else was in the files.
+    pub certificates: Vec<Vec<u8>>,
+    /// The key, PKCS#8 in DER, in the clear.
+    pub key: Secret,
+    /// Its name in the vault.
+    pub name: VaultKey,
+}
+
+/// Takes a key and its certificates out of their files, decrypted.
+///
+/// # Errors
+/// Which file is wrong, and why; `unsupported_key` for a key on a token, which it never leaves.
+pub(crate) fn take(cert: &ClientCertificate, secrets: &Secrets) -> Result<TakenIdentity, IdentityError> {
+    let read = ReadIdentity::of(cert, secrets);
+    let identity = read.identity().map_err(|(_, error)| error)?;
+    let elsewhere = || {
+        let message = "The private key cannot be taken";
+        IdentityError::new(FailureCode::UnsupportedKey, "", message, "It is on a token, and never leaves it")
+    };
+    let file =
+        read.key.as_ref().or(read.cert.as_ref()).filter(|_| read.token.is_none()).ok_or_else(elsewhere)?;
+    let contents = file.contents.as_ref().map_err(Clone::clone)?;
+    let spki = identity.key.key.public_key().ok_or_else(elsewhere)?;
+    let same = |key: &&FoundKey| key.public_key().is_some_and(|own| own == spki.as_ref());
+    let key = contents.keys.iter().find(same).ok_or_else(elsewhere)?;
+    let der = key.pkcs8(spki.as_ref()).ok_or_else(elsewhere)?;
+    let name = VaultKey::of(spki.as_ref());
+    let others = identity.presented.unused.iter().map(CertificateInfo::der);
+    let sent = identity.key.cert.iter().map(|der| der.to_vec());
+    Ok(TakenIdentity { certificates: sent.chain(others).collect(), key: Secret::new(der.to_vec()), name })
+}
+
+/// The name that the key of the first certificate in a file has in the vault, if it is there.
+pub(crate) fn vault_key_for(path: &str) -> Option<VaultKey> {
+    let certificates = ReadFile::of(path, None).certificates().ok()?;
+    let (_, first) = X509Certificate::from_der(certificates.first()?).ok()?;
+    Some(VaultKey::of(first.public_key().raw))
+}
+
+/// A PKCS#12 bundle of the certificates in a file, its first one's chain, and a key that was imported.
+///
+/// # Errors
+/// Which of them is wrong, and why.
+pub(crate) fn bundle(
+    cert: &ClientCertificate,
+    secrets: &Secrets,
+    passphrase: &Secret,
+) -> Result<Result<Vec<u8>, Error>, IdentityError> {
+    let taken = take(cert, secrets)?;
+    let chain: Vec<_> = taken.certificates.iter().map(Vec::as_slice).collect();
+    Ok(pkcs12_bundle(&chain, taken.key.expose(), passphrase))
 }
 
 /// Reads CA certificates. What was found is pushed to `files`, also when it fails; blank paths are passed over.
@@ -210,9 +284,9 @@ pub fn load_revocation_lists(
 }
 
 /// What deserves a look though nothing forbids it: validity, purpose, certificates that are not sent.
-pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
+pub fn warnings(presented: &Presented, now: UnixMicros) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (index, certificate) in identity.chain.iter().enumerate() {
+    for (index, certificate) in presented.chain.iter().enumerate() {
         let which = if index == 0 { "The client certificate" } else { "The intermediate certificate" };
         let name = certificate.short_name();
         let days = |micros: i64| match micros / DAY {
@@ -230,18 +304,19 @@ pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
             warnings.push(format!("{which} {name} expires in {}", days(certificate.not_after - now)));
         }
     }
-    let leaf = &identity.leaf;
-    if !leaf.allows("clientAuth") {
-        warnings.push(format!(
-            "The client certificate {} is not made for clients: its extended key usage lacks clientAuth",
-            leaf.short_name()
-        ));
+    if let Some(leaf) = presented.chain.first() {
+        if !leaf.allows("clientAuth") {
+            warnings.push(format!(
+                "The client certificate {} is not made for clients: its extended key usage lacks clientAuth",
+                leaf.short_name()
+            ));
+        }
+        if leaf.is_ca {
+            warnings.push(format!("The client certificate {} is the certificate of a CA", leaf.short_name()));
+        }
     }
-    if leaf.is_ca {
-        warnings.push(format!("The client certificate {} is the certificate of a CA", leaf.short_name()));
-    }
-    if !identity.unused.is_empty() {
-        let names: Vec<_> = identity.unused.iter().map(CertificateInfo::short_name).collect();
+    if !presented.unused.is_empty() {
+        let names: Vec<_> = presented.unused.iter().map(CertificateInfo::short_name).collect();
         warnings
             .push(format!("Not part of the client certificate's chain, so not sent: {}", names.join(", ")));
     }
@@ -249,16 +324,17 @@ pub fn warnings(identity: &ClientIdentity, now: UnixMicros) -> Vec<String> {
 }
 
 /// What is in the files of a client certificate, for the editor.
-pub fn report_client(cert: &ClientCertificate, passphrase: Option<&Secret>) -> IdentityReport {
-    inspect_client(cert, passphrase).0
+pub fn report_client(cert: &ClientCertificate, secrets: &Secrets) -> IdentityReport {
+    inspect_client(cert, secrets).0
 }
 
-/// The same, with the identity itself or whose fault it is that there is none.
+/// The same, with what is presented to the server or whose fault it is that nothing can be. Of a key on a token, only
+/// the certificate is looked at; `None` when that is on the token too.
 pub(crate) fn inspect_client(
     cert: &ClientCertificate,
-    passphrase: Option<&Secret>,
-) -> (IdentityReport, Result<ClientIdentity, (Role, IdentityError)>) {
-    let read = ReadIdentity::of(cert, passphrase);
+    secrets: &Secrets,
+) -> (IdentityReport, Result<Option<Presented>, (Role, IdentityError)>) {
+    let read = ReadIdentity::of(cert, secrets);
     let mut report = IdentityReport {
         cert: read.cert.as_ref().map(ReadFile::report),
         key: read.key.as_ref().map(ReadFile::report),
@@ -266,12 +342,18 @@ pub(crate) fn inspect_client(
         chain: Vec::new(),
         unused: Vec::new(),
     };
-    let identity = read.identity();
-    match &identity {
-        Ok(identity) => {
+    let identity = match &read.token {
+        Some(_) => read.certificates_alone(),
+        None => read.identity().map(|identity| {
             report.key_matches = Some(true);
-            report.chain.clone_from(&identity.chain);
-            report.unused.clone_from(&identity.unused);
+            Some(identity.presented)
+        }),
+    };
+    match &identity {
+        Ok(presented) => {
+            let presented = presented.clone().unwrap_or_default();
+            report.chain = presented.chain;
+            report.unused = presented.unused;
         }
         Err((role, error)) => {
             if error.code == FailureCode::KeyMismatch {
@@ -348,6 +430,33 @@ struct ReadFile {
 struct ReadIdentity {
     cert: Option<ReadFile>,
     key: Option<ReadFile>,
+    /// Where the key is instead.
+    token: Option<OnToken>,
+}
+
+/// A key on a token, asked or not.
+struct OnToken {
+    key: TokenKey,
+    opened: Option<Result<OpenToken, IdentityError>>,
+}
+
+impl OnToken {
+    fn trace(&self) -> IdentityFile {
+        let found = match &self.opened {
+            Some(Ok(token)) => token.name.clone(),
+            Some(Err(error)) => error.message.clone(),
+            None => String::new(),
+        };
+        let kind = self.opened.as_ref().and_then(|token| token.as_ref().ok()?.keys.first()?.1.clone());
+        IdentityFile {
+            role: "key".to_owned(),
+            path: self.key.uri(),
+            format: "pkcs11".to_owned(),
+            found,
+            certificates: Vec::new(),
+            key_type: kind,
+        }
+    }
 }
 
 /// A private key that TLS can use.
@@ -370,6 +479,17 @@ impl ReadFile {
     fn of(path: &str, passphrase: Option<&Secret>) -> Self {
         let path = path.trim();
         Self { path: path.to_owned(), contents: Contents::of_file(path, passphrase) }
+    }
+
+    /// A private key that was imported.
+    fn of_vault(name: VaultKey, key: Option<&Secret>) -> Self {
+        let path = name.to_string();
+        let contents = key.map(|key| Contents::of_bytes(key.expose())).ok_or_else(|| {
+            let message = "The private key is not in the vault";
+            let cause = "It was imported into a vault that is not the one in use: import it again, or choose its file";
+            IdentityError::new(FailureCode::PrivateKeyMissing, &path, message, cause)
+        });
+        Self { path, contents }
     }
 
     fn report(&self) -> FileReport {
@@ -400,6 +520,7 @@ impl ReadFile {
             Ok(contents) => match contents.format() {
                 "PKCS#12" => ("pkcs12", contents.found(None)),
                 "PEM" => ("pem", contents.found(None)),
+                _ if KeyPlace::in_vault(&self.path).is_some() => ("vault", contents.found(None)),
                 _ => ("der", contents.found(None)),
             },
             Err(error) => ("", error.message.clone()),
@@ -593,21 +714,35 @@ impl ReadFile {
 }
 
 impl ReadIdentity {
-    fn of(cert: &ClientCertificate, passphrase: Option<&Secret>) -> Self {
-        let read = |path: &str| (!path.trim().is_empty()).then(|| ReadFile::of(path, passphrase));
-        Self { cert: read(&cert.cert_file), key: read(&cert.key_file) }
+    fn of(cert: &ClientCertificate, secrets: &Secrets) -> Self {
+        let passphrase = secrets.get(&SecretField::KeyPassphrase);
+        let mut read = Self { cert: None, key: None, token: None };
+        if !cert.cert_file.trim().is_empty() {
+            read.cert = Some(ReadFile::of(&cert.cert_file, passphrase));
+        }
+        match KeyPlace::of(&cert.key_file) {
+            Ok(KeyPlace::WithCertificate) => {}
+            Ok(KeyPlace::File(path)) => read.key = Some(ReadFile::of(&path, passphrase)),
+            Ok(KeyPlace::Vault(name)) => {
+                read.key = Some(ReadFile::of_vault(name, secrets.get(&SecretField::PrivateKey)));
+            }
+            Ok(KeyPlace::Token(key)) => read.token = Some(OnToken { key, opened: None }),
+            Err(cause) => {
+                let message = "The key is not where a pkcs11: URI could name it";
+                let error = IdentityError::new(FailureCode::TokenNotFound, "pkcs11:", message, cause);
+                read.key = Some(ReadFile { path: "pkcs11:".to_owned(), contents: Err(error) });
+            }
+        }
+        read
     }
 
     fn identity(&self) -> Result<ClientIdentity, (Role, IdentityError)> {
-        let of_cert = |error| (Role::Certificate, error);
         let of_key = |error| (Role::Key, error);
-        let Some(cert) = &self.cert else {
-            let message = "No certificate file is given";
-            let cause = "A client certificate needs a certificate and its private key";
-            return Err(of_cert(IdentityError::new(FailureCode::CertificateMissing, "", message, cause)));
-        };
-        let mut certificates =
-            cert.certificates().map_err(|error| of_cert(self.without_certificate(error)))?;
+        if let Some(OnToken { opened: Some(token), .. }) = &self.token {
+            return self.identity_on(token.as_ref().map_err(|error| of_key(error.clone()))?);
+        }
+        let cert = self.certificate_file()?;
+        let mut certificates = self.own_certificates()?;
         let key_file = self.key.as_ref().unwrap_or(cert);
         if let Some(key) = &self.key {
             certificates
@@ -623,36 +758,78 @@ impl ReadIdentity {
             )));
         }
         let keys = key_file.keys().map_err(of_key)?;
-        let parsed: Vec<_> = certificates
+        let pair = keys
             .iter()
-            .filter_map(|der| Some((der, X509Certificate::from_der(der).ok()?.1)))
-            .collect();
-        let pair = keys.iter().find_map(|UsableKey { key, .. }| {
-            let spki = key.public_key()?;
-            let leaf = parsed.iter().position(|(_, leaf)| leaf.public_key().raw == spki.as_ref())?;
-            Some((key, leaf))
-        });
+            .find_map(|UsableKey { key, .. }| Some((key, leaf_of(&key.public_key()?, &certificates)?)));
         let Some((key, leaf)) = pair else {
             return Err(of_key(mismatch(cert, key_file, &keys)));
         };
-        let order = chain_from(leaf, &parsed);
-        let info = |index: &usize| parsed.get(*index).and_then(|(der, _)| describe::describe(der));
-        let chain: Vec<_> = order.iter().filter_map(info).collect();
-        let Some(leaf) = chain.first().cloned() else {
-            return Err(of_cert(cert_unreadable(&cert.path)));
+        sendable(&certificates, leaf, (key, Some(true)), &cert.path)
+    }
+
+    /// With a key on a token, whose certificate is in a file or on the token as well.
+    fn identity_on(&self, token: &OpenToken) -> Result<ClientIdentity, (Role, IdentityError)> {
+        let mut certificates = if self.cert.is_some() { self.own_certificates()? } else { Vec::new() };
+        // The token's complete the chain; its own certificate is the leaf when no file names one.
+        certificates.extend(token.certificates.iter().cloned());
+        let path = self.cert.as_ref().map_or(token.name.as_str(), |file| file.path.as_str());
+        let Some(first) = certificates.first() else {
+            return Err((
+                Role::Certificate,
+                IdentityError::new(
+                    FailureCode::CertificateMissing,
+                    "",
+                    format!("There is no certificate for the {}", token.name),
+                    "There is none on the token: choose the certificate's file",
+                ),
+            ));
         };
-        let unused = (0..parsed.len()).filter(|index| !order.contains(index));
-        let unused = unused.filter(|index| {
-            // The same certificate in both files is not worth a word.
-            !order.iter().any(|used| parsed[*used].0 == parsed[*index].0)
-        });
-        let sent = order.iter().map(|index| parsed[*index].0.clone()).collect();
-        Ok(ClientIdentity {
-            key: Arc::new(CertifiedKey::new(sent, Arc::clone(key))),
-            leaf,
-            unused: unused.filter_map(|index| info(&index)).collect(),
-            chain,
+        let pair =
+            token.keys.iter().find_map(|(key, _)| Some((key, leaf_of(&key.public_key()?, &certificates)?)));
+        let chosen = match (pair, &token.keys[..]) {
+            (Some((key, leaf)), _) => Some((key, leaf, true)),
+            // A token that does not tell the public key: the server will say whether they belong together.
+            (None, [(key, _), ..]) if key.public_key().is_none() => Some((key, 0, false)),
+            _ => None,
+        };
+        let Some((key, leaf, seen)) = chosen else {
+            let name = describe::describe(first).map(|info| info.short_name().to_owned()).unwrap_or_default();
+            let kind = token.keys.first().and_then(|(_, kind)| kind.clone()).unwrap_or_default();
+            return Err((
+                Role::Key,
+                IdentityError::new(
+                    FailureCode::KeyMismatch,
+                    &token.name,
+                    format!("The {} does not belong to the certificate {name} in {path}", token.name),
+                    format!(
+                        "It is an {kind} key, and the public key of the certificate is another one's. Choose the \
+                         certificate that was made for it"
+                    ),
+                ),
+            ));
+        };
+        sendable(&certificates, leaf, (key, seen.then_some(true)), path)
+    }
+
+    /// What can be said of the certificates without the key.
+    fn certificates_alone(&self) -> Result<Option<Presented>, (Role, IdentityError)> {
+        if self.cert.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(presented(&self.own_certificates()?, 0).0))
+    }
+
+    fn certificate_file(&self) -> Result<&ReadFile, (Role, IdentityError)> {
+        self.cert.as_ref().ok_or_else(|| {
+            let message = "No certificate file is given";
+            let cause = "A client certificate needs a certificate and its private key";
+            (Role::Certificate, IdentityError::new(FailureCode::CertificateMissing, "", message, cause))
         })
+    }
+
+    fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, (Role, IdentityError)> {
+        let certificates = self.certificate_file()?.certificates();
+        certificates.map_err(|error| (Role::Certificate, self.without_certificate(error)))
     }
 
     /// No certificate in the certificate file: perhaps the two files are exchanged, or one is missing.
@@ -676,6 +853,49 @@ impl ReadIdentity {
             _ => error,
         }
     }
+}
+
+/// The certificate with this public key (SubjectPublicKeyInfo).
+fn leaf_of(spki: &[u8], certificates: &[CertificateDer<'static>]) -> Option<usize> {
+    certificates
+        .iter()
+        .position(|der| X509Certificate::from_der(der).is_ok_and(|(_, leaf)| leaf.public_key().raw == spki))
+}
+
+/// The identity of a key and the certificates that stand above its own.
+fn sendable(
+    certificates: &[CertificateDer<'static>],
+    leaf: usize,
+    (key, key_matches): (&Arc<dyn SigningKey>, Option<bool>),
+    path: &str,
+) -> Result<ClientIdentity, (Role, IdentityError)> {
+    let (presented, sent) = presented(certificates, leaf);
+    if presented.chain.is_empty() {
+        return Err((Role::Certificate, cert_unreadable(path)));
+    }
+    let key = Arc::new(CertifiedKey::new(sent, Arc::clone(key)));
+    Ok(ClientIdentity { key, key_matches, presented })
+}
+
+/// The certificates in the order in which they are sent, from this one upwards, and those that are not.
+fn presented(
+    certificates: &[CertificateDer<'static>],
+    leaf: usize,
+) -> (Presented, Vec<CertificateDer<'static>>) {
+    let parsed: Vec<_> =
+        certificates.iter().filter_map(|der| Some((der, X509Certificate::from_der(der).ok()?.1))).collect();
+    if leaf >= parsed.len() {
+        return Default::default();
+    }
+    let order = chain_from(leaf, &parsed);
+    let info = |index: &usize| parsed.get(*index).and_then(|(der, _)| describe::describe(der));
+    let unused = (0..parsed.len()).filter(|index| {
+        // The same certificate in both files is not worth a word.
+        !order.iter().any(|used| parsed[*used].0 == parsed[*index].0)
+    });
+    let unused = unused.filter_map(|index| info(&index)).collect();
+    let sent = order.iter().map(|index| parsed[*index].0.clone()).collect();
+    (Presented { chain: order.iter().filter_map(info).collect(), unused }, sent)
 }
 
 fn cert_unreadable(path: &str) -> IdentityError {

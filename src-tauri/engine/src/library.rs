@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::database;
 use crate::endpoint::Scheme;
 use crate::error::{Error, ErrorCode, Result};
+use crate::identity::without_pin;
 use crate::message::{Clock, UnixMicros};
 use crate::profile::{Profile, ProfileId};
 pub use export::{ImportedProfile, LibraryExport, LibraryImport};
@@ -514,6 +515,8 @@ fn body(profile: &Profile) -> Result<String> {
     for header in profile.settings.websocket.headers.iter_mut().filter(|h| h.secret) {
         header.value.clear();
     }
+    let key_file = &mut profile.settings.client_certificate.key_file;
+    *key_file = without_pin(key_file);
     serde_json::to_string(&profile).map_err(|_| unreadable())
 }
 
@@ -716,6 +719,17 @@ mod tests {
         let path = folder.path().join("heliograph.db");
         let library = Library::open(&path).expect("opened");
         (folder, path, library)
+    }
+
+    #[test]
+    fn a_pin_in_a_uri_is_not_written_down() {
+        let (_folder, _, library) = fresh();
+        let mut profile = profile("token");
+        let uri = "pkcs11:token=a?module-path=/m.so&pin-value=canary&pin-source=file:/canary";
+        profile.settings.client_certificate.key_file = uri.into();
+        library.save(&profile, None).expect("saved");
+        let kept = library.profile(profile.id).expect("read").settings.client_certificate.key_file;
+        assert_eq!(kept, "pkcs11:token=a?module-path=/m.so");
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub enum SecretField {
     Password,
     /// The passphrase of the private key.
     KeyPassphrase,
+    /// The private key itself, when it was imported into the vault: PKCS#8 in DER.
+    PrivateKey,
+    /// The PIN of the token that holds the private key.
+    TokenPin,
     /// The password of the proxy.
     ProxyPassword,
     /// The value of a WebSocket request header marked secret, by the header's name in lower case.
@@ -58,6 +62,8 @@ impl SecretField {
         match self {
             Self::Password => "password".into(),
             Self::KeyPassphrase => "key_passphrase".into(),
+            Self::PrivateKey => "private_key".into(),
+            Self::TokenPin => "token_pin".into(),
             Self::ProxyPassword => "proxy_password".into(),
             Self::WebsocketHeader(name) => format!("{HEADER_KEY}{}", name.to_ascii_lowercase()),
         }
@@ -68,6 +74,8 @@ impl SecretField {
         match key {
             "password" => Some(Self::Password),
             "key_passphrase" => Some(Self::KeyPassphrase),
+            "private_key" => Some(Self::PrivateKey),
+            "token_pin" => Some(Self::TokenPin),
             "proxy_password" => Some(Self::ProxyPassword),
             other => Some(Self::WebsocketHeader(other.strip_prefix(HEADER_KEY)?.to_owned())),
         }
@@ -177,11 +185,23 @@ impl Secrets {
         Ok(())
     }
 
-    /// What hides these where a server sends them back.
+    /// What hides these where a server sends them back. Keys and PINs are shown to no server, and a PIN is short
+    /// enough to be a part of anything.
     pub fn mask(&self) -> Mask {
         let mut mask = Mask::default();
-        self.0.values().for_each(|secret| mask.add(secret.expose()));
+        let sent = self
+            .0
+            .iter()
+            .filter(|(field, _)| !matches!(field, SecretField::PrivateKey | SecretField::TokenPin));
+        sent.for_each(|(_, secret)| mask.add(secret.expose()));
         mask
+    }
+
+    /// Those that open a client's private key, or are one.
+    pub fn of_the_key(&self) -> Self {
+        use SecretField as F;
+        let fields = [F::KeyPassphrase, F::PrivateKey, F::TokenPin].into_iter();
+        Self(fields.filter_map(|field| Some((field.clone(), self.get(&field)?.clone()))).collect())
     }
 
     /// Which are set.
@@ -293,6 +313,8 @@ mod tests {
             SecretField::Password,
             SecretField::KeyPassphrase,
             SecretField::ProxyPassword,
+            SecretField::PrivateKey,
+            SecretField::TokenPin,
             header("x-token"),
             header("password"),
             header(""),

@@ -15,8 +15,8 @@ use heliograph_engine::history::RowFilter;
 use heliograph_engine::profile::{
     Header, PayloadText, Profile, ProfileDraft, ProfileId, ProxyKind, Settings,
 };
-use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
-use heliograph_engine::session::Phase;
+use heliograph_engine::secret::{Secret, SecretEdit, SecretField, Secrets};
+use heliograph_engine::session::{Phase, SessionConfig};
 use heliograph_engine::vault::{Keep, Keyring};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -28,7 +28,8 @@ const HEADER: &str = "canary-header-91d4";
 const VAULT: &str = "canary-vault-c3c3";
 const NEXT_VAULT: &str = "canary-next-vault-1e7f";
 const BROKER: &str = "canary-broker-4b60";
-const ALL: [&str; 7] = [PASSWORD, PASSPHRASE, PROXY, HEADER, VAULT, NEXT_VAULT, BROKER];
+const PIN: &str = "canary-pin-2d0c";
+const ALL: [&str; 8] = [PASSWORD, PASSPHRASE, PROXY, HEADER, VAULT, NEXT_VAULT, BROKER, PIN];
 
 const FOLDER: &str = "CANARIES_FOLDER";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ fn no_secret_is_in_anything_that_was_written() {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
     // What was to be seen was there to be seen: the search below is not of nothing.
-    for sign in ["TRACE", "(hidden)", "bad_credentials", "traces:"] {
+    for sign in ["crashed with", "TRACE", "(hidden)", "bad_credentials", "traces:"] {
         assert!(text.contains(sign), "no {sign} in:\n{text}");
     }
 
@@ -96,6 +97,7 @@ fn edits() -> Vec<SecretEdit> {
         SecretEdit::set(SecretField::Password, PASSWORD.into()),
         SecretEdit::set(SecretField::KeyPassphrase, PASSPHRASE.into()),
         SecretEdit::set(SecretField::ProxyPassword, PROXY.into()),
+        SecretEdit::set(SecretField::TokenPin, PIN.into()),
         SecretEdit::set(SecretField::WebsocketHeader("x-token".into()), HEADER.into()),
     ]
 }
@@ -254,6 +256,16 @@ async fn inside_uses_the_product() {
         show(&engine, profile.id).await;
         engine.duplicate_profile(profile.id).await.expect("copied");
     }
+
+    // A crash says what was at hand.
+    let mut secrets = Secrets::default();
+    secrets.apply(&edits()).expect("edits");
+    let profile = engine.profile(saved[0].id).expect("profile");
+    let plan = heliograph_engine::transport::plan(&profile, &secrets).expect("planned");
+    let config = SessionConfig { profile, secrets, keep_trying: false };
+    let told =
+        std::thread::spawn(move || panic!("crashed with {plan:?}, {config:?} and {:?}", edits())).join();
+    assert!(told.is_err());
 
     // A URL with a password in it, and texts that are wrong.
     let parsed =

@@ -14,7 +14,7 @@ use faults::{Ask, Certificates, Proxy, Script, Server, mqtt, mqtts, ws};
 use heliograph_engine::endpoint::{Endpoint, Scheme};
 use heliograph_engine::identity;
 use heliograph_engine::profile::{ClientCertificate, ProxyKind};
-use heliograph_engine::secret::Secret;
+use heliograph_engine::secret::{Secret, SecretField, Secrets};
 use heliograph_engine::session;
 use peak_alloc::PeakAlloc;
 use proptest::collection::vec;
@@ -344,13 +344,21 @@ fn files() {
     let as_cert = ClientCertificate { cert_file: path.clone(), ..good.clone() };
     let as_key = ClientCertificate { key_file: path.clone(), ..good };
     let passphrase = Secret::new("open");
+    let mut secrets = Secrets::default();
+    secrets.put(SecretField::KeyPassphrase, Some(passphrase.clone()));
+    let uri = b"pkcs11:token=A%20b;object=c;id=%00%ff?module-path=/no/module.so&pin-value=1".to_vec();
+    check(bent(vec![uri]), |bytes| {
+        bounded(|| {
+            let _ = identity::KeyPlace::of(&String::from_utf8_lossy(&bytes));
+        })
+    });
     check(prop_oneof![4 => bent(valid), 1 => bytes()], |bytes| {
         std::fs::write(&path, &bytes).expect("written");
         bounded(|| {
             let _ = identity::report_file(&path, Some(&passphrase));
             let _ = identity::describe(&bytes);
-            let _ = identity::report_client(&as_cert, Some(&passphrase));
-            let _ = identity::report_client(&as_key, Some(&passphrase));
+            let _ = identity::report_client(&as_cert, &secrets);
+            let _ = identity::report_client(&as_key, &secrets);
             let _ = identity::load_authorities(std::slice::from_ref(&path), &mut Vec::new());
         })
     });

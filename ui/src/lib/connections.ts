@@ -75,19 +75,23 @@ async function start(id: ProfileId): Promise<void> {
     const { code, details } = asEngineError(thrown);
     const fields = fieldsOf(details);
     if ((code !== "secret_needed" && code !== "vault_locked") || fields.length === 0) throw thrown;
-    const opened = code === "vault_locked" && (await vault.ask({ id, typed: true }));
+    // A key that was imported cannot be typed.
+    const key = fields.some(({ kind }) => kind === "private_key");
+    const opened = code === "vault_locked" && (await vault.ask({ id, typed: !key, key }));
     if (opened === "cancelled") return;
     if (opened === "open" || (await secretPrompts.ask({ id, fields, why: "missing" }))) await start(id);
   }
 }
 
 /** Runs what needs the secrets of a connection; a vault that is locked is opened first. */
-export async function withVault<T>(id: ProfileId, run: () => Promise<T>): Promise<T> {
+export async function withVault<T>(id: ProfileId | null, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (thrown) {
-    if (asEngineError(thrown).code !== "vault_locked") throw thrown;
-    if ((await vault.ask({ id, typed: false })) === "open") return withVault(id, run);
+    const { code, details } = asEngineError(thrown);
+    if (code !== "vault_locked") throw thrown;
+    const key = fieldsOf(details).some(({ kind }) => kind === "private_key");
+    if ((await vault.ask({ id, typed: false, key })) === "open") return withVault(id, run);
     throw { code: "cancelled", message: "", details: {} } satisfies EngineError;
   }
 }

@@ -133,6 +133,7 @@ export function fieldOf(fix: Fix): string {
         broker: "settings.login.username",
         proxy: "settings.proxy.username",
         http: "settings.websocket.headers",
+        token: "settings.client_certificate.pin",
       }[fix.change.target];
     case "set_client_id":
       return "settings.session.client_id";

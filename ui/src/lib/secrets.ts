@@ -16,6 +16,10 @@ export function secretName(field: SecretField): string {
       return m.auth_password();
     case "key_passphrase":
       return m.prompt_passphrase();
+    case "token_pin":
+      return m.prompt_pin();
+    case "private_key":
+      return m.auth_key_file();
     case "proxy_password":
       return m.advanced_proxy_password();
     case "websocket_header":
@@ -69,6 +73,8 @@ export function secretsToRetype(fix: Fix, settings: Settings): SecretField[] {
       return login.enabled && login.username !== "" ? [{ kind: "password" }] : [];
     case "proxy":
       return proxy.kind !== "none" && proxy.username !== "" ? [{ kind: "proxy_password" }] : [];
+    case "token":
+      return client_certificate.enabled ? [{ kind: "token_pin" }] : [];
     case "http": {
       const names = websocket.headers.filter(({ secret }) => secret).map(({ name }) => name.toLowerCase());
       return [...new Set(names)].map((name) => ({ kind: "websocket_header", name }));

@@ -5,6 +5,7 @@
 mod bench;
 #[path = "../../../../tests/brokers/mod.rs"]
 mod brokers;
+mod canaries;
 mod command;
 mod connections;
 mod endings;

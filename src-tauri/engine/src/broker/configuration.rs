@@ -49,7 +49,12 @@ pub fn lines(ca: &str, cert: &str, key: &str, passphrase: bool) -> Vec<BrokerLin
     vec![
         of("mosquitto", "mosquitto.conf", commands.clone(), mosquitto(ca, &cert, &key)),
         of("EMQX", "base.hocon", commands.clone(), emqx(ca, &cert, &key)),
-        of("HiveMQ", "config.xml", hivemq_commands(ca, &cert, &key, stem, &commands), hivemq(stem)),
+        of(
+            "HiveMQ",
+            "config.xml, inside <listeners>",
+            hivemq_commands(ca, &cert, &key, stem, &commands),
+            hivemq(stem),
+        ),
         of("nginx", "nginx.conf", commands, nginx(ca, &cert, &key)),
     ]
 }

@@ -11,6 +11,8 @@ mod stream;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::vault::SecretPlace;
+
 pub use authority::{
     CertificateFormat, CertificatePurpose, CertificateRequest, DevelopmentCa, IssuedCertificate,
     create_development_ca, development_ca, issue_certificate,
@@ -67,6 +69,8 @@ pub struct BrokerStatus {
     pub files: Option<BrokerFiles>,
     /// The options it runs with, or would run with.
     pub options: BrokerOptions,
+    /// Where the password for its user name is kept, if it is.
+    pub password_place: Option<SecretPlace>,
 }
 
 /// Certificates of the local broker, PEM.

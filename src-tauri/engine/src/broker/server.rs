@@ -121,6 +121,7 @@ impl LocalBroker {
             error: None,
             files: Some(self.files.clone()),
             options: self.options.clone(),
+            password_place: None,
         }
     }
 

@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::{alert_name, planned_trust, retry, trust};
 use crate::failure::{Failure, FailureCode, FixAction};
-use crate::identity::{CertificateInfo, describe};
+use crate::identity::{CertificateInfo, describe, is_token};
 use crate::message::Clock;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
@@ -340,6 +340,12 @@ pub(super) fn client(plan: &Plan, facts: &TlsFacts, seen: Stage, sign: Sign) -> 
         }
         (Sign::Refused { says_so: false, .. }, Some(leaf)) => judge_ours(leaf, facts)?,
     };
+    // What a file's key can sign is known; a token may lack what the server and the TLS version ask for.
+    let on_token = plan.identity.as_ref().is_some_and(|own| is_token(&own.key_file));
+    let code = match code {
+        FailureCode::ClientCertRequired if on_token => FailureCode::TokenMechanismUnsupported,
+        code => code,
+    };
     Some(describe_client(plan, facts, infos.first(), code, seen, sign))
 }
 
@@ -368,7 +374,7 @@ fn describe_client(
         }
     };
     let (message, cause) = match code {
-        C::ClientCertRequired if plan.identity.is_some() => (
+        C::ClientCertRequired | C::TokenMechanismUnsupported if plan.identity.is_some() => (
             format!("{at} wants a client certificate, and could not use the one that is set"),
             format!(
                 "The server accepts none of the signature algorithms that its key is capable of, so nothing was sent. {how}"

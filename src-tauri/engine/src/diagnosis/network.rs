@@ -4,13 +4,20 @@ use std::io::ErrorKind;
 
 use super::{other_port, planned_trust, probe, recognise, retry, trust};
 use crate::failure::{CredentialTarget, Failure, FailureCode, FixAction};
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, is_token};
 use crate::profile::TrustMode;
 use crate::trace::Stage;
 use crate::transport::{DnsProblem, Plan, ProxyPlan, ProxyProblem, Target, TcpProblem};
 
 /// The files could not be read before the time was up.
 pub(crate) fn files_too_slow(plan: &Plan) -> Failure {
+    if let Some(key) = plan.identity.as_ref().map(|own| &own.key_file).filter(|key| is_token(key)) {
+        let message = format!("The token of the private key did not answer in time ({})", plan.url());
+        let cause =
+            "The PKCS#11 module was still at work: likely the token or its reader waits for something.";
+        let failure = Failure::new(Stage::Identity, FailureCode::TokenTimeout, message);
+        return retry(failure.because(cause).fact("path", key.clone()));
+    }
     let paths = plan.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
     let authorities = planned_trust(plan).into_iter().flat_map(|trust| &trust.ca_files);
     let paths: Vec<_> = paths.chain(authorities).filter(|path| !path.is_empty()).cloned().collect();
@@ -37,6 +44,9 @@ pub(crate) fn identity(plan: &Plan, error: &IdentityError) -> Failure {
         C::PassphraseRequired | C::PassphraseWrong => {
             failure.fix("Type the passphrase of the key", FixAction::EnterPassphrase {})
         }
+        C::TokenPinRequired | C::TokenPinWrong => failure
+            .fix("Type the PIN of the token", FixAction::SetCredentials { target: CredentialTarget::Token }),
+        C::TokenNotFound | C::TokenTimeout | C::TokenFailed => retry(failure),
         _ => failure,
     };
     // A file of authorities is part of whom we trust, not of who we are.

@@ -7,11 +7,12 @@ use rustls::{AlertDescription, Error as TlsError, PeerIncompatible, PeerMisbehav
 use super::certificates::{self, Sign};
 use super::peer::{Peer, may_be_tls, recognise};
 use super::{
-    alert_name, how_it_closed, other_port, probe, retry, switch_transport, switch_transport_here, trust,
-    with_bytes, with_end,
+    alert_name, how_it_closed, identity, other_port, probe, retry, switch_transport, switch_transport_here,
+    trust, with_bytes, with_end,
 };
 use crate::endpoint::Scheme;
 use crate::failure::{Failure, FailureCode, FixAction};
+use crate::identity::IdentityError;
 use crate::profile::TrustMode;
 use crate::trace::Stage;
 use crate::transport::{Ended, Plan, Wire, tls_error};
@@ -29,6 +30,11 @@ pub(crate) fn tls(plan: &Plan, wire: &Wire, problem: Option<io::Error>) -> Failu
     match tls_error(&problem) {
         Some(TlsError::InvalidCertificate(error)) => certificates::server(plan, &wire.tls.read(), error),
         Some(TlsError::AlertReceived(received)) => alert(plan, wire, *received, Stage::Tls),
+        Some(TlsError::Other(rustls::OtherError(error))) if error.is::<IdentityError>() => {
+            // The key on the token did not sign.
+            let error = error.downcast_ref::<IdentityError>().cloned();
+            error.map_or_else(|| failed(plan), |error| identity(plan, &error).seen_during(Stage::Tls))
+        }
         Some(TlsError::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,

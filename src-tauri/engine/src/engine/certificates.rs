@@ -1,6 +1,7 @@
 //! The certificate library: every certificate file that a connection uses or that was added by hand, with where it is
 //! used and what is wrong with it. Files are referred to, not copied, but for certificates that came as text or from a
-//! server, which have no file of their own. Private keys are never copied.
+//! server, which have no file of their own, and for identities that a person imports: their certificates are kept here,
+//! their keys in the vault and nowhere else. Keys on tokens are listed here too, and never leave them.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,10 +17,12 @@ use super::{Engine, FileReport, IdentityReport, Problem, blocking};
 use crate::broker::{self, CertificateRequest, DevelopmentCa, IssuedCertificate};
 use crate::draft;
 use crate::error::{Error, ErrorCode, Result};
-use crate::identity::{self, CertificateInfo};
+use crate::failure::FailureCode;
+use crate::identity::token::TokenReport;
+use crate::identity::{self, CertificateInfo, IdentityError, KeyPlace};
 use crate::message::UnixMicros;
-use crate::profile::{ClientCertificate, ProfileId, Settings, Trust, TrustMode};
-use crate::secret::{Secret, SecretField, Secrets};
+use crate::profile::{ClientCertificate, Profile, ProfileId, Settings, Trust, TrustMode};
+use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
 use crate::whole_file;
 
 /// Key of [`crate::library::Library::value`] for the paths that were added by hand.
@@ -99,26 +102,38 @@ impl Engine {
             let Ok(profile) = self.profile(entry.id) else { continue };
             for key in keys_of(&profile.settings) {
                 if key.0 == CertificateRole::Identity {
-                    let (secrets, _) = self.with_vault(move |vault| vault.at_hand(entry.id, &[])).await?;
-                    if secrets.get(&SecretField::KeyPassphrase).is_some() {
-                        passphrases.insert(key.clone(), secrets);
+                    let found = self.with_vault(move |vault| vault.at_hand(entry.id, "", &[])).await?;
+                    if found.0.get(&SecretField::KeyPassphrase).is_some() {
+                        passphrases.insert(key.clone(), found.0);
                     }
                 }
                 used.entry(key).or_default().push(entry.id);
             }
         }
         let folder = self.certificates_dir();
-        blocking(move || {
+        self.with_vault(move |vault| {
             let known = |path: &str| used.keys().any(|(_, file, key)| file == path || key == path);
-            let unused: Vec<Key> = added
-                .iter()
-                .filter(|path| !known(path))
-                .map(|path| (role_of(path), path.clone(), String::new()))
-                .collect();
+            let mut unused: Vec<Key> = Vec::new();
+            for path in added.iter().filter(|path| !known(path)) {
+                let imported =
+                    Path::new(path).starts_with(&folder).then(|| identity::vault_key_for(path)).flatten();
+                unused.push(match imported {
+                    Some(name) if vault.has_key(name)? => {
+                        (CertificateRole::Identity, path.clone(), name.to_string())
+                    }
+                    _ => (role_of(path), path.clone(), String::new()),
+                });
+            }
             let mut list = Vec::new();
             for (key, used_by) in used.into_iter().chain(unused.into_iter().map(|key| (key, Vec::new()))) {
-                let secrets = passphrases.get(&key).cloned().unwrap_or_default();
+                let mut secrets = passphrases.get(&key).cloned().unwrap_or_default();
+                // Nobody in particular: only the key of this name is asked for.
+                let (imported, locked) = vault.at_hand(ProfileId(uuid::Uuid::nil()), &key.2, &[])?;
+                secrets.put(SecretField::PrivateKey, imported.get(&SecretField::PrivateKey).cloned());
                 let mut entry = describe(key, &secrets);
+                if locked.contains(&SecretField::PrivateKey) {
+                    entry.problems.retain(|problem| problem.code != "private_key_missing");
+                }
                 entry.used_by = used_by;
                 entry.added = added.contains(&entry.file);
                 entry.copy = Path::new(&entry.file).starts_with(&folder);
@@ -191,17 +206,122 @@ impl Engine {
         self.write_certificates(vec![der]).await
     }
 
-    /// Takes a file off the list; a copy of ours is deleted. The connections that name it keep doing so.
+    /// Takes the private key of a client certificate into the vault, decrypted, and its certificates into files of
+    /// ours; what a connection has to name to use them is handed back. The files may go after that. A passphrase is the
+    /// one among the edits, else that of the connection `of`.
     ///
     /// # Errors
-    /// `invalid_input` for a copy that a connection uses. `file`, `storage`.
+    /// `invalid_input`: the files cannot be used, `details.failure` says by which code; or secrets are not kept here.
+    /// `vault_locked`, `file`, `storage`.
+    pub async fn import_identity(
+        &self,
+        certificate: ClientCertificate,
+        of: Option<ProfileId>,
+        edits: Vec<SecretEdit>,
+    ) -> Result<ClientCertificate> {
+        let taken = self.with_vault(move |vault| {
+            let id = of.unwrap_or(ProfileId(uuid::Uuid::nil()));
+            let (secrets, _) = vault.at_hand(id, &certificate.key_file, &edits)?;
+            let taken = identity::take(&certificate, &secrets).map_err(unusable)?;
+            vault.keep_key(taken.name, &taken.key)?;
+            Ok(taken)
+        });
+        let taken = taken.await?;
+        let cert_file = self.write_certificates(taken.certificates).await?;
+        let mut added = self.added_certificates()?;
+        if !added.contains(&cert_file) {
+            added.push(cert_file.clone());
+            self.keep_added(&added)?;
+        }
+        Ok(ClientCertificate { enabled: true, cert_file, key_file: taken.name.to_string() })
+    }
+
+    /// Writes an imported identity to a PKCS#12 file of mode 0600 that opens with this passphrase.
+    ///
+    /// # Errors
+    /// `invalid_input`: the passphrase is empty, or the identity cannot be used; `vault_locked`, `file`, `storage`.
+    pub async fn export_identity(
+        &self,
+        certificate: ClientCertificate,
+        path: String,
+        passphrase: Secret,
+    ) -> Result<()> {
+        if passphrase.expose().is_empty() {
+            return Err(Error::invalid("passphrase", "A file with a private key needs a passphrase"));
+        }
+        self.with_vault(move |vault| {
+            let mut secrets = Secrets::default();
+            if let Some(name) = KeyPlace::in_vault(&certificate.key_file) {
+                secrets.put(SecretField::PrivateKey, vault.private_key(name)?);
+            }
+            let bundle = identity::bundle(&certificate, &secrets, &passphrase).map_err(unusable)??;
+            let path = PathBuf::from(path);
+            whole_file::replace(&path, Some(0o600), |file| file.write_all(&bundle))
+                .map_err(|error| file_error(&path, &error))
+        })
+        .await
+    }
+
+    /// What is on the tokens of a PKCS#11 module. Tokens called `token` (all, when it is empty) are logged in to with
+    /// the PIN among the edits, else that of the connection.
+    ///
+    /// # Errors
+    /// `invalid_input`: the module cannot be used or the PIN is refused, `details.failure` says by which code.
+    pub async fn token_keys(
+        &self,
+        module: String,
+        token: String,
+        of: ProfileId,
+        edits: Vec<SecretEdit>,
+    ) -> Result<Vec<TokenReport>> {
+        self.with_vault(move |vault| {
+            let (secrets, _) = vault.at_hand(of, "", &edits)?;
+            identity::token::list(&module, &token, secrets.get(&SecretField::TokenPin)).map_err(unusable)
+        })
+        .await
+    }
+
+    /// Says that the PIN of a token is needed, where one is and none is at hand.
+    pub(super) async fn ask_for_pin(&self, profile: &Profile, secrets: &Secrets) -> Result<()> {
+        let certificate = &profile.settings.client_certificate;
+        let used = certificate.enabled && profile.endpoint.tls();
+        let Some(KeyPlace::Token(key)) = KeyPlace::of(&certificate.key_file).ok().filter(|_| used) else {
+            return Ok(());
+        };
+        if secrets.get(&SecretField::TokenPin).is_some() {
+            return Ok(());
+        }
+        // What is wrong with the token is for the attempt to say.
+        let wanted = blocking(move || Ok(identity::token::wants_pin(&key).unwrap_or(false))).await?;
+        if wanted {
+            let message = format!("{} needs the PIN of its token", profile.name);
+            let fields = serde_json::to_value([SecretField::TokenPin]).unwrap_or(Value::Null);
+            return Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields));
+        }
+        Ok(())
+    }
+
+    /// Takes a file off the list; a copy of ours is deleted, with its key in the vault. The connections that name it
+    /// keep doing so.
+    ///
+    /// # Errors
+    /// `invalid_input` for a copy that a connection uses. `vault_locked`: its key cannot be deleted now. `file`,
+    /// `storage`.
     pub async fn forget_certificate(&self, path: &str) -> Result<()> {
         let copy = Path::new(path).starts_with(self.certificates_dir());
         if copy {
             let library = self.certificate_library().await?;
-            let used = library.iter().find(|entry| entry.file == path && !entry.used_by.is_empty());
-            if used.is_some() {
+            let (of_it, others): (Vec<_>, Vec<_>) = library.into_iter().partition(|entry| entry.file == path);
+            if of_it.iter().any(|entry| !entry.used_by.is_empty()) {
                 return Err(Error::invalid("path", "A connection uses this certificate: change that first"));
+            }
+            // A renewed certificate may have the same key.
+            let mut keys = of_it.iter().map(|entry| &entry.key_file);
+            let key = keys.find_map(|key| KeyPlace::in_vault(key)).map(|key| (key, key.to_string()));
+            if let Some((key, _)) =
+                key.filter(|(_, name)| !others.iter().any(|entry| entry.key_file == *name))
+            {
+                self.with_vault(move |vault| vault.forget_key(key)).await?;
             }
         }
         let mut added = self.added_certificates()?;
@@ -240,7 +360,9 @@ impl Engine {
         }
         let mut added = self.added_certificates()?;
         if added.contains(&change.file) {
-            added.retain(|path| *path != change.file && *path != change.new_file);
+            // A key in the vault stays on the list until somebody deletes it.
+            let kept = KeyPlace::in_vault(&change.key_file).is_some();
+            added.retain(|path| (kept || *path != change.file) && *path != change.new_file);
             added.push(change.new_file.clone());
             self.keep_added(&added)?;
         }
@@ -410,6 +532,17 @@ fn file_name(certificate: &CertificateInfo) -> String {
     let name = certificate.short_name().chars().take(40);
     let plain = name.map(|c| if c.is_alphanumeric() || c == '.' || c == '-' { c } else { '-' });
     plain.collect::<String>().trim_matches(['-', '.']).to_lowercase()
+}
+
+/// An identity that cannot be used, with the code that a connection would fail with.
+fn unusable(error: IdentityError) -> Error {
+    let field = match error.code {
+        FailureCode::PassphraseRequired | FailureCode::PassphraseWrong => "passphrase",
+        FailureCode::TokenPinRequired | FailureCode::TokenPinWrong => "pin",
+        _ => "path",
+    };
+    let message = format!("{}. {}", error.message, error.cause);
+    Error::invalid(field, message).with("failure", serde_json::to_value(error.code).unwrap_or(Value::Null))
 }
 
 fn file_error(path: &Path, error: &std::io::Error) -> Error {

@@ -32,11 +32,11 @@ use crate::library::{Folder, FolderId, Library, LibraryTree};
 use crate::message::UnixMicros;
 use crate::probe::{self, ProbeConfig, ProbeReport};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, Subscription};
-use crate::secret::{Secret, SecretEdit, SecretField};
+use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
 use crate::session::{self, Publication, PublishOutcome, SessionConfig, SubscriptionState};
 use crate::topic;
 use crate::trace::Trace;
-use crate::vault::{Keyring, Vault};
+use crate::vault::{Keep, Keyring, Vault, VaultState};
 
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
@@ -71,12 +71,16 @@ type Cancellations = HashMap<ProfileId, CancellationToken>;
 struct BrokerState {
     running: Option<LocalBroker>,
     error: Option<String>,
+    /// It starts when the vault opens.
+    waits_for_vault: bool,
 }
 
 /// Keys of [`Library::value`] that the engine itself uses; the window's own have other names.
 const BROKER_OPTIONS: &str = "engine.broker.options";
 const BROKER_WANTED: &str = "engine.broker.wanted";
 const KEEPING: &str = "engine.history.keeping";
+/// The owner of the local broker's password in the vault. No connection has this id: theirs are random (RFC 9562, 5.4).
+const BROKER: ProfileId = ProfileId(uuid::Uuid::from_u128(0x6c6f_6361_6c20_0000_0000_6272_6f6b_6572));
 
 impl Engine {
     /// Opens the databases in `data_dir` (created when missing) and starts the tasks that watch them.
@@ -321,11 +325,17 @@ impl Engine {
     /// `invalid_input` when a secret is not of its encoding; `storage`.
     pub async fn check_draft(&self, draft: ProfileDraft, edits: Vec<SecretEdit>) -> Result<DraftReport> {
         self.with_vault(move |vault| {
-            let (secrets, locked) = vault.at_hand(draft.id, &edits)?;
+            let key_file = &draft.settings.client_certificate.key_file;
+            let (secrets, locked) = vault.at_hand(draft.id, key_file, &edits)?;
             let mut report = draft::check(&draft, &secrets);
-            if locked.contains(&SecretField::KeyPassphrase) {
-                // It is stored; whether it fits is known once the vault is open.
-                report.problems.retain(|problem| problem.code != "passphrase_required");
+            // What is stored is stored; whether it fits is known once the vault is open.
+            for (field, code) in [
+                (SecretField::KeyPassphrase, "passphrase_required"),
+                (SecretField::PrivateKey, "private_key_missing"),
+            ] {
+                if locked.contains(&field) {
+                    report.problems.retain(|problem| problem.code != code);
+                }
             }
             Ok(report)
         })
@@ -532,6 +542,7 @@ impl Engine {
         let profile = self.inner.library.profile(id)?;
         let wanted = profile.clone();
         let secrets = self.with_vault(move |vault| vault.secrets_for(&wanted)).await?;
+        self.ask_for_pin(&profile, &secrets).await?;
         let connection = self.connection(id)?;
         connection.connect(SessionConfig { profile, secrets, keep_trying: false })
     }
@@ -789,15 +800,32 @@ impl Engine {
         self.broker_status_of(&state)
     }
 
-    /// Starts the local broker, or starts it again with other options.
+    /// Starts the local broker, or starts it again with other options. A password is kept for later runs, as secrets
+    /// are, and an empty one forgotten; without one, and with a user name, it is the one that is kept.
     ///
     /// # Errors
-    /// `broker`: a port is in use, or its certificates cannot be written.
+    /// `broker`: a port is in use, or its certificates cannot be written. `vault_locked`: the password is in the vault,
+    /// and that is not open. `file`, `storage`.
     pub async fn start_broker(
         &self,
         options: BrokerOptions,
         password: Option<Secret>,
     ) -> Result<BrokerStatus> {
+        let login = !options.username.is_empty();
+        let password = self.with_vault(move |vault| match password {
+            Some(password) if login && password.expose().is_empty() => vault.forget(BROKER).map(|()| None),
+            Some(password) if login => {
+                let mut secrets = Secrets::default();
+                secrets.put(SecretField::Password, Some(password.clone()));
+                if vault.status()?.keep != Keep::Never {
+                    vault.put_all(BROKER, &secrets)?;
+                }
+                Ok(Some(password))
+            }
+            None if login => Ok(vault.all_of(BROKER)?.get(&SecretField::Password).cloned()),
+            _ => Ok(None),
+        });
+        let password = password.await?;
         let mut state = self.inner.broker.lock().await;
         if let Some(earlier) = state.running.take() {
             earlier.stop().await;
@@ -811,6 +839,7 @@ impl Engine {
             Ok(broker) => {
                 state.running = Some(broker);
                 state.error = None;
+                state.waits_for_vault = false;
                 self.inner.library.set_value(BROKER_WANTED, Value::Bool(true))?;
                 Ok(self.broker_status_of(&state))
             }
@@ -821,15 +850,47 @@ impl Engine {
         }
     }
 
-    /// Starts the local broker when it ran as the window was last closed. A broker that demands a password
-    /// stays off, since the password is gone with that run.
+    /// Starts the local broker when it ran as the window was last closed. One that demands a password waits for the
+    /// vault that keeps it, and stays off when it was not kept.
+    ///
+    /// # Errors
+    /// As [`Self::start_broker`].
     pub async fn resume_broker(&self) -> Result<()> {
         let wanted = self.inner.library.value(BROKER_WANTED)? == Some(Value::Bool(true));
         let options = self.broker_options();
-        if wanted && options.username.is_empty() {
-            self.start_broker(options, None).await?;
+        let login = !options.username.is_empty();
+        if !wanted || self.inner.broker.lock().await.running.is_some() {
+            return Ok(());
         }
-        Ok(())
+        if login && self.with_vault(|vault| vault.places(BROKER)).await?.is_empty() {
+            return Ok(());
+        }
+        match self.start_broker(options, None).await {
+            Err(error) if error.code == ErrorCode::VaultLocked => {
+                let mut state = self.inner.broker.lock().await;
+                state.error = Some(error.message);
+                state.waits_for_vault = true;
+                self.inner.outbox.broker();
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Starts the local broker when the vault that it waited for may have opened.
+    async fn resume_broker_with_vault(&self) {
+        let open = self.vault_status().await.is_ok_and(|status| status.state == VaultState::Open);
+        if open && std::mem::take(&mut self.inner.broker.lock().await.waits_for_vault) {
+            let _ = self.resume_broker().await;
+        }
+    }
+
+    /// Gives a connection to the local broker the broker's own password.
+    ///
+    /// # Errors
+    /// `vault_locked`, `file`, `storage`.
+    pub async fn lend_broker_password(&self, id: ProfileId) -> Result<()> {
+        self.with_vault(move |vault| vault.put_all(id, &vault.all_of(BROKER)?)).await
     }
 
     /// Stops the local broker and frees its ports.
@@ -842,6 +903,7 @@ impl Engine {
             broker.stop().await;
         }
         state.error = None;
+        state.waits_for_vault = false;
         self.inner.library.set_value(BROKER_WANTED, Value::Bool(false))?;
         self.inner.outbox.broker();
         Ok(self.broker_status_of(&state))
@@ -863,6 +925,7 @@ impl Engine {
             error: state.error.clone(),
             files: broker::existing_certificates(&self.broker_dir()),
             options: self.broker_options(),
+            password_place: self.inner.vault.places(BROKER).ok().and_then(|kept| Some(kept.first()?.place)),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The end of a deleted connection: when it cannot be restored any more, its secrets and its history go as well.
+//! The end of a deleted connection: when it cannot be restored any more, its secrets and its history go as well. What
+//! waits for the vault is tried when that opens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ impl Engine {
                 tokio::select! {
                     () = engine.inner.shutdown.cancelled() => return,
                     _ = tick.tick() => {}
-                    () = vault_changed.notified() => {}
+                    () = vault_changed.notified() => engine.resume_broker_with_vault().await,
                 }
                 if let Err(error) = engine.purge().await {
                     tracing::warn!(%error, "what belonged to deleted connections could not be deleted yet");

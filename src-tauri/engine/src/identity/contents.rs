@@ -6,11 +6,12 @@ use std::io::Read as _;
 use std::path::Path;
 
 use base64::Engine as _;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use zeroize::Zeroizing;
 
-use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element};
+use super::der::{self, BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element};
 use super::encryption::{self, Budget, Locked, Passphrase};
 use super::{IdentityError, pkcs12, quoted};
 use crate::failure::FailureCode;
@@ -123,6 +124,25 @@ impl FoundKey {
             Ok((inner, der)) => (self.inner, self.der) = (inner, der),
             Err(locked) => self.locked = Some(locked),
         }
+    }
+
+    /// The public key (SubjectPublicKeyInfo, DER) of one that TLS can use.
+    pub fn public_key(&self) -> Option<Vec<u8>> {
+        let key = aws_lc_rs::sign::any_supported_type(&self.private_key()?).ok()?;
+        key.public_key().map(|spki| spki.to_vec())
+    }
+
+    /// The key as PKCS#8 (RFC 5208), decrypted; `spki` is its public key, which names the algorithm.
+    pub fn pkcs8(&self, spki: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        if self.locked.is_none() && self.inner == KeyEncoding::Pkcs8 {
+            return Some(self.der.clone());
+        }
+        self.private_key()?;
+        let (body, _) = der::expect(spki, SEQUENCE)?;
+        let (algorithm, _) = der::expect(body, SEQUENCE)?;
+        let algorithm = der::encode(SEQUENCE, &[algorithm]);
+        let key = Zeroizing::new(der::encode(OCTET_STRING, &[&self.der]));
+        Some(Zeroizing::new(der::encode(SEQUENCE, &[&der::encode_number(0), &algorithm, &key])))
     }
 
     /// The key in the form rustls takes; `None` for those it cannot take.

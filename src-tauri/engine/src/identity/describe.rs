@@ -35,10 +35,14 @@ impl CertificateInfo {
         extended.peek().is_none() || extended.any(|name| name == purpose || name == "anyExtendedKeyUsage")
     }
 
+    /// The certificate itself, DER.
+    pub(super) fn der(&self) -> Vec<u8> {
+        base64::engine::general_purpose::STANDARD.decode(&self.der_base64).unwrap_or_default()
+    }
+
     /// Whether it names a host, as a server's must (RFC 9525).
     pub fn names_host(&self, host: &str) -> bool {
-        let der = base64::engine::general_purpose::STANDARD.decode(&self.der_base64).unwrap_or_default();
-        let der = CertificateDer::from(der);
+        let der = CertificateDer::from(self.der());
         let Ok(name) = ServerName::try_from(host) else { return false };
         ParsedCertificate::try_from(&der).is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
     }

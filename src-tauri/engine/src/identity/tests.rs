@@ -70,12 +70,12 @@ impl Folder {
         key: &str,
         passphrase: Option<&str>,
     ) -> Result<ClientIdentity, IdentityError> {
-        let passphrase = passphrase.map(Secret::new);
-        let passphrase = passphrase.as_ref();
+        let mut secrets = Secrets::default();
+        secrets.put(SecretField::KeyPassphrase, passphrase.map(Secret::new));
         let file = |name: &str| if name.is_empty() { String::new() } else { self.path(name) };
         let given = ClientCertificate { enabled: true, cert_file: file(cert), key_file: file(key) };
-        let result = load_client(&given, passphrase, &mut Vec::new());
-        let report = report_client(&given, passphrase);
+        let result = load_client(&given, &secrets, &mut Vec::new());
+        let report = report_client(&given, &secrets);
         match &result {
             Ok(_) => assert_eq!(report.key_matches, Some(true)),
             Err(error) if error.code == FailureCode::CertificateMissing => {}
@@ -129,10 +129,10 @@ fn every_key_type_in_every_encoding() {
                 ["cert.pem", "cert.der", "text.pem", "crlf.pem", "utf16.pem", "indented.pem", "both.pem"]
             {
                 let identity = folder.load(cert, key).map_err(|e| (name, cert, key, e)).expect("identity");
-                assert_eq!(identity.leaf.key_type, name, "{cert} {key}");
-                assert_eq!(identity.leaf.common_name.as_deref(), Some("device-42"));
-                assert!(identity.unused.is_empty(), "{cert} {key}");
-                assert!(identity.leaf.self_signed, "{name}");
+                assert_eq!(identity.presented.chain[0].key_type, name, "{cert} {key}");
+                assert_eq!(identity.presented.chain[0].common_name.as_deref(), Some("device-42"));
+                assert!(identity.presented.unused.is_empty(), "{cert} {key}");
+                assert!(identity.presented.chain[0].self_signed, "{name}");
             }
         }
         folder.load("both.pem", "").expect("key and certificate in one file");
@@ -164,20 +164,27 @@ fn chains_are_put_in_order() {
     folder.pair(KEY_TYPES[1].1);
     folder.join(&["root.pem", "cert.pem", "mid.pem", "leaf.pem"], "mixed.pem");
     let identity = folder.load("mixed.pem", "leaf.key").expect("a chain");
-    let names: Vec<_> = identity.chain.iter().map(CertificateInfo::short_name).collect();
+    let names: Vec<_> = identity.presented.chain.iter().map(CertificateInfo::short_name).collect();
     assert_eq!(names, ["leaf", "mid", "root"]);
     assert_eq!(identity.key.cert.len(), 3);
-    assert_eq!(identity.leaf.usages, ["digitalSignature", "clientAuth"]);
-    assert_eq!(identity.leaf.sans, ["DNS:device", "IP:127.0.0.1", "IP:::1", "URI:urn:x", "email:a@b"]);
-    assert!(!identity.leaf.is_ca && identity.chain[1].is_ca && !identity.leaf.self_signed);
+    assert_eq!(identity.presented.chain[0].usages, ["digitalSignature", "clientAuth"]);
     assert_eq!(
-        warnings(&identity, now()),
+        identity.presented.chain[0].sans,
+        ["DNS:device", "IP:127.0.0.1", "IP:::1", "URI:urn:x", "email:a@b"]
+    );
+    assert!(
+        !identity.presented.chain[0].is_ca
+            && identity.presented.chain[1].is_ca
+            && !identity.presented.chain[0].self_signed
+    );
+    assert_eq!(
+        warnings(&identity.presented, now()),
         ["Not part of the client certificate's chain, so not sent: device-42"]
     );
 
     folder.join(&["leaf.key", "mid.pem"], "key-and-mid.pem");
     let identity = folder.load("leaf.pem", "key-and-mid.pem").expect("the key file holds the intermediate");
-    assert_eq!(identity.chain.len(), 2);
+    assert_eq!(identity.presented.chain.len(), 2);
 
     let mut files = Vec::new();
     let authorities = load_authorities(&[folder.path("mixed.pem"), " ".into()], &mut files).expect("CAs");
@@ -189,7 +196,7 @@ fn chains_are_put_in_order() {
 fn fingerprints_and_dates_are_those_of_openssl() {
     let folder = Folder::new();
     folder.pair(KEY_TYPES[1].1);
-    let info = folder.load("cert.pem", "key.pem").expect("identity").leaf;
+    let info = folder.load("cert.pem", "key.pem").expect("identity").presented.chain.remove(0);
     let print = |what: &str| {
         let output = Command::new("openssl")
             .args(["x509", "-noout", "-in", &folder.path("cert.pem")])
@@ -316,7 +323,8 @@ fn what_deserves_a_look_is_said() {
     folder.key("key.pem", KEY_TYPES[1].1);
     folder.openssl("req -x509 -new -key key.pem -subj /CN=web -days 30 -addext extendedKeyUsage=serverAuth -out cert.pem");
     let identity = folder.load("cert.pem", "key.pem").expect("identity");
-    let said = |at: UnixMicros, words: &str| warnings(&identity, at).iter().any(|w| w.contains(words));
+    let said =
+        |at: UnixMicros, words: &str| warnings(&identity.presented, at).iter().any(|w| w.contains(words));
     assert!(said(now(), "clientAuth"));
     assert!(said(now() + 20 * DAY, "expires in"));
     assert!(said(now() + 40 * DAY, "expired"));

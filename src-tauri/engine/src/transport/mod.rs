@@ -116,11 +116,11 @@ async fn load_identity(
         trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
         return Ok(Credentials::default());
     }
-    let passphrase = plan.passphrase.clone();
+    let secrets = plan.key_secrets.clone();
     trace.begin(StageDetail::Identity(IdentityDetail::default()));
     let loaded = tokio::task::spawn_blocking(move || {
         let mut detail = IdentityDetail { warnings, ..IdentityDetail::default() };
-        let result = load_files(client.as_ref(), passphrase.as_ref(), &wanted, &lists, &mut detail);
+        let result = load_files(client.as_ref(), &secrets, &wanted, &lists, &mut detail);
         (detail, result)
     });
     // A file on a network drive that is gone takes as long as it likes.
@@ -143,20 +143,20 @@ async fn load_identity(
 
 fn load_files(
     client: Option<&crate::profile::ClientCertificate>,
-    passphrase: Option<&crate::secret::Secret>,
+    secrets: &crate::secret::Secrets,
     authorities: &[String],
     revocation_lists: &[String],
     detail: &mut IdentityDetail,
 ) -> Result<Credentials, identity::IdentityError> {
     let mut credentials = Credentials::default();
     if let Some(client) = client {
-        let loaded = identity::load_client(client, passphrase, &mut detail.files).inspect_err(|error| {
+        let loaded = identity::load_client(client, secrets, &mut detail.files).inspect_err(|error| {
             if error.code == FailureCode::KeyMismatch {
                 detail.key_matches = Some(false);
             }
         })?;
-        detail.key_matches = Some(true);
-        detail.warnings = identity::warnings(&loaded, Clock::start().now());
+        detail.key_matches = loaded.key_matches;
+        detail.warnings = identity::warnings(&loaded.presented, Clock::start().now());
         credentials.key = Some(loaded.key);
     }
     if !authorities.is_empty() {

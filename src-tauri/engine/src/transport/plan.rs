@@ -16,8 +16,8 @@ use crate::trace::Stage;
 pub struct Plan {
     pub(crate) endpoint: Endpoint,
     pub(crate) identity: Option<ClientCertificate>,
-    /// Opens the identity's key or bundle.
-    pub(crate) passphrase: Option<Secret>,
+    /// What opens the identity's key, or is it.
+    pub(crate) key_secrets: Secrets,
     pub(crate) tls: Option<TlsPlan>,
     pub(crate) websocket: Option<WebsocketPlan>,
     pub(crate) proxy: Option<ProxyPlan>,
@@ -97,10 +97,10 @@ pub fn plan(profile: &Profile, secrets: &Secrets) -> Result<Plan, Failure> {
     let tls = if endpoint.tls() { Some(plan_tls(profile)?) } else { None };
     let websocket = if endpoint.websocket() { Some(plan_websocket(profile, secrets)?) } else { None };
     let proxy = plan_proxy(profile, secrets)?;
-    let passphrase = identity.as_ref().and_then(|_| secrets.get(&SecretField::KeyPassphrase).cloned());
+    let key_secrets = identity.as_ref().map(|_| secrets.of_the_key()).unwrap_or_default();
     let largest_packet = settings.session.maximum_packet_size.unwrap_or(u32::MAX);
     let version = settings.session.version;
-    Ok(Plan { endpoint, identity, passphrase, tls, websocket, proxy, version, largest_packet })
+    Ok(Plan { endpoint, identity, key_secrets, tls, websocket, proxy, version, largest_packet })
 }
 
 fn plan_tls(profile: &Profile) -> Result<TlsPlan, Failure> {

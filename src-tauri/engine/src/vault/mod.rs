@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::identity::{KeyPlace, VaultKey, is_token};
 use crate::library::Library;
 use crate::profile::{Profile, ProfileId, ProxyKind, Settings};
 use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
@@ -210,12 +211,27 @@ impl Vault {
         Ok(secrets)
     }
 
-    /// The secrets of a draft as far as nobody has to be asked for them, and which are in a vault that is not
-    /// open.
+    /// The secrets of a draft as far as nobody has to be asked for them, the key in the vault that `key_file` names
+    /// among them, and which are in a vault that is not open.
     ///
     /// # Errors
     /// `invalid_input`: an edit is not of its encoding; `storage`.
-    pub fn at_hand(&self, id: ProfileId, edits: &[SecretEdit]) -> Result<(Secrets, Vec<SecretField>)> {
+    pub fn at_hand(
+        &self,
+        id: ProfileId,
+        key_file: &str,
+        edits: &[SecretEdit],
+    ) -> Result<(Secrets, Vec<SecretField>)> {
+        let (mut secrets, mut locked) = self.own_at_hand(id, edits)?;
+        if let Some(name) = KeyPlace::in_vault(key_file) {
+            let (key, hidden) = self.own_at_hand(ProfileId(name.0), &[])?;
+            secrets.put(SecretField::PrivateKey, key.get(&SecretField::PrivateKey).cloned());
+            locked.extend(hidden);
+        }
+        Ok((secrets, locked))
+    }
+
+    fn own_at_hand(&self, id: ProfileId, edits: &[SecretEdit]) -> Result<(Secrets, Vec<SecretField>)> {
         let open = matches!(self.find(), Found::Sealed(sealed) if self.is_open(&sealed));
         let places = if open { Vec::new() } else { self.places(id)? };
         let sealed = places.into_iter().filter(|stored| {
@@ -245,6 +261,60 @@ impl Vault {
         let fields = secrets.set_fields().into_iter();
         self.hold(fields.map(|field| ((id.0, field.key()), secrets.get(&field).cloned())));
         self.keep_held(id)
+    }
+
+    /// Keeps a private key in the vault, or not at all: one that is gone with the run could not be typed again.
+    ///
+    /// # Errors
+    /// `invalid_input`: secrets are not kept here; `vault_locked`: the vault cannot be opened; `file`, `storage`.
+    pub fn keep_key(&self, name: VaultKey, key: &Secret) -> Result<()> {
+        let keep = self.keep()?;
+        if matches!(keep, Keep::Session | Keep::Never) {
+            let message = "Keys are imported into the vault, and there is none: choose the keyring or a passphrase in \
+                           the settings first";
+            return Err(Error::invalid("keep", message));
+        }
+        let address = (name.0, SecretField::PrivateKey.key());
+        let kept = match self.change(true, |sealed, master| sealed.put(master, address.clone(), Some(key)))? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(VaultState::Empty),
+            Err(state) => {
+                self.state().trouble = Some(state);
+                Err(state)
+            }
+        };
+        (self.inner.changed)();
+        kept.map_err(|state| state.error(keep, &[SecretField::PrivateKey]))
+    }
+
+    /// A private key that was imported; `None` when this vault does not hold it.
+    ///
+    /// # Errors
+    /// `vault_locked`, `storage`.
+    pub fn private_key(&self, name: VaultKey) -> Result<Option<Secret>> {
+        let found = self.read(ProfileId(name.0), |field| *field == SecretField::PrivateKey)?;
+        match (found.get(&SecretField::PrivateKey), self.find()) {
+            (None, Found::Trouble(state)) => Err(state.error(self.keep()?, &[SecretField::PrivateKey])),
+            (key, _) => Ok(key.cloned()),
+        }
+    }
+
+    /// Whether this vault holds a private key. Needs no key of its own.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn has_key(&self, name: VaultKey) -> Result<bool> {
+        Ok(self.places(ProfileId(name.0))?.iter().any(|stored| stored.field == SecretField::PrivateKey))
+    }
+
+    /// Deletes a private key.
+    ///
+    /// # Errors
+    /// `vault_locked`, `file`, `storage`.
+    pub fn forget_key(&self, name: VaultKey) -> Result<()> {
+        self.forget(ProfileId(name.0))?;
+        (self.inner.changed)();
+        Ok(())
     }
 
     /// Wipes the secrets of a profile, and that there were any. Asks no keyring: it can be tried again.
@@ -470,7 +540,11 @@ impl Vault {
 
     /// Those that connecting takes, but for `except`.
     fn used(&self, id: ProfileId, settings: &Settings, except: &[SecretField]) -> Result<Secrets> {
-        self.read(id, |field| is_used(field, settings) && !except.contains(field))
+        let mut secrets = self.read(id, |field| is_used(field, settings) && !except.contains(field))?;
+        if let Some(name) = key_in_use(settings).filter(|_| !except.contains(&SecretField::PrivateKey)) {
+            secrets.put(SecretField::PrivateKey, self.private_key(name)?);
+        }
+        Ok(secrets)
     }
 
     fn read(&self, id: ProfileId, wanted: impl Fn(&SecretField) -> bool) -> Result<Secrets> {
@@ -565,6 +639,12 @@ fn owned_by(sealed: &Sealed, id: ProfileId) -> impl Iterator<Item = &str> {
     sealed.addresses().filter(move |(owner, _)| *owner == id.0).map(|(_, field)| field.as_str())
 }
 
+/// The imported key that connecting with these settings takes.
+fn key_in_use(settings: &Settings) -> Option<VaultKey> {
+    let certificate = &settings.client_certificate;
+    KeyPlace::in_vault(&certificate.key_file).filter(|_| certificate.enabled)
+}
+
 fn check_passphrase(passphrase: &Secret) -> Result<()> {
     let characters = passphrase.expose_text().map_or(passphrase.expose().len(), |text| text.chars().count());
     if characters < MIN_PASSPHRASE {
@@ -578,7 +658,16 @@ fn check_passphrase(passphrase: &Secret) -> Result<()> {
 fn is_used(field: &SecretField, settings: &Settings) -> bool {
     match field {
         SecretField::Password => settings.login.enabled,
-        SecretField::KeyPassphrase => settings.client_certificate.enabled,
+        SecretField::KeyPassphrase => {
+            let key_file = &settings.client_certificate.key_file;
+            settings.client_certificate.enabled
+                && matches!(KeyPlace::of(key_file), Ok(KeyPlace::WithCertificate | KeyPlace::File(_)))
+        }
+        SecretField::TokenPin => {
+            settings.client_certificate.enabled && is_token(&settings.client_certificate.key_file)
+        }
+        // It has a name of its own, whatever connections use it.
+        SecretField::PrivateKey => false,
         SecretField::ProxyPassword => settings.proxy.kind != ProxyKind::None,
         SecretField::WebsocketHeader(name) => {
             settings.websocket.headers.iter().any(|h| h.secret && h.name.eq_ignore_ascii_case(name))

@@ -11,7 +11,7 @@ use super::keyring::{Answer, KeyringError, Request};
 use super::sealed::{Damage, KeySource, Sealed};
 use super::{Inner, Keep, OpenKey, Vault, VaultState};
 use crate::error::{Error, ErrorCode, Result};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretField};
 
 /// How often a change starts over because another process changed the file meanwhile.
 const ATTEMPTS: usize = 8;
@@ -262,10 +262,17 @@ impl Vault {
     /// Deletes the vault; with `remember`, its secrets are in memory from then on, else nowhere.
     ///
     /// # Errors
-    /// `vault_locked`: it cannot be opened, so what is in it would be lost; `file`.
+    /// `vault_locked`: it cannot be opened, so what is in it would be lost; `invalid_input`: it holds private keys,
+    /// which nobody could type again; `file`.
     pub(super) fn leave(&self, remember: bool) -> Result<()> {
         let old = self.open().map_err(|state| self.refusal(state))?;
         if let Some((old, key)) = &old {
+            let imported = SecretField::PrivateKey.key();
+            if old.addresses().any(|(_, field)| *field == imported) {
+                let message = "The vault holds private keys that were imported, and they would be lost: export them in \
+                               the certificate library, and remove them there, first";
+                return Err(Error::invalid("keep", message));
+            }
             let mut taken = Vec::new();
             for address in old.addresses().filter(|_| remember) {
                 let value = old.open(key, address).map_err(|_| self.refusal(VaultState::KeyWrong))?;

@@ -324,7 +324,7 @@ fn a_draft_is_checked_without_asking_anybody() {
     let (folder, profile) = (Folder::new(), profile());
     let vault = with_passphrase(&folder, &profile, "saved");
     let at_hand = |edits: &[SecretEdit]| {
-        let (secrets, locked) = vault.at_hand(profile.id, edits).expect("asked nobody");
+        let (secrets, locked) = vault.at_hand(profile.id, "", edits).expect("asked nobody");
         (secrets.get(&SecretField::Password).map(|s| s.expose().to_vec()), locked)
     };
     assert_eq!(at_hand(&[]), (Some(b"saved".to_vec()), vec![]));

@@ -2,6 +2,8 @@
 //! cannot change its own environment while it runs. Nothing of the person's own session is touched, and everything
 //! that was started is ended when the value is dropped.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -118,14 +120,39 @@ impl Session {
         }
     }
 
+    /// Locks the keyring, as a screen saver may.
+    pub fn lock_keyring(&self) {
+        use zbus::zvariant::ObjectPath;
+        let all = vec![ObjectPath::try_from(COLLECTION).expect("path")];
+        let service = Some("org.freedesktop.Secret.Service");
+        self.bus().call_method(Some(NAME), PATH, service, "Lock", &(all,)).expect("locked");
+    }
+
+    /// Unlocks it from outside, as logging in does.
+    pub fn unlock_keyring(&self) {
+        unlock(&self.bus());
+    }
+
+    fn bus(&self) -> zbus::blocking::Connection {
+        let builder = zbus::blocking::connection::Builder::address(self.address.as_str()).expect("address");
+        builder.build().expect("bus")
+    }
+
     /// A data folder for the case.
     pub fn folder(&self) -> std::path::PathBuf {
         self.home.path().join("vault")
     }
 
-    /// A command whose session is this one.
+    /// A command whose session is this one, without a display.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
+        self.enter(&mut command);
+        command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        command
+    }
+
+    /// Puts a command into this session.
+    pub fn enter(&self, command: &mut Command) {
         command
             .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
             .env("HOME", self.home.path())
@@ -133,10 +160,7 @@ impl Session {
             .env("XDG_DATA_HOME", self.home.path().join("data"))
             .env("XDG_CONFIG_HOME", self.home.path().join("config"))
             .env_remove("GNOME_KEYRING_CONTROL")
-            .env_remove("HELIOGRAPH_KEYRING")
-            .env_remove("DISPLAY")
-            .env_remove("WAYLAND_DISPLAY");
-        command
+            .env_remove("HELIOGRAPH_KEYRING");
     }
 }
 
@@ -163,18 +187,23 @@ pub fn inner_keyring() -> u32 {
     std::env::var("PRIVATE_SESSION_KEYRING").expect("a keyring").parse().expect("a number")
 }
 
+const NAME: &str = "org.freedesktop.secrets";
+const PATH: &str = "/org/freedesktop/secrets";
+const COLLECTION: &str = "/org/freedesktop/secrets/collection/login";
+
 /// Inside the session: unlocks the keyring, as logging in does.
 pub fn unlock_keyring() {
+    unlock(&zbus::blocking::Connection::session().expect("bus"));
+}
+
+fn unlock(bus: &zbus::blocking::Connection) {
     use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
-    const NAME: &str = "org.freedesktop.secrets";
-    const PATH: &str = "/org/freedesktop/secrets";
-    let bus = zbus::blocking::Connection::session().expect("bus");
     let open = (("plain"), Value::from(""));
     let reply =
         bus.call_method(Some(NAME), PATH, Some("org.freedesktop.Secret.Service"), "OpenSession", &open);
     let (_, session): (OwnedValue, OwnedObjectPath) =
         reply.expect("session").body().deserialize().expect("session");
-    let collection = ObjectPath::try_from("/org/freedesktop/secrets/collection/login").expect("path");
+    let collection = ObjectPath::try_from(COLLECTION).expect("path");
     let password = (session, Vec::<u8>::new(), KEYRING_PASSWORD.as_bytes(), "text/plain");
     bus.call_method(
         Some(NAME),

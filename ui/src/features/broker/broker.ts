@@ -3,9 +3,8 @@ import { backend } from "$lib/backend";
 import type { BrokerOptions } from "$lib/backend/types/BrokerOptions";
 import type { BrokerStatus } from "$lib/backend/types/BrokerStatus";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
-import { connect } from "$lib/connections";
+import { connect, withVault } from "$lib/connections";
 import { attempt } from "$lib/report";
-import { passwordEdit } from "$lib/state/endpointdrafts.svelte";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
 import { m } from "$messages";
@@ -16,13 +15,9 @@ export const USUAL: BrokerOptions = {
   username: "",
 };
 
-/** What the broker was started with in this run of the window, for connections made from here; never stored. */
-let startedWith: string | null = null;
-
 export async function startBroker(options: BrokerOptions, password: string | null): Promise<void> {
-  const status = await attempt(backend.startBroker(options, password));
+  const status = await attempt(withVault(null, () => backend.startBroker(options, password)));
   if (!status) return;
-  startedWith = password;
   engine.broker = status;
 }
 
@@ -62,6 +57,7 @@ async function saveListener(url: string): Promise<string> {
   const { endpoint } = await backend.parseEndpoint(url, "mqtt");
   const scheme = url.slice(0, url.indexOf(":"));
   const draft = draftFor({ ...base, name: m.broker_connection_name({ scheme }) }, endpoint, broker);
-  const password = broker.options.username ? startedWith : null;
-  return (await backend.saveProfile(draft, null, passwordEdit(password))).id;
+  const { id } = await backend.saveProfile(draft, null, []);
+  if (broker.options.username) await withVault(id, () => backend.lendBrokerPassword(id));
+  return id;
 }

@@ -57,6 +57,8 @@ export interface ClientFacts {
   keyMatches: boolean | null;
   /** It is not open yet when it could not be compared. */
   keyEncrypted: boolean;
+  /** It is on a token, which is asked when connecting. */
+  onToken?: boolean;
 }
 
 /** A client certificate in the editor. */
@@ -67,6 +69,8 @@ export function clientChecks(certificate: CertificateInfo, facts: ClientFacts, n
   }
   if (facts.keyMatches === null && facts.keyEncrypted) {
     checks.push({ tone: "err", strong: m.cert_check_encrypted(), text: m.cert_check_encrypted_text() });
+  } else if (facts.keyMatches === null && facts.onToken) {
+    checks.push({ tone: "info", strong: m.auth_token_checked() });
   } else if (facts.keyMatches === null) {
     checks.push({ tone: "warn", strong: m.cert_check_key_unknown() });
   } else {
@@ -87,12 +91,12 @@ export function clientChecks(certificate: CertificateInfo, facts: ClientFacts, n
   return worstFirst(checks);
 }
 
-/** A certificate that was sent, against what the server asked for. */
-export function sentChecks(certificate: CertificateInfo, issuers: string[], now: number): Check[] {
+/** A certificate that was sent; `named` is whether the server named an issuer of its chain, null when it named none. */
+export function sentChecks(certificate: CertificateInfo, named: boolean | null, now: number): Check[] {
   const checks = dateChecks(certificate, now);
-  if (issuers.length > 0) {
+  if (named !== null) {
     checks.push(
-      issuers.includes(certificate.issuer)
+      named
         ? { tone: "ok", strong: m.cert_check_issuer_accepted() }
         : { tone: "warn", strong: m.cert_check_issuer_unknown() },
     );

@@ -192,3 +192,51 @@ test("a new connection starts empty and is saved into its folder", async () => {
   await waitFor(() => expect(save).toHaveBeenCalled());
   expect(save.mock.calls[0]?.[1]).toBe(folder);
 });
+
+test("the key of a certificate goes into the vault, and its passphrase is not needed any more", async () => {
+  await open();
+  const kept = {
+    enabled: true,
+    cert_file: "/kept.pem",
+    key_file: "vault:6fb51b6e-6b1f-4f8a-9f2d-0d3b5f5e9a11",
+  };
+  const take = vi.spyOn(backend, "importIdentity").mockResolvedValue(kept);
+  await fireEvent.click(await screen.findByRole("button", { name: "Import the key into the vault" }));
+  await screen.findByRole("radio", { name: "In the vault" });
+  expect(take.mock.calls[0]?.[1]).toBe(id);
+  expect(screen.queryByLabelText("Private key")).toBeNull();
+  expect((await saved()).settings.client_certificate).toEqual(kept);
+});
+
+test("a key on a token is chosen from what the library sees, and its PIN is a secret", async () => {
+  await open();
+  await fireEvent.click(screen.getByRole("radio", { name: "On a token" }));
+  const list = vi.spyOn(backend, "tokenKeys");
+  await type("PKCS#11 library", "/usr/lib/p11.so");
+  await type("PIN", "123456");
+  await fireEvent.click(screen.getByRole("button", { name: "Show tokens and keys" }));
+  await fireEvent.click(await screen.findByRole("button", { name: /^press-42/ }));
+  expect(list.mock.calls[0]?.slice(0, 2)).toEqual(["/usr/lib/p11.so", ""]);
+  expect([field("Token").value, field("Key").value]).toEqual(["Plant north", "press-42"]);
+  const save = vi.spyOn(backend, "saveProfile");
+  const draft = await saved();
+  expect(draft.settings.client_certificate.key_file).toBe(
+    "pkcs11:token=Plant%20north;object=press-42?module-path=/usr/lib/p11.so",
+  );
+  expect(JSON.stringify(draft)).not.toContain("123456");
+  expect(save.mock.calls[0]?.[2]).toContainEqual({
+    field: { kind: "token_pin" },
+    value: "123456",
+    encoding: "utf8",
+  });
+});
+
+test("a PIN that the token refuses is said at the PIN", async () => {
+  await open();
+  await fireEvent.click(screen.getByRole("radio", { name: "On a token" }));
+  const refused = { code: "invalid_input", message: "The token refuses the PIN", details: { field: "pin" } };
+  vi.spyOn(backend, "tokenKeys").mockRejectedValue(refused);
+  await type("PKCS#11 library", "/usr/lib/p11.so");
+  await fireEvent.click(screen.getByRole("button", { name: "Show tokens and keys" }));
+  await waitFor(() => expect(field("PIN").getAttribute("aria-invalid")).toBe("true"));
+});

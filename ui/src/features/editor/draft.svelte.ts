@@ -46,6 +46,7 @@ export class EditorDraft {
   passwordEncoding = $state<SecretEncoding>("utf8");
   proxyPassword = $state<string | null>(null);
   keyPassphrase = $state<string | null>(null);
+  tokenPin = $state<string | null>(null);
   /** By the header's name in lower case. */
   headerSecrets = $state<Record<string, string | null>>({});
   /** Which secrets the engine has, and where. */
@@ -170,6 +171,7 @@ export class EditorDraft {
     add({ kind: "password" }, this.password, this.passwordEncoding);
     add({ kind: "proxy_password" }, this.proxyPassword);
     add({ kind: "key_passphrase" }, this.keyPassphrase);
+    add({ kind: "token_pin" }, this.tokenPin);
     const names = new Set<string>();
     for (const { name, secret } of this.draft.settings.websocket.headers) {
       const lower = name.toLowerCase();

@@ -109,3 +109,13 @@ test("questions wait for each other", async () => {
     [other, "Raspberry Pi"],
   ]);
 });
+
+test("the PIN of a token is asked for in its own words", async () => {
+  const { set } = lacking({ kind: "token_pin" });
+  const done = connect(id);
+  await type("PIN of the token", "123456");
+  expect(screen.getByRole("dialog", { name: "Enter the PIN of the token for Packaging hall" })).toBeTruthy();
+  await submit("PIN of the token");
+  await done;
+  expect(set).toHaveBeenCalledWith(id, [{ field: { kind: "token_pin" }, value: "123456", encoding: "utf8" }]);
+});

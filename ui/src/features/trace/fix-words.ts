@@ -72,11 +72,13 @@ export function fixWords(fix: Fix, scheme: string, { retype = false, code }: Abo
         broker: m.fix_credentials_broker_title,
         proxy: m.fix_credentials_proxy_title,
         http: m.fix_credentials_http_title,
+        token: m.fix_credentials_token_title,
       };
       const again = {
         broker: m.fix_retype_broker_title,
         proxy: m.fix_retype_proxy_title,
         http: m.fix_retype_http_title,
+        token: m.fix_retype_token_title,
       };
       const title = (retype ? again : titles)[fix.change.target]();
       return { title, detail: "", button: m.fix_credentials_button() };

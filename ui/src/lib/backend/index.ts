@@ -29,6 +29,8 @@ import type { Scheme } from "./types/Scheme";
 import type { CertificateRequest } from "./types/CertificateRequest";
 import type { DevelopmentCa } from "./types/DevelopmentCa";
 import type { IssuedCertificate } from "./types/IssuedCertificate";
+import type { ClientCertificate } from "./types/ClientCertificate";
+import type { TokenReport } from "./types/TokenReport";
 import type { CertificateReplacement } from "./types/CertificateReplacement";
 import type { Keeping } from "./types/Keeping";
 import type { LibraryCertificate } from "./types/LibraryCertificate";
@@ -101,6 +103,19 @@ export interface Backend {
   forgetCertificate(path: string): Promise<void>;
   /** Answers with the connections that were changed. */
   replaceCertificate(change: CertificateReplacement): Promise<ProfileId[]>;
+  /**
+   * Takes the key of a client certificate into the vault; answers with what a connection names to use it. The
+   * passphrase is the one among `secrets`, else that of the connection `of`.
+   */
+  importIdentity(
+    certificate: ClientCertificate,
+    of: ProfileId | null,
+    secrets: SecretEdit[],
+  ): Promise<ClientCertificate>;
+  /** Writes an imported identity to a PKCS #12 file that opens with this passphrase. */
+  exportIdentity(certificate: ClientCertificate, path: string, passphrase: string): Promise<void>;
+  /** What is on the tokens of a PKCS #11 library; those called `token` are logged in to when there is a PIN. */
+  tokenKeys(module: string, token: string, of: ProfileId, secrets: SecretEdit[]): Promise<TokenReport[]>;
   /** The development CA, which is the local broker's too; null before it was made. */
   developmentCa(): Promise<DevelopmentCa | null>;
   createDevelopmentCa(name: string, days: number): Promise<DevelopmentCa>;
@@ -166,6 +181,8 @@ export interface Backend {
   brokerStatus(): Promise<BrokerStatus>;
   startBroker(options: BrokerOptions, password: string | null): Promise<BrokerStatus>;
   stopBroker(): Promise<BrokerStatus>;
+  /** Gives a connection to the local broker the broker's password. */
+  lendBrokerPassword(id: ProfileId): Promise<void>;
 
   // The window
   appInfo(): Promise<AppInfo>;

@@ -44,6 +44,10 @@ export const tauri: Backend = {
   keepCertificate: (derBase64) => invoke("keep_certificate", { derBase64 }),
   forgetCertificate: (path) => invoke("forget_certificate", { path }),
   replaceCertificate: (change) => invoke("replace_certificate", { change }),
+  importIdentity: (certificate, of, secrets) => invoke("import_identity", { certificate, of, secrets }),
+  exportIdentity: (certificate, path, passphrase) =>
+    invoke("export_identity", { certificate, path, passphrase }),
+  tokenKeys: (module, token, of, secrets) => invoke("token_keys", { module, token, of, secrets }),
   developmentCa: () => invoke("development_ca"),
   createDevelopmentCa: (name, days) => invoke("create_development_ca", { name, days }),
   issueCertificate: (request, passphrase) => invoke("issue_certificate", { request, passphrase }),
@@ -89,6 +93,7 @@ export const tauri: Backend = {
   brokerStatus: () => invoke("broker_status"),
   startBroker: (options, password) => invoke("start_broker", { options, password }),
   stopBroker: () => invoke("stop_broker"),
+  lendBrokerPassword: (id) => invoke("lend_broker_password", { id }),
 
   appInfo: () => invoke("app_info"),
   value: (key) => invoke("value", { key }),

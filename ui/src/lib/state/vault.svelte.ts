@@ -14,6 +14,8 @@ export interface VaultQuestion {
   id: ProfileId | null;
   /** Whether typing the secrets instead is a way out. */
   typed: boolean;
+  /** It is a private key that is in there. */
+  key?: boolean;
 }
 
 interface Waiting extends VaultQuestion {

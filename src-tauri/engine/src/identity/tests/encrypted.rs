@@ -86,7 +86,7 @@ fn every_encrypted_key_opens_with_its_passphrase_alone() {
             folder.lock_key(command, file);
             let identity = folder.load_with("leaf.pem", file, Some(RIGHT));
             let identity = identity.map_err(|error| (kind, file, error)).expect("opens");
-            assert_eq!(identity.leaf.key_type, kind, "{file}");
+            assert_eq!(identity.presented.chain[0].key_type, kind, "{file}");
             assert_eq!(folder.code("leaf.pem", file, None), FailureCode::PassphraseRequired, "{file}");
             assert_eq!(folder.code("leaf.pem", file, Some("")), FailureCode::PassphraseRequired, "{file}");
             for wrong in ["wrong", "öffne dich 密码 🔑", " "] {
@@ -136,9 +136,9 @@ fn every_bundle_opens_with_its_passphrase_alone() {
             let given = if file == "plain.p12" { "its checksum needs it too" } else { file };
             let identity = folder.load_with(file, "", Some(RIGHT));
             let identity = identity.map_err(|error| (kind, given, error)).expect("opens");
-            let names: Vec<_> = identity.chain.iter().map(CertificateInfo::short_name).collect();
+            let names: Vec<_> = identity.presented.chain.iter().map(CertificateInfo::short_name).collect();
             assert_eq!(names, ["leaf", "mid"], "{file}");
-            assert_eq!(identity.leaf.key_type, kind, "{file}");
+            assert_eq!(identity.presented.chain[0].key_type, kind, "{file}");
             folder
                 .load_with("leaf.pem", file, Some(RIGHT))
                 .expect("the key in the bundle, the certificate beside");
@@ -223,7 +223,7 @@ fn bundles_with_lengths_that_are_not_told_are_read() {
     let der = folder.read("modern.p12");
     folder.write("ber.p12", indefinite(&der));
     let identity = folder.load_with("ber.p12", "", Some(RIGHT)).expect("BER");
-    assert_eq!(identity.chain.len(), 2);
+    assert_eq!(identity.presented.chain.len(), 2);
 }
 
 /// The same as BER without lengths, strings in pieces, as NSS and old Windows write it.
@@ -322,10 +322,10 @@ fn what_is_written_here_is_read_by_openssl_and_by_us() {
     folder.write("ours.pem", encrypted_key_pem(&key, &secret).expect("written"));
     folder.write("pass.txt", RIGHT);
     folder.openssl("pkcs12 -in ours.p12 -passin file:pass.txt -nodes -out theirs.pem");
-    assert_eq!(folder.load("theirs.pem", "").expect("read by openssl").chain.len(), 2);
+    assert_eq!(folder.load("theirs.pem", "").expect("read by openssl").presented.chain.len(), 2);
     folder.openssl("pkey -in ours.pem -passin file:pass.txt -out plain.pem");
     folder.load("leaf.pem", "plain.pem").expect("read by openssl");
-    assert_eq!(folder.load_with("ours.p12", "", Some(RIGHT)).expect("read by us").chain.len(), 2);
+    assert_eq!(folder.load_with("ours.p12", "", Some(RIGHT)).expect("read by us").presented.chain.len(), 2);
     folder.load_with("leaf.pem", "ours.pem", Some(RIGHT)).expect("read by us");
     assert_eq!(folder.code("ours.p12", "", Some("wrong")), FailureCode::PassphraseWrong);
 }

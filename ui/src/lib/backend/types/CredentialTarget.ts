@@ -3,4 +3,4 @@
 /**
  * Whose credentials.
  */
-export type CredentialTarget = "broker" | "proxy" | "http";
+export type CredentialTarget = "broker" | "proxy" | "http" | "token";

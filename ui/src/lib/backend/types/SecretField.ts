@@ -3,4 +3,4 @@
 /**
  * Which secret of a profile.
  */
-export type SecretField = { "kind": "password" } | { "kind": "key_passphrase" } | { "kind": "proxy_password" } | { "kind": "websocket_header", "name": string };
+export type SecretField = { "kind": "password" } | { "kind": "key_passphrase" } | { "kind": "private_key" } | { "kind": "token_pin" } | { "kind": "proxy_password" } | { "kind": "websocket_header", "name": string };

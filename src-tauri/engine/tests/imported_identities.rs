@@ -1,0 +1,295 @@
+//! Identities in the vault: imported, used although their files are gone, replaced for every connection at once,
+//! exported and deleted; and no key in any file but the vault. The local broker's password is kept there as well.
+
+#[path = "../../../tests/brokers/mod.rs"]
+mod brokers;
+
+use std::path::Path;
+use std::process::Command;
+
+use brokers::{Mosquitto, MosquittoOptions, Pki};
+use heliograph_engine::Engine;
+use heliograph_engine::broker::{BrokerOptions, BrokerPorts};
+use heliograph_engine::endpoint::Scheme;
+use heliograph_engine::engine::{CertificateReplacement, CertificateRole, LibraryCertificate};
+use heliograph_engine::error::{Error, ErrorCode};
+use heliograph_engine::profile::{ClientCertificate, Profile, ProfileDraft, TrustMode};
+use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
+use heliograph_engine::trace::{StageDetail, Trace};
+use heliograph_engine::vault::{Keep, Keyring, SecretPlace};
+
+const VAULT: &str = "a vault passphrase";
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn files(cert: &Path, key: &Path) -> ClientCertificate {
+    ClientCertificate { enabled: true, cert_file: text(cert), key_file: text(key) }
+}
+
+fn passphrase(of: &str) -> Vec<SecretEdit> {
+    vec![SecretEdit::set(SecretField::KeyPassphrase, of.into())]
+}
+
+fn open(folder: &Path) -> Engine {
+    Engine::open_with(folder, Keyring::none()).expect("opened")
+}
+
+/// An engine whose secrets are in a vault with a passphrase.
+async fn with_vault(folder: &Path) -> Engine {
+    let engine = open(folder);
+    engine.choose_vault(Keep::Passphrase, Some(Secret::new(VAULT))).await.expect("a vault");
+    engine
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let output =
+        Command::new("openssl").current_dir(dir).args(arguments.split(' ')).output().expect("openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn draft(
+    engine: &Engine,
+    name: &str,
+    url: &str,
+    ca: &Path,
+    certificate: ClientCertificate,
+) -> ProfileDraft {
+    let mut draft = engine.new_draft();
+    draft.name = name.into();
+    draft.endpoint = engine.parse_endpoint(url, Scheme::Wss).expect("URL").endpoint;
+    draft.settings.client_certificate = certificate;
+    draft.settings.trust.mode = TrustMode::CaOnly;
+    draft.settings.trust.ca_files = vec![text(ca)];
+    draft
+}
+
+async fn attempt(engine: &Engine, profile: &Profile) -> Result<Trace, Error> {
+    let Profile { id, name, endpoint, settings } = profile.clone();
+    let draft = ProfileDraft { id, name, endpoint: endpoint.into(), settings };
+    engine.test_connection(draft, Vec::new()).await
+}
+
+/// The common name that was sent, or the code of the failure.
+fn outcome(trace: &Trace) -> String {
+    if let Some(failure) = &trace.verdict.as_ref().expect("a verdict").failure {
+        return serde_json::to_value(failure.code).expect("json").as_str().expect("text").to_owned();
+    }
+    let sent = trace.stages.iter().find_map(|stage| match &stage.detail {
+        StageDetail::Tls(tls) => tls.client_cert_sent.clone(),
+        _ => None,
+    });
+    sent.and_then(|sent| sent.common_name).unwrap_or_default()
+}
+
+fn code(error: &Error) -> Option<&str> {
+    error.details.get("failure").and_then(|code| code.as_str())
+}
+
+async fn identities(engine: &Engine) -> Vec<LibraryCertificate> {
+    let list = engine.certificate_library().await.expect("listed");
+    list.into_iter().filter(|entry| entry.role == CertificateRole::Identity).collect()
+}
+
+fn contains(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).expect("listed").any(|entry| {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            contains(&path, bytes)
+        } else {
+            read(&path).windows(bytes.len()).any(|part| part == bytes)
+        }
+    })
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).expect("read")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_identity_outlives_its_files() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (pki, data) = (Pki::make(dir.path()), dir.path().join("data"));
+    let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    let url = format!("wss://localhost:{}/mqtt", broker.wss);
+    let rsa =
+        rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).expect("key");
+    pki.issue_client(dir.path(), "rsa", &rsa);
+    openssl(
+        dir.path(),
+        "pkcs12 -export -in rsa.pem -inkey rsa.key -certfile ca.pem -out rsa.p12 -passout pass:sesame",
+    );
+    openssl(dir.path(), "pkey -in rsa.key -traditional -out pkcs1.key");
+    openssl(dir.path(), "rsa -in pkcs1.key -aes256 -traditional -passout pass:sesame -out locked.key");
+    openssl(dir.path(), "pkey -in client.key -traditional -out sec1.key");
+    let der = {
+        openssl(dir.path(), "pkcs8 -topk8 -nocrypt -in rsa.key -outform DER -out rsa.der");
+        read(&dir.path().join("rsa.der"))
+    };
+    let engine = with_vault(&data).await;
+
+    // A passphrase is asked for, tried, and not kept: what is kept opens without one.
+    let bundle = || ClientCertificate {
+        enabled: true,
+        cert_file: text(&dir.path().join("rsa.p12")),
+        key_file: String::new(),
+    };
+    let missing = engine.import_identity(bundle(), None, Vec::new()).await.expect_err("closed");
+    assert_eq!(code(&missing), Some("passphrase_required"));
+    let wrong = engine.import_identity(bundle(), None, passphrase("wrong")).await.expect_err("wrong");
+    assert_eq!(code(&wrong), Some("passphrase_wrong"));
+    let imported = engine.import_identity(bundle(), None, passphrase("sesame")).await.expect("imported");
+    assert!(imported.key_file.starts_with("vault:"), "{imported:?}");
+    // The same key is the same entry, however it was written down.
+    for key in ["pkcs1.key", "locked.key"] {
+        let from = files(&dir.path().join("rsa.pem"), &dir.path().join(key));
+        let again = engine.import_identity(from, None, passphrase("sesame")).await.expect("imported");
+        assert_eq!(again.key_file, imported.key_file, "{key}");
+    }
+    let sec1 = files(&pki.client.cert, &dir.path().join("sec1.key"));
+    let second = engine.import_identity(sec1, None, Vec::new()).await.expect("imported");
+    assert_ne!(second.key_file, imported.key_file);
+
+    let mut saved = Vec::new();
+    for name in ["a", "b"] {
+        let draft = draft(&engine, name, &url, &pki.ca, imported.clone()).await;
+        let report = engine.check_draft(draft.clone(), Vec::new()).await.expect("checked");
+        assert_eq!(report.problems, []);
+        assert_eq!(report.identity.as_ref().and_then(|identity| identity.key_matches), Some(true));
+        saved.push(engine.save_profile(draft, None, Vec::new()).await.expect("saved"));
+    }
+    for file in ["rsa.p12", "rsa.key", "pkcs1.key", "locked.key", "sec1.key", "client.key"] {
+        std::fs::remove_file(dir.path().join(file)).expect("removed");
+    }
+    for profile in &saved {
+        assert_eq!(outcome(&attempt(&engine, profile).await.expect("tried")), "rsa");
+    }
+    engine.close().await;
+    drop(engine);
+
+    // Another run: the vault is locked, which is said; once open, nobody is asked again.
+    let engine = open(&data);
+    let locked = attempt(&engine, &saved[0]).await.expect_err("locked");
+    assert_eq!(locked.code, ErrorCode::VaultLocked);
+    assert_eq!(locked.details["fields"], serde_json::json!([{ "kind": "private_key" }]));
+    assert_eq!(engine.connect(saved[0].id).await.expect_err("locked").code, ErrorCode::VaultLocked);
+    let report = engine
+        .check_draft(draft(&engine, "c", &url, &pki.ca, imported.clone()).await, Vec::new())
+        .await
+        .expect("checked");
+    assert_eq!(report.problems, [], "what is locked is not missing");
+    engine.unlock_vault(Secret::new(VAULT)).await.expect("unlocked");
+    assert_eq!(outcome(&attempt(&engine, &saved[0]).await.expect("tried")), "rsa");
+
+    // The library lists both, and replaces one by the other in every connection.
+    let list = identities(&engine).await;
+    let used = list.iter().find(|entry| entry.key_file == imported.key_file && !entry.used_by.is_empty());
+    assert_eq!(used.expect("listed").used_by.len(), 2);
+    let unused = list.iter().find(|entry| entry.key_file == second.key_file).expect("listed");
+    assert!(unused.copy && unused.used_by.is_empty() && unused.problems.is_empty(), "{unused:?}");
+    let change = CertificateReplacement {
+        role: CertificateRole::Identity,
+        file: imported.cert_file.clone(),
+        key_file: imported.key_file.clone(),
+        new_file: second.cert_file.clone(),
+        new_key_file: second.key_file.clone(),
+    };
+    assert_eq!(engine.replace_certificate(&change).expect("replaced").len(), 2);
+    let changed = engine.profile(saved[1].id).expect("profile");
+    assert_eq!(outcome(&attempt(&engine, &changed).await.expect("tried")), "planta-client");
+
+    // Export: a bundle that openssl opens with the new passphrase alone, of mode 0600.
+    let target = dir.path().join("out.p12");
+    let export = |passphrase: &'static str| {
+        engine.export_identity(imported.clone(), text(&target), Secret::new(passphrase))
+    };
+    assert_eq!(export("").await.expect_err("a passphrase is needed").code, ErrorCode::InvalidInput);
+    export("another").await.expect("exported");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&target).expect("written").permissions().mode() & 0o777, 0o600);
+    }
+    openssl(dir.path(), "pkcs12 -in out.p12 -passin pass:another -nodes -nocerts -out back.pem");
+    openssl(dir.path(), "pkcs8 -topk8 -nocrypt -in back.pem -outform DER -out back.der");
+    assert_eq!(read(&dir.path().join("back.der")), der, "the key comes back as it was");
+
+    // Deleting: not while it is used, and then for good.
+    assert!(engine.forget_certificate(&second.cert_file).await.is_err(), "two connections use it");
+    let stored = engine.vault_status().await.expect("status").stored;
+    for entry in identities(&engine).await.iter().filter(|entry| entry.key_file == imported.key_file) {
+        engine.forget_certificate(&entry.file).await.expect("deleted");
+    }
+    assert_eq!(engine.vault_status().await.expect("status").stored, stored - 1);
+    assert_eq!(
+        export("another").await.map_err(|error| code(&error).map(str::to_owned)),
+        Err(Some("file_not_found".into()))
+    );
+    assert_eq!(outcome(&attempt(&engine, &saved[0]).await.expect("tried")), "file_not_found");
+    let orphan = ClientCertificate { cert_file: text(&pki.client.cert), ..imported };
+    let orphan = engine
+        .save_profile(draft(&engine, "d", &url, &pki.ca, orphan).await, None, Vec::new())
+        .await
+        .expect("saved");
+    assert_eq!(outcome(&attempt(&engine, &orphan).await.expect("tried")), "private_key_missing");
+
+    // Leaving the vault would lose what nobody can type again.
+    let refused = engine.choose_vault(Keep::Session, None).await.expect_err("keys are in it");
+    assert_eq!(refused.details["field"], "keep");
+    engine.close().await;
+    // The key is 1.2 KiB; a part from its middle would be found wherever it lay in the clear.
+    assert!(!contains(&data, &der[200..232]), "a private key lies in the data folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_vault_nothing_is_imported() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (pki, engine) = (Pki::make(dir.path()), open(&dir.path().join("data")));
+    let import = || engine.import_identity(files(&pki.client.cert, &pki.client.key), None, Vec::new());
+    assert_eq!(import().await.expect_err("no keyring").code, ErrorCode::VaultLocked);
+    engine.choose_vault(Keep::Session, None).await.expect("chosen");
+    assert_eq!(import().await.expect_err("this session only").details["field"], "keep");
+    assert_eq!(identities(&engine).await.len(), 0);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_brokers_password_is_kept() {
+    let dir = tempfile::tempdir().expect("directory");
+    let engine = with_vault(dir.path()).await;
+    let ports = BrokerPorts { mqtt: 0, mqtts: 0, ws: 0, wss: 0 };
+    let options = BrokerOptions { ports, username: "planta".into(), ..BrokerOptions::default() };
+    let status = engine.start_broker(options, Some(Secret::new("sesame"))).await.expect("started");
+    assert_eq!(status.password_place, Some(SecretPlace::Passphrase));
+    engine.close().await;
+    drop(engine);
+
+    let engine = open(dir.path());
+    engine.resume_broker().await.expect("looked");
+    let waiting = engine.broker_status().await;
+    assert!(!waiting.running && waiting.error.is_some(), "{waiting:?}");
+    engine.unlock_vault(Secret::new(VAULT)).await.expect("unlocked");
+    let running = loop {
+        tokio::time::timeout(std::time::Duration::from_secs(30), engine.events()).await.expect("in time");
+        let status = engine.broker_status().await;
+        if status.running {
+            break status;
+        }
+    };
+    // It asks for the same password, and lends it to a connection of the window.
+    let url = running.urls.iter().find(|url| url.starts_with("mqtt://")).expect("listener");
+    let mut draft = engine.new_draft();
+    draft.endpoint = engine.parse_endpoint(url, Scheme::Mqtt).expect("URL").endpoint;
+    draft.settings.login.enabled = true;
+    draft.settings.login.username = "planta".into();
+    let profile = engine.save_profile(draft, None, Vec::new()).await.expect("saved");
+    let verdict =
+        |trace: Trace| trace.verdict.and_then(|verdict| verdict.failure).map(|failure| failure.code);
+    let refused = verdict(attempt(&engine, &profile).await.expect("tried"));
+    assert!(refused.is_some(), "without a password nobody gets in");
+    engine.lend_broker_password(profile.id).await.expect("lent");
+    assert_eq!(verdict(attempt(&engine, &profile).await.expect("tried")), None);
+    engine.close().await;
+}
