@@ -12,5 +12,6 @@ mod failures;
 mod first_run;
 mod keyboard;
 mod library;
+mod transfer;
 mod window;
 mod wrong_transport;
