@@ -49,6 +49,16 @@ fn holding(folder: &Path, text: &str, found: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// Ctrl+Q waits for what has to be answered first.
+async fn answered(window: &Window) -> Result<()> {
+    window.until("no dialog", "return document.querySelector('.dialog-part') === null").await.map(|_| ())
+}
+
+/// Clicks what the dialog is for.
+async fn primary(window: &Window) -> Result<()> {
+    Ok(window.find(".dialog-part .btn--primary:not(.is-disabled)").await?.click().await?)
+}
+
 async fn paste(window: &Window, css: &str, text: &str) -> Result<()> {
     window.find(css).await?;
     let script = format!(
@@ -72,6 +82,9 @@ async fn an_export_of_mqttx_comes_in_its_password_only_into_the_vault_and_connec
     let window = Window::open(&data, "transfer", &[]).await?;
     window.engine("choose_vault", json!({ "keep": "passphrase", "passphrase": VAULT })).await?;
 
+    window.resize(900, 600).await?;
+    window.shots("0-first-run-small").await?;
+    window.resize(1440, 900).await?;
     window.click("Import connections…").await?;
     window.says("Choose file…").await?;
     window.shots("1-import").await?;
@@ -89,11 +102,12 @@ async fn an_export_of_mqttx_comes_in_its_password_only_into_the_vault_and_connec
     window.resize(900, 600).await?;
     window.shots("2-rows-small").await?;
     window.resize(1440, 900).await?;
-    window.click("Import connection").await?;
+    primary(&window).await?;
     window.says("still holds 1 secret in the open").await?;
     window.says("passphrase vault").await?;
     window.shots("3-done").await?;
-    window.click("Close").await?;
+    primary(&window).await?;
+    answered(&window).await?;
     window
         .until("it is selected", "return document.querySelector('h1.name')?.innerText === 'Plant north'")
         .await?;
@@ -127,6 +141,7 @@ async fn an_export_of_mqttx_comes_in_its_password_only_into_the_vault_and_connec
     window.says("1 connection exported").await?;
     let content = std::fs::read_to_string(&sealed)?;
     ensure!(!content.contains("Plant") && !content.contains(PASSWORD), "sealed");
+    answered(&window).await?;
     window.close().await?;
 
     let mut found = Vec::new();
@@ -157,11 +172,13 @@ async fn an_export_of_mqttx_comes_in_its_password_only_into_the_vault_and_connec
     window.press("Enter").await?;
     window.says("Plant north").await?;
     window.shots("6-rows-zh").await?;
-    window.click("导入连接").await?;
+    primary(&window).await?;
     window.says("口令保险库").await?;
-    window.click("关闭").await?;
+    primary(&window).await?;
+    answered(&window).await?;
     window.press("Control+Shift+Enter").await?;
-    window.until("connected", "return document.querySelector('.dot--on, [data-state=on]') !== null || /已连接/.test(document.body.innerText)").await?;
+    window.until("connected", "return /^已连接/m.test(document.body.innerText)").await?;
+    window.shots("7-connected-zh").await?;
     window.close().await
 }
 
@@ -187,8 +204,8 @@ async fn a_pasted_command_line_becomes_a_connection_with_its_transport_certifica
     paste(&window, "input.url", &line(broker.mqtts)).await?;
     window.says(&format!("mqtts://localhost:{}", broker.mqtts)).await?;
     window.says("Subscribes to plant/#").await?;
-    window.shots("7-command-line").await?;
-    window.click("Import connection").await?;
+    window.shots("8-command-line").await?;
+    primary(&window).await?;
     window
         .until("it is selected", "return document.querySelector('h1.name')?.innerText === 'localhost'")
         .await?;
@@ -218,9 +235,10 @@ async fn a_pasted_command_line_becomes_a_connection_with_its_transport_certifica
         !window.js("return document.body.innerHTML.includes('canary of')").await?.as_bool().unwrap_or(true),
         "shown"
     );
-    window.click("Import connection").await?;
+    primary(&window).await?;
     window.says("history of your shell").await?;
-    window.click("Close").await?;
+    primary(&window).await?;
+    answered(&window).await?;
     let tree = window.engine("library_tree", json!({})).await?;
     let names: Vec<_> =
         tree["profiles"].as_array().into_iter().flatten().map(|entry| entry["name"].clone()).collect();

@@ -37,7 +37,7 @@ pub(super) fn read(text: &str, plan: &mut Plan) -> Result<()> {
             "A quotation mark of the command line is opened and never closed. Nothing was added",
         )
     })?;
-    plan.source = Some(ImportSource::CommandLine);
+    plan.source = ImportSource::CommandLine;
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
         let Some(name) = tool_of(&word) else { continue };

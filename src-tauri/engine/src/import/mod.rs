@@ -41,15 +41,18 @@ use remarks::{Remarks, shorten};
 pub const LARGEST: u64 = 256 * 1024 * 1024;
 /// More connections than that are not somebody's list of connections.
 const MOST_CONNECTIONS: usize = 10_000;
+/// So many topic filters of a connection are shown.
+const SHOWN_FILTERS: usize = 20;
 /// Names are not longer, in characters.
 const LONGEST_NAME: usize = 200;
 
 /// What a text turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, TS)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum ImportSource {
     /// Our own export.
+    #[default]
     Heliograph,
     /// Our own export with secrets.
     HeliographSealed,
@@ -92,11 +95,11 @@ pub struct ImportRow {
     pub renamed_from: Option<String>,
     /// Its exact URL, without user name and password; empty when it cannot come in.
     pub url: String,
-    /// The user name, when one is sent.
+    /// The user name, when one is sent, shortened.
     pub username: Option<String>,
     /// Whether a client certificate is offered.
     pub client_certificate: bool,
-    /// The topic filters that it subscribes to.
+    /// The first topic filters that it subscribes to, shortened.
     pub subscriptions: Vec<String>,
     /// The secrets that go into the vault.
     pub secrets: Vec<SecretField>,
@@ -123,7 +126,7 @@ pub struct ImportDone {
 /// What would be done. Holds the secrets until it is dropped.
 #[derive(Debug, Default)]
 pub struct Plan {
-    source: Option<ImportSource>,
+    source: ImportSource,
     document: Document,
     facts: BTreeMap<ProfileId, Facts>,
     refused: Vec<ImportRow>,
@@ -239,13 +242,12 @@ impl Plan {
         if format == Some(vault::sealed_text::FORMAT) {
             plan.read_sealed(text, passphrase)?;
         } else if format == Some(FORMAT) {
-            plan.source = Some(ImportSource::Heliograph);
-            plan.take(Document::read(text)?);
+            plan.document = Document::read(text)?;
         } else if mqtt_explorer::is_it(&value) {
-            plan.source = Some(ImportSource::MqttExplorer);
+            plan.source = ImportSource::MqttExplorer;
             mqtt_explorer::read(&value, &kept, &mut plan);
         } else if mqttx::is_it(&value) {
-            plan.source = Some(ImportSource::Mqttx);
+            plan.source = ImportSource::Mqttx;
             mqttx::read(&value, &kept, &mut plan);
         } else {
             return Err(not_known());
@@ -276,7 +278,7 @@ impl Plan {
         });
         Ok(ImportPreview {
             plan: 0,
-            source: self.source.unwrap_or(ImportSource::Heliograph),
+            source: self.source,
             folders: rehearsed.folders,
             rows: rows.chain(self.refused.iter().cloned()).collect(),
             remarks: self.remarks.clone().into_list(),
@@ -291,6 +293,7 @@ impl Plan {
     pub fn apply(&self, chosen: Option<&[u32]>, library: &Library, vault: &Vault) -> Result<ImportDone> {
         let mut document = self.document.clone();
         if let Some(chosen) = chosen {
+            let chosen: BTreeSet<u32> = chosen.iter().copied().collect();
             let mut index = 0..;
             let wanted: BTreeSet<ProfileId> = (self.document.all())
                 .filter(|_| index.next().is_some_and(|index| chosen.contains(&index)))
@@ -326,6 +329,7 @@ impl Plan {
         let login = &settings.login;
         let nothing = Facts::default();
         let facts = self.facts.get(&profile.id).unwrap_or(&nothing);
+        let filters = settings.subscriptions.iter().map(|subscription| shorten(&subscription.filter));
         let name = |file: &KeptFile| {
             file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
         };
@@ -335,24 +339,19 @@ impl Plan {
             folder: imported.folder,
             renamed_from: imported.renamed_from,
             url: imported.url,
-            username: Some(login.username.clone()).filter(|_| login.enabled),
+            username: Some(shorten(&login.username)).filter(|_| login.enabled),
             client_certificate: settings.client_certificate.enabled,
-            subscriptions: settings.subscriptions.iter().map(|sub| sub.filter.clone()).collect(),
+            subscriptions: filters.take(SHOWN_FILTERS).collect(),
             secrets: facts.secrets.set_fields(),
             files: facts.files.iter().map(name).collect(),
             remarks: facts.remarks.clone().into_list(),
         }
     }
 
-    /// An export of ours.
-    fn take(&mut self, document: Document) {
-        self.document = document;
-    }
-
     fn read_sealed(&mut self, text: &str, passphrase: Option<&Secret>) -> Result<()> {
-        self.source = Some(ImportSource::HeliographSealed);
+        self.source = ImportSource::HeliographSealed;
         let (document, secrets) = vault::sealed_text::open_export(text, passphrase)?;
-        self.take(Document::read(&document)?);
+        self.document = Document::read(&document)?;
         for (id, secrets) in secrets {
             self.facts.entry(id).or_default().secrets = secrets;
         }
@@ -419,7 +418,7 @@ impl Plan {
                 format!("There are more than {MOST_CONNECTIONS} connections in it. Nothing was added");
             return Err(refuse("too_many", message));
         }
-        let own = matches!(self.source, Some(ImportSource::Heliograph | ImportSource::HeliographSealed));
+        let own = matches!(self.source, ImportSource::Heliograph | ImportSource::HeliographSealed);
         if !own && self.document.all().next().is_none() && self.refused.is_empty() {
             return Err(refuse("empty", "There is no connection in it. Nothing was added"));
         }
