@@ -1,7 +1,7 @@
 //! Certificates and private keys that have no file of their own, because they came as text, from a server or inside
 //! another program's settings: written as files into a folder of the data directory, where connections name them.
-//! In: DER, or the bytes of a key file. Out: paths. Never overwrites a file with something else: names are made of
-//! what is in it.
+//! In: DER, or the bytes of a key file. Out: paths of files that their owner alone can read. Never overwrites a file
+//! with something else: names are made of what is in it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,27 +24,25 @@ pub struct KeptFile {
     /// Its place, known before it is written.
     pub path: PathBuf,
     content: Secret,
-    /// Permissions (Unix).
-    mode: u32,
 }
 
 impl KeptFile {
-    /// Certificates, DER, as one PEM file that everybody may read.
+    /// Certificates, DER, as one PEM file.
     pub fn of_certificates(folder: &Path, certificates: &[Vec<u8>]) -> Self {
         let mut hash = Sha256::new();
         certificates.iter().for_each(|der| hash.update(der));
         let first = certificates.first().and_then(|der| identity::describe(der).ok());
         let name = first.map(|info| file_name(&info)).unwrap_or_default();
         let text: String = certificates.iter().map(|der| identity::certificate_pem(der)).collect();
-        Self { path: named(folder, &name, hash, "pem"), content: Secret::new(text), mode: 0o644 }
+        Self { path: named(folder, &name, hash, "pem"), content: Secret::new(text) }
     }
 
-    /// A private key as it came (PEM, DER or PKCS#12, encrypted or not), which its owner alone may read. The one
-    /// place that decides where the private keys of imported connections are kept.
+    /// A private key as it came (PEM, DER or PKCS#12, encrypted or not). The one place that decides where the private
+    /// keys of imported connections are kept.
     pub fn of_private_key(folder: &Path, bytes: Secret) -> Self {
         let mut hash = Sha256::new();
         hash.update(bytes.expose());
-        Self { path: named(folder, "private", hash, "key"), content: bytes, mode: 0o600 }
+        Self { path: named(folder, "private", hash, "key"), content: bytes }
     }
 
     /// Writes it. Says whether it was not there before.
@@ -60,7 +58,7 @@ impl KeptFile {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).map_err(fail)?;
         }
-        whole_file::replace(&self.path, Some(self.mode), |file| file.write_all(self.content.expose()))
+        whole_file::replace(&self.path, Some(0o600), |file| file.write_all(self.content.expose()))
             .map_err(fail)?;
         Ok(new)
     }

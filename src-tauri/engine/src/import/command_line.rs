@@ -6,7 +6,7 @@
 mod build;
 mod options;
 
-use super::remarks::{RemarkCode, Remarks};
+use super::remarks::RemarkCode;
 use super::{ImportSource, Plan, not_known, refuse};
 use crate::error::Result;
 use build::{Line, Tool};
@@ -85,8 +85,11 @@ fn command(tool: Tool, words: &mut std::iter::Peekable<impl Iterator<Item = Stri
             property(&mut line, words);
             continue;
         }
-        let values = values(&option, attached, words, &mut line.remarks, &name);
-        line.take(&name, option.what, values);
+        let values = values(&option, attached, words);
+        match values.is_empty() && matches!(option.arity, Arity::One | Arity::Some) {
+            true => line.remarks.push(RemarkCode::WrongValue, name, "", ""),
+            false => line.take(&name, option.what, values),
+        }
     }
     line
 }
@@ -96,8 +99,6 @@ fn values(
     option: &OptionRow,
     attached: Option<String>,
     words: &mut std::iter::Peekable<impl Iterator<Item = String>>,
-    remarks: &mut Remarks,
-    name: &str,
 ) -> Vec<String> {
     if let Some(value) = attached {
         return vec![value];
@@ -106,17 +107,11 @@ fn values(
     let mut values = Vec::new();
     match option.arity {
         Arity::None => {}
-        Arity::One => match words.next() {
-            Some(value) => values.push(value),
-            None => remarks.push(RemarkCode::WrongValue, name, "", ""),
-        },
+        Arity::One => values.extend(words.next()),
         Arity::AtMostOne => values.extend(words.next_if(is_value)),
         Arity::Some | Arity::Any => {
             while let Some(value) = words.next_if(|word| is_value(word) && tool_of(word).is_none()) {
                 values.push(value);
-            }
-            if option.arity == Arity::Some && values.is_empty() {
-                remarks.push(RemarkCode::WrongValue, name, "", "");
             }
         }
     }

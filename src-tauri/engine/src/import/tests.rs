@@ -1,5 +1,6 @@
 //! Files and command lines as people have them, made for these tests: every format and version, and what is wrong
 //! with files.
+#![allow(clippy::panic, reason = "a test says what it missed")]
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ fn one(text: &str) -> (Profile, Secrets, Vec<String>) {
     let rows = preview(&plan).rows;
     let profile = plan.document.all().next().unwrap_or_else(|| panic!("{:?}", plan.refused)).clone();
     let secrets = plan.facts[&profile.id].secrets.clone();
-    (profile, secrets, rows[0].remarks.iter().map(|remark| brief(remark)).collect())
+    (profile, secrets, rows[0].remarks.iter().map(brief).collect())
 }
 
 fn brief(remark: &ImportRemark) -> String {
@@ -369,6 +370,24 @@ fn mqtt_explorer_brings_its_certificates_as_private_files() {
     assert_eq!(library.tree().expect("tree").profiles.len(), 3);
 }
 
+/// The vault's own rules hold: what it cannot take now is in memory, and goes in when it opens.
+#[test]
+fn secrets_wait_for_a_vault_that_is_locked() {
+    use crate::vault::{Keep, SecretPlace};
+    let dir = tempfile::tempdir().expect("folder");
+    let library = Arc::new(Library::open(&dir.path().join("heliograph.db")).expect("library"));
+    let vault = Vault::new(dir.path(), library.clone(), Keyring::none(), || {});
+    let passphrase = Secret::new("correct horse");
+    vault.choose(Keep::Passphrase, Some(&passphrase)).expect("chosen");
+    vault.lock();
+    let done = plan(&mqttx().to_string()).apply(None, &library, &vault).expect("applied");
+    assert!(done.secrets == 1 && done.secrets_error.is_none(), "{done:?}");
+    let place = || vault.places(done.profiles[0].id).expect("places")[0].place;
+    assert_eq!(place(), SecretPlace::Session);
+    vault.unlock(&passphrase).expect("unlocked");
+    assert_eq!(place(), SecretPlace::Passphrase);
+}
+
 #[test]
 fn certificates_that_are_none_are_named_and_left_out() {
     let (certificate, key) = certificate();
@@ -698,7 +717,7 @@ fn the_rest_of_a_command_line_arrives_too() {
     let home = std::env::home_dir().expect("home").join("ca.pem").to_string_lossy().into_owned();
     for path in ["~/ca.pem", "$HOME/ca.pem"] {
         let (profile, _, _) = one(&format!("mosquitto_sub -t a --cafile {path}"));
-        assert_eq!(profile.settings.trust.ca_files, [home.clone()]);
+        assert_eq!(profile.settings.trust.ca_files, std::slice::from_ref(&home));
     }
     let unix = preview(&plan("mosquitto_sub --unix /run/m.sock -t a"));
     assert_eq!((unix.rows[0].index, unix.rows[0].remarks[0].code), (None, RemarkCode::CannotConnect));

@@ -51,6 +51,23 @@ test("a sealed export asks for its passphrase, and says when it is wrong", async
   await screen.findByText("Plant north");
 });
 
+test("a file that is dropped while the dialog is open is looked at", async () => {
+  let drop: (paths: string[], x: number, y: number) => void = () => {};
+  vi.spyOn(backend, "onFileDrop").mockImplementation((listener) => {
+    drop = listener;
+    return () => {};
+  });
+  const look = vi.spyOn(backend, "previewImport");
+  render(TransferDialogs);
+  drop(["/home/me/elsewhere.json"], 0, 0);
+  expect(transfers.busy).toBe(false);
+  transfers.import();
+  await button("Choose file…");
+  drop(["/home/me/mqttx.json"], 0, 0);
+  await screen.findByText("Plant north");
+  expect(look).toHaveBeenCalledWith({ from: "file", path: "/home/me/mqttx.json" }, null);
+});
+
 test("what cannot be read is said, and another can be given", async () => {
   render(TransferDialogs);
   transfers.import({ from: "text", text: "nonsense" });
