@@ -27,7 +27,7 @@ renamed_from: string | null,
  */
 url: string, 
 /**
- * The user name, when one is sent.
+ * The user name, when one is sent, shortened.
  */
 username: string | null, 
 /**
@@ -35,7 +35,7 @@ username: string | null,
  */
 client_certificate: boolean, 
 /**
- * The topic filters that it subscribes to.
+ * The first topic filters that it subscribes to, shortened.
  */
 subscriptions: Array<string>, 
 /**
