@@ -8,12 +8,14 @@ use heliograph_engine::broker::{
 };
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{
-    AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, Keeping,
+    AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, ImportInput, Keeping,
     LibraryCertificate, OpenView, ParsedEndpoint, PublishRequest,
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
+use heliograph_engine::export::ExportSummary;
 use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
 use heliograph_engine::identity::token::TokenReport;
+use heliograph_engine::import::{ImportDone, ImportPreview};
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
 use heliograph_engine::message::UnixMicros;
 use heliograph_engine::probe::ProbeReport;
@@ -50,6 +52,10 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         restore_folder,
         collapse_folder,
         move_folder,
+        preview_import,
+        apply_import,
+        drop_import,
+        export_connections,
         secrets_set,
         set_secrets,
         vault_status,
@@ -221,6 +227,36 @@ async fn collapse_folder(engine: State<'_, Engine>, id: FolderId, collapsed: boo
 #[tauri::command]
 async fn move_folder(engine: State<'_, Engine>, id: FolderId, index: usize) -> Result<()> {
     engine.move_folder(id, index)
+}
+
+#[tauri::command]
+async fn preview_import(
+    engine: State<'_, Engine>,
+    input: ImportInput,
+    passphrase: Option<SecretText>,
+) -> Result<ImportPreview> {
+    engine.preview_import(input, passphrase.map(Secret::from)).await
+}
+
+#[tauri::command]
+async fn apply_import(engine: State<'_, Engine>, plan: u64, rows: Vec<u32>) -> Result<ImportDone> {
+    engine.apply_import(plan, rows).await
+}
+
+#[tauri::command]
+async fn drop_import(engine: State<'_, Engine>) -> Result<()> {
+    engine.drop_import();
+    Ok(())
+}
+
+#[tauri::command]
+async fn export_connections(
+    engine: State<'_, Engine>,
+    path: String,
+    only: Option<Vec<ProfileId>>,
+    passphrase: Option<SecretText>,
+) -> Result<ExportSummary> {
+    engine.export_connections(path, only, passphrase.map(Secret::from)).await
 }
 
 #[tauri::command]

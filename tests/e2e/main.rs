@@ -19,10 +19,9 @@ mod losses;
 mod order;
 #[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
 mod private_session;
-#[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
-mod private_session;
 mod refusals;
 mod sizes;
+mod transfer;
 mod vault;
 mod versions;
 mod window;

@@ -31,6 +31,7 @@ import type { Subscription } from "../src/lib/backend/types/Subscription";
 import type { SubscriptionStatus } from "../src/lib/backend/types/SubscriptionStatus";
 import type { Trace } from "../src/lib/backend/types/Trace";
 import { draftReport, fileReport } from "./fixtures/drafts";
+import { importedRows, planned } from "./fixtures/imports";
 import { probeOf } from "./fixtures/probe";
 import { FixtureLibrary } from "./fixtures/library";
 import type { VaultStatus } from "../src/lib/backend/types/VaultStatus";
@@ -784,6 +785,28 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       deletedProfiles.set(id, { stored, index: profiles.indexOf(stored) });
       profiles = profiles.filter((other) => other !== stored);
       libraryChanged();
+    },
+    async previewImport(input, passphrase) {
+      return planned(input, passphrase);
+    },
+    async applyImport(_, rows) {
+      const added = importedRows().filter(({ index }) => index !== null && rows.includes(index));
+      for (const { id, name, url } of added) {
+        const { endpoint } = parseUrl(url, "mqtt");
+        const profile: Profile = { id, name, endpoint, settings: defaultSettings() };
+        profiles.push({ profile, folder: null, phase: { phase: "idle" }, rates: [0, 0], stale: false });
+      }
+      libraryChanged();
+      return {
+        folders: [],
+        profiles: added.map(({ id, name, url }) => ({ id, name, folder: null, renamed_from: null, url })),
+        secrets: added.flatMap(({ secrets }) => secrets).length,
+        secrets_error: null,
+      };
+    },
+    async dropImport() {},
+    async exportConnections(_, only) {
+      return { profiles: only?.length ?? profiles.length, secrets: 0, missing: 0, damaged: [] };
     },
     async restoreProfile(id) {
       const broken = deletedDamaged.get(id);

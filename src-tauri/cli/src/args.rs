@@ -35,6 +35,8 @@ Environment:
   HELIO_KEY_PASSWORD    passphrase of the private key, likewise
   HELIO_TOKEN_PIN       PIN of the token that holds the private key
   HELIO_PROXY_PASSWORD  password of the proxy, likewise
+  HELIO_VAULT_PASSPHRASE, HELIO_EXPORT_PASSPHRASE
+                        passphrase of the vault, and of an export with secrets
   HELIOGRAPH_DATA_DIR   where the window and helio keep the saved connections
   NO_COLOR              no colours; they are only used on a terminal anyway
 
@@ -97,26 +99,10 @@ pub enum ProfilesCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write saved connections as JSON, without secrets
-    Export {
-        /// Which: name, folder/name, or id; all of them when none is named
-        #[arg(value_name = "PROFILE")]
-        names: Vec<String>,
-        /// Write to this file instead of standard output
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        /// Replace the file if it is there
-        #[arg(long, requires = "output")]
-        force: bool,
-    },
-    /// Add the connections of an export; nothing that is there is changed
-    Import {
-        /// The export; - reads standard input
-        file: PathBuf,
-        /// One JSON object a connection that was added
-        #[arg(long)]
-        json: bool,
-    },
+    /// Write saved connections as JSON, without secrets unless asked
+    Export(ExportArgs),
+    /// Add connections from an export of Heliograph, MQTTX or MQTT Explorer, or from mosquitto and mqttx command lines
+    Import(ImportArgs),
     /// Delete saved connections; for a day they can be restored
     Delete {
         /// Which: name, folder/name, or id
@@ -128,6 +114,43 @@ pub enum ProfilesCommand {
         /// Its id, as delete printed it
         id: uuid::Uuid,
     },
+}
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Which: name, folder/name, or id; all of them when none is named
+    #[arg(value_name = "PROFILE")]
+    pub names: Vec<String>,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// With their secrets, everything sealed under a passphrase (Argon2id, XChaCha20-Poly1305)
+    #[arg(long)]
+    pub with_secrets: bool,
+    /// Read that passphrase from standard input
+    #[arg(long, requires = "with_secrets")]
+    pub passphrase_stdin: bool,
+}
+
+#[derive(Args)]
+pub struct ImportArgs {
+    /// The export, or a file with command lines; - reads standard input
+    pub file: PathBuf,
+    /// Say row by row what would come in and what could not be understood, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave the secrets in it out; else they go into the vault
+    #[arg(long)]
+    pub without_secrets: bool,
+    /// Read the passphrase of an export with secrets from standard input
+    #[arg(long)]
+    pub passphrase_stdin: bool,
+    /// One JSON object a connection that was added; with --dry-run one for everything
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Subcommand)]
@@ -787,7 +810,8 @@ mod tests {
             "bench sub -h broker -t a/# -q 1 -C 1000 --json",
             "bench pub mqtts://broker --topics 100 --size 256 --rate 5000 --duration 10 --warmup 2 --receive",
             "bench conn mqtt://broker --count 2000 --rate 200 --hold 5",
-            "profiles export a b/c -o f --force",
+            "profiles export a b/c -o f --force --with-secrets --passphrase-stdin",
+            "profiles import f --dry-run --json --without-secrets --passphrase-stdin",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("helio").chain(words.split_whitespace()));
             assert!(parsed.is_ok(), "{words}: {:?}", parsed.err());
@@ -802,6 +826,8 @@ mod tests {
             "probe",
             "profiles",
             "profiles delete",
+            "profiles import",
+            "profiles export --passphrase-stdin",
             "trace a --p12 a --cert b",
             "cert issue x y",
             "bench",

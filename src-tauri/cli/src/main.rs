@@ -15,6 +15,7 @@ mod report;
 mod subscribe;
 mod target;
 mod trace;
+mod transfer;
 mod vault;
 
 use std::path::Path;

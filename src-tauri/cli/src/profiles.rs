@@ -1,16 +1,13 @@
-//! `helio profiles`: the saved connections, which the window has too. In: names. Out: lists, exports, what was
-//! done. Also finds the saved connection that `@NAME` means.
+//! `helio profiles`: the saved connections, which the window has too. In: names. Out: lists, what was done;
+//! exports and imports are [`transfer`]'s. Also finds the saved connection that `@NAME` means.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::path::Path;
 
 use heliograph_engine::endpoint::Endpoint;
 use heliograph_engine::error::ErrorCode;
 use heliograph_engine::library::{FolderId, Library, LibraryTree, ProfileEntry};
 use heliograph_engine::paths::{DATABASE, default_data_dir};
 use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Retention, Settings, TrustMode};
-use heliograph_engine::whole_file;
 use serde::Serialize;
 use serde_json::json;
 use unicode_width::UnicodeWidthStr as _;
@@ -18,9 +15,8 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::args::ProfilesCommand;
 use crate::failure::Ending;
 use crate::output::{self, QUIET, printable};
+use crate::transfer;
 
-/// The largest export that is read, in bytes.
-const LARGEST: u64 = 64 * 1024 * 1024;
 /// So much of an id tells connections apart in practice.
 const SHORT_ID: usize = 8;
 /// How many names an error lists.
@@ -35,10 +31,8 @@ pub fn run(command: ProfilesCommand) -> Result<(), Ending> {
             let entry = find(&tree, &name)?;
             show(&library.profile(entry.id)?, folder_name(&tree, entry.folder), json);
         }
-        ProfilesCommand::Export { names, output, force } => {
-            export(&library, &names, output.as_deref(), force)?;
-        }
-        ProfilesCommand::Import { file, json } => import(&library, &file, json)?,
+        ProfilesCommand::Export(args) => transfer::export(&args)?,
+        ProfilesCommand::Import(args) => transfer::import(&args)?,
         ProfilesCommand::Delete { names } => delete(&library, &names)?,
         ProfilesCommand::Restore { id } => restore(&library, ProfileId(id))?,
     }
@@ -331,69 +325,6 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
 /// The contract's name of a value.
 fn text_of(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn export(library: &Library, names: &[String], output: Option<&Path>, force: bool) -> Result<(), Ending> {
-    let tree = library.tree()?;
-    let ids = names.iter().map(|name| Ok(find(&tree, name)?.id)).collect::<Result<Vec<_>, Ending>>()?;
-    let export = library.export((!ids.is_empty()).then_some(&ids))?;
-    for damaged in &export.damaged {
-        output::warn(&format!("{} cannot be read and is left out: {}", damaged.name, damaged.message));
-    }
-    let Some(file) = output else {
-        output::print(&export.text);
-        return Ok(());
-    };
-    if !force && file.exists() {
-        let message = format!("{} is there already: choose another name, or --force", file.display());
-        return Err(Ending::Usage(message));
-    }
-    whole_file::write(file, export.text.as_bytes())?;
-    let connections = output::count(export.profiles, "connection", "connections");
-    output::print_error(&format!("Exported {connections} to {}\n", file.display()));
-    Ok(())
-}
-
-fn import(library: &Library, file: &Path, as_json: bool) -> Result<(), Ending> {
-    let done = library.import(&read_file(file)?)?;
-    if as_json {
-        for profile in &done.profiles {
-            output::line(&output::json(profile));
-        }
-        return Ok(());
-    }
-    let connections = output::count(done.profiles.len(), "connection", "connections");
-    let folders = match done.folders.len() {
-        0 => String::new(),
-        number => format!(" and {}", output::count(number, "folder", "folders")),
-    };
-    let mut text = format!("Added {connections}{folders}\n");
-    for profile in &done.profiles {
-        let folder = profile.folder.as_ref().map(|folder| format!("{folder}/")).unwrap_or_default();
-        let before = profile.renamed_from.as_ref().map(|name| format!(" (was {name})")).unwrap_or_default();
-        let line = format!("  {folder}{}{before}  {}", profile.name, profile.url);
-        let _ = writeln!(text, "{}", printable(&line));
-    }
-    output::print(&text);
-    Ok(())
-}
-
-fn read_file(file: &Path) -> Result<String, Ending> {
-    let name = if file == Path::new("-") { "Standard input".to_owned() } else { file.display().to_string() };
-    let cannot = |error: std::io::Error| Ending::Usage(format!("{name} cannot be read: {error}"));
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    } else {
-        let opened = std::fs::File::open(file).map_err(cannot)?;
-        opened.take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    }
-    if bytes.len() as u64 > LARGEST {
-        return Err(Ending::Usage(format!("{name} is longer than any export (64 MiB)")));
-    }
-    String::from_utf8(bytes).map_err(|_| {
-        Ending::Usage(format!("{name} is not an export of connections: it is not text in UTF-8"))
-    })
 }
 
 fn delete(library: &Library, names: &[String]) -> Result<(), Ending> {

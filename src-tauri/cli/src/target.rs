@@ -13,7 +13,7 @@ use heliograph_engine::profile::{
     ClientCertificate, Header, MqttVersion, PayloadText, Profile, ProfileDraft, ProfileId, Proxy, ProxyKind,
     PublishProperties, Settings, Subscription, TrustMode, Will,
 };
-use heliograph_engine::secret::{Secret, SecretField, Secrets};
+use heliograph_engine::secret::{Secret, SecretField, Secrets, is_secret_header};
 use heliograph_engine::session::SessionConfig;
 
 use crate::args::ConnectionArgs;
@@ -189,7 +189,7 @@ fn refuse_missing(profile: &Profile, missing: &[SecretField]) -> Result<(), Endi
 }
 
 /// A secret in the environment; an empty one is none.
-fn from_environment(name: &str) -> Option<Secret> {
+pub fn from_environment(name: &str) -> Option<Secret> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
     Some(Secret::new(value.into_encoded_bytes()))
 }
@@ -299,7 +299,7 @@ fn apply_websocket(
         };
         let (name, value) = (name.trim(), value.trim());
         let lower = name.to_ascii_lowercase();
-        let secret = ["auth", "token", "key", "secret", "cookie"].iter().any(|word| lower.contains(word));
+        let secret = is_secret_header(name);
         let shown = if secret { String::new() } else { value.to_owned() };
         if !given.contains(&lower) {
             settings.websocket.headers.retain(|saved| !saved.name.eq_ignore_ascii_case(name));
@@ -316,34 +316,14 @@ fn apply_websocket(
 fn apply_proxy(args: &ConnectionArgs, settings: &mut Settings, secrets: &mut Secrets) -> Result<(), Ending> {
     let mut password = None;
     if let Some(proxy) = &args.proxy {
-        (settings.proxy, password) = read_proxy(proxy)?;
+        let read = Proxy::parse_url(proxy).map_err(|error| Ending::Usage(format!("--proxy: {error}")))?;
+        (settings.proxy, password) = read;
     }
     if settings.proxy.kind != ProxyKind::None && !settings.proxy.username.is_empty() {
         password = password.or_else(|| from_environment("HELIO_PROXY_PASSWORD"));
     }
     secrets.put(SecretField::ProxyPassword, password);
     Ok(())
-}
-
-fn read_proxy(text: &str) -> Result<(Proxy, Option<Secret>), Ending> {
-    let wrong =
-        || Ending::Usage("--proxy wants http://, https://, socks5:// or socks5h:// and host:port".into());
-    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
-    let (kind, port, resolve_locally) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => (ProxyKind::Http, 80, false),
-        "https" => (ProxyKind::Https, 443, false),
-        "socks5" => (ProxyKind::Socks5, 1080, true),
-        "socks5h" => (ProxyKind::Socks5, 1080, false),
-        _ => return Err(wrong()),
-    };
-    let SplitUrl { mut parts, username, password } =
-        split_url(rest, Scheme::Mqtt).map_err(|error| Ending::Usage(error.message))?;
-    if parts.port.is_empty() {
-        parts.port = port.to_string();
-    }
-    let endpoint = Endpoint::from_url_parts(parts).map_err(|error| Ending::Usage(error.message))?;
-    let (host, port) = (endpoint.host().to_string(), endpoint.port());
-    Ok((Proxy { kind, host, port, username: username.unwrap_or_default(), resolve_locally }, password))
 }
 
 fn apply_session(args: &ConnectionArgs, settings: &mut Settings) {

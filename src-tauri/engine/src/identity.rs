@@ -136,7 +136,12 @@ pub fn describe(der: &[u8]) -> Result<CertificateInfo, IdentityError> {
 
 /// The certificates (DER) in PEM text, and whether there is a private key as well.
 pub(crate) fn certificates_in_text(text: &str) -> (Vec<Vec<u8>>, bool) {
-    let contents = Contents::of_bytes(text.as_bytes());
+    certificates_in_bytes(text.as_bytes())
+}
+
+/// The certificates (DER) in the bytes of a file of any format, and whether there is a private key as well.
+pub(crate) fn certificates_in_bytes(bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let contents = Contents::of_bytes(bytes);
     let certificates = contents.certificates.iter().map(|der| der.to_vec()).collect();
     (certificates, !contents.keys.is_empty() || contents.bundle.is_some())
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointError, EndpointParts, Scheme, SplitUrl, split_url};
+use crate::secret::Secret;
 
 /// Names a profile for ever, also across export and import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
@@ -267,6 +268,35 @@ pub struct Proxy {
     pub username: String,
     /// Whether we look the broker's name up ourselves and give the proxy an address.
     pub resolve_locally: bool,
+}
+
+impl Proxy {
+    /// Reads `http://`, `https://`, `socks5://` (names are looked up here) or `socks5h://`
+    /// `[user[:password]@]host[:port]`. The password stands beside the proxy, not in it.
+    ///
+    /// # Errors
+    /// What cannot be understood.
+    pub fn parse_url(text: &str) -> Result<(Self, Option<Secret>), EndpointError> {
+        let wrong = || EndpointError {
+            field: "proxy",
+            message: "A proxy is http://, https://, socks5:// or socks5h:// and host:port".into(),
+        };
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let (kind, port, resolve_locally) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (ProxyKind::Http, 80, false),
+            "https" => (ProxyKind::Https, 443, false),
+            "socks5" => (ProxyKind::Socks5, 1080, true),
+            "socks5h" => (ProxyKind::Socks5, 1080, false),
+            _ => return Err(wrong()),
+        };
+        let SplitUrl { mut parts, username, password } = split_url(rest, Scheme::Mqtt)?;
+        if parts.port.is_empty() {
+            parts.port = port.to_string();
+        }
+        let endpoint = Endpoint::from_url_parts(parts)?;
+        let (host, port) = (endpoint.host().to_string(), endpoint.port());
+        Ok((Self { kind, host, port, username: username.unwrap_or_default(), resolve_locally }, password))
+    }
 }
 
 /// Kinds of proxy.

@@ -84,6 +84,12 @@ impl SecretField {
 
 const HEADER_KEY: &str = "websocket_header:";
 
+/// Whether the value of a request header of this name is most likely a secret.
+pub fn is_secret_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["auth", "token", "key", "secret", "cookie"].iter().any(|word| lower.contains(word))
+}
+
 /// A change of one secret, from the window or the command line. Fields that are not named stay as they are.
 #[derive(Clone, Deserialize, TS)]
 #[ts(export)]

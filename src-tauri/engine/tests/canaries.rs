@@ -185,6 +185,53 @@ async fn show(engine: &Engine, id: ProfileId) {
     println!("{:?}", engine.page(view.view, 0, 100).await.expect("page"));
 }
 
+/// Imports what holds secrets in every place, and writes exports with and without them.
+async fn in_and_out(engine: &Engine, folder: &Path) {
+    let mqttx = serde_json::json!([{
+        "name": "of another client", "host": "a.invalid", "port": 1883, "ssl": false, "clientId": "c", "mqttVersion": "5.0",
+        "username": "planta", "password": PASSWORD, "keepalive": {"wrong": PASSWORD}, "apiToken": HEADER,
+        "properties": {"authenticationData": PASSPHRASE},
+    }]);
+    let line = format!(
+        "mqttx sub -t a -P {PASSWORD} -wh 'X-Token: {HEADER}' --unknown={PROXY} -l ws -h b.invalid -p 80"
+    );
+    let other = format!(
+        "mosquitto_sub -t a -L mqtt://u:{PASSWORD}@c.invalid/a --proxy socks5h://u:{PROXY}@d.invalid:1 --psk {HEADER}"
+    );
+    for text in [
+        mqttx.to_string(),
+        line,
+        other,
+        format!("mosquitto_sub -P '{PASSWORD}"),
+        format!("{{\"{PASSWORD}\": "),
+    ] {
+        let input =
+            serde_json::from_value(serde_json::json!({ "from": "text", "text": text })).expect("input");
+        match engine.preview_import(input, None).await {
+            Err(wrong) => println!("{wrong:?} {wrong}"),
+            Ok(preview) => {
+                println!("{preview:?} {}", serde_json::to_string(&preview).expect("json"));
+                let done = engine.apply_import(preview.plan, vec![0]).await.expect("applied");
+                println!("{done:?} {}", serde_json::to_string(&done).expect("json"));
+            }
+        }
+    }
+    let path = |name: &str| folder.join(name).display().to_string();
+    let plain = engine.export_connections(path("plain.json"), None, None).await.expect("exported");
+    let sealed = engine
+        .export_connections(path("sealed.json"), None, Some(Secret::new(VAULT)))
+        .await
+        .expect("exported");
+    println!("{plain:?} {sealed:?}");
+    assert!(sealed.secrets > 4 && plain.secrets == 0, "{sealed:?}");
+    let again = serde_json::json!({ "from": "file", "path": path("sealed.json") });
+    let again = || serde_json::from_value(again.clone()).expect("input");
+    let wrong = engine.preview_import(again(), Some(Secret::new(NEXT_VAULT))).await.expect_err("wrong");
+    println!("{wrong:?} {wrong}");
+    println!("{:?}", engine.preview_import(again(), Some(Secret::new(VAULT))).await.expect("read"));
+    engine.drop_import();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "is the other process"]
 async fn inside_uses_the_product() {
@@ -274,6 +321,7 @@ async fn inside_uses_the_product() {
     let wrong =
         engine.parse_endpoint(&format!("mqtt://u:{PASSWORD}@bro ker:1x"), Scheme::Mqtt).expect_err("wrong");
     println!("{wrong:?} {wrong}");
+    in_and_out(&engine, &folder).await;
     let wrong = engine.unlock_vault(Secret::new(NEXT_VAULT)).await.expect_err("wrong");
     println!("{wrong:?} {wrong}");
     let status = engine.change_vault_passphrase(Secret::new(VAULT), Secret::new(NEXT_VAULT)).await;

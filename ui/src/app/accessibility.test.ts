@@ -10,6 +10,7 @@ import { runShortcut } from "$lib/shortcuts";
 import { engine } from "$lib/state/engine.svelte";
 import { navigation } from "$lib/state/navigation.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
+import { transfers } from "$lib/state/transfers.svelte";
 import App from "./App.svelte";
 
 vi.mock("$lib/backend/tauri", async () => {
@@ -115,6 +116,21 @@ test("the palette, a question for a secret, a damaged connection, remarks", asyn
   await fireEvent.click(screen.getByRole("button", { name: /Boiler house/ }));
   await screen.findByText("Boiler house cannot be read");
   expect(await violations()).toEqual([]);
+});
+
+test("an import, its rows, and an export", async () => {
+  await open();
+  transfers.import();
+  await screen.findByRole("button", { name: "Choose file…" });
+  expect(await violations()).toEqual([]);
+  transfers.import({ from: "file", path: "/home/me/mqttx.json" });
+  await screen.findByText("Plant north");
+  expect(await violations()).toEqual([]);
+  transfers.close();
+  transfers.export(id("Line 3 gateway"));
+  await screen.findByRole("radio", { name: "Only Line 3 gateway" });
+  expect(await violations()).toEqual([]);
+  transfers.close();
 });
 
 test("the first run", async () => {

@@ -83,7 +83,7 @@ async function start(id: ProfileId): Promise<void> {
   }
 }
 
-/** Runs what needs the secrets of a connection; a vault that is locked is opened first. */
+/** Runs what needs the secrets of a connection, or of all (`null`); a vault that is locked is opened first. */
 export async function withVault<T>(id: ProfileId | null, run: () => Promise<T>): Promise<T> {
   try {
     return await run();

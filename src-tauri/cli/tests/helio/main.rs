@@ -11,5 +11,6 @@ mod connections;
 mod endings;
 mod profiles;
 mod proxy;
+mod transfer;
 mod vault;
 mod words;

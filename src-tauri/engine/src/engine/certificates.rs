@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use ts_rs::TS;
 
 use super::{Engine, FileReport, IdentityReport, Problem, blocking};
@@ -20,6 +19,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::failure::FailureCode;
 use crate::identity::token::TokenReport;
 use crate::identity::{self, CertificateInfo, IdentityError, KeyPlace};
+use crate::kept::{self, KeptFile};
 use crate::message::UnixMicros;
 use crate::profile::{ClientCertificate, Profile, ProfileId, Settings, Trust, TrustMode};
 use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
@@ -397,8 +397,8 @@ impl Engine {
         blocking(move || broker::issue_certificate(&folder, &request, passphrase.as_ref())).await
     }
 
-    fn certificates_dir(&self) -> PathBuf {
-        self.inner.data_dir.join("certificates")
+    pub(super) fn certificates_dir(&self) -> PathBuf {
+        kept::folder(&self.inner.data_dir)
     }
 
     fn added_certificates(&self) -> Result<Vec<String>> {
@@ -413,19 +413,10 @@ impl Engine {
     }
 
     async fn write_certificates(&self, certificates: Vec<Vec<u8>>) -> Result<String> {
-        let folder = self.certificates_dir();
+        let file = KeptFile::of_certificates(&self.certificates_dir(), &certificates);
         blocking(move || {
-            let mut hash = Sha256::new();
-            certificates.iter().for_each(|der| hash.update(der));
-            let digits = hex::encode(hash.finalize());
-            let first = certificates.first().and_then(|der| identity::describe(der).ok());
-            let name = first.map(|info| file_name(&info)).unwrap_or_default();
-            let path = folder.join(format!("{name}-{}.pem", &digits[..8]));
-            let text: String = certificates.iter().map(|der| identity::certificate_pem(der)).collect();
-            std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, &error))?;
-            whole_file::replace(&path, Some(0o644), |file| file.write_all(text.as_bytes()))
-                .map_err(|error| file_error(&path, &error))?;
-            Ok(path.to_string_lossy().into_owned())
+            file.write()?;
+            Ok(file.path.to_string_lossy().into_owned())
         })
         .await
     }
@@ -525,13 +516,6 @@ fn replace_in(settings: &mut Settings, change: &CertificateReplacement) -> bool 
         CertificateRole::Authority => swap(&mut settings.trust.ca_files),
         CertificateRole::RevocationList => swap(&mut settings.trust.crl_files),
     }
-}
-
-/// A name that every file system takes.
-fn file_name(certificate: &CertificateInfo) -> String {
-    let name = certificate.short_name().chars().take(40);
-    let plain = name.map(|c| if c.is_alphanumeric() || c == '.' || c == '-' { c } else { '-' });
-    plain.collect::<String>().trim_matches(['-', '.']).to_lowercase()
 }
 
 /// An identity that cannot be used, with the code that a connection would fail with.

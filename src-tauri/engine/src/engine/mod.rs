@@ -8,6 +8,7 @@ mod demo;
 mod outbox;
 mod purge;
 mod secrets;
+mod transfer;
 mod types;
 
 use std::collections::HashMap;
@@ -41,6 +42,8 @@ use crate::vault::{Keep, Keyring, Vault, VaultState};
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
 use outbox::Outbox;
+pub use transfer::ImportInput;
+use transfer::Planned;
 pub use types::*;
 
 /// Everything behind the window. Cheap to clone; all clones are the same engine.
@@ -61,6 +64,7 @@ struct Inner {
     probes: Mutex<Cancellations>,
     broker: tokio::sync::Mutex<BrokerState>,
     devices: tokio::sync::Mutex<Option<Devices>>,
+    planned: Mutex<Planned>,
     shutdown: CancellationToken,
 }
 
@@ -123,6 +127,7 @@ impl Engine {
             probes: Mutex::default(),
             broker: tokio::sync::Mutex::default(),
             devices: tokio::sync::Mutex::default(),
+            planned: Mutex::default(),
             shutdown: CancellationToken::new(),
         });
         inner.follow_keeping();

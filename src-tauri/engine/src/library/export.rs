@@ -1,6 +1,7 @@
 //! Saved connections as text, to keep or to hand on: versioned JSON with folders and order, and without
 //! secrets. In: the library, or such text. Out: such text, or the same connections in a library. Reading adds
-//! and never overwrites; text that is not understood changes nothing.
+//! and never overwrites; text that is not understood changes nothing. What other programs wrote comes in the
+//! same way, as a [`Document`] that [`crate::import`] made of it.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::profile::{Profile, ProfileId};
 
 /// What the text says it is.
-const FORMAT: &str = "heliograph-connections";
+pub(crate) const FORMAT: &str = "heliograph-connections";
 /// The version that is written. Earlier ones are read for ever.
 const VERSION: u64 = 1;
 /// Names of folders and connections have at most so many bytes.
@@ -55,27 +56,57 @@ pub struct ImportedProfile {
     pub renamed_from: Option<String>,
     /// Its exact URL, without user name and password.
     pub url: String,
+    /// Its id in the document.
+    #[serde(skip)]
+    #[ts(skip)]
+    pub(crate) id_there: ProfileId,
 }
 
-/// The text's shape. `profiles` are those at the top.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Document {
+/// Connections to be added, in order. `profiles` are those at the top.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document {
     format: String,
     version: u64,
     #[serde(default)]
-    profiles: Vec<Profile>,
+    pub profiles: Vec<Profile>,
     #[serde(default)]
-    folders: Vec<FolderOfProfiles>,
+    pub folders: Vec<FolderOfProfiles>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct FolderOfProfiles {
-    id: FolderId,
-    name: String,
+/// A folder of a [`Document`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FolderOfProfiles {
+    pub id: FolderId,
+    pub name: String,
     #[serde(default)]
-    collapsed: bool,
+    pub collapsed: bool,
     #[serde(default)]
-    profiles: Vec<Profile>,
+    pub profiles: Vec<Profile>,
+}
+
+impl Document {
+    /// Reads an export without secrets.
+    ///
+    /// # Errors
+    /// As [`Library::import`], without `storage`.
+    pub fn read(text: &str) -> Result<Self> {
+        read(text)
+    }
+
+    /// Its connections: those at the top, then folder by folder.
+    pub fn all(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.iter().chain(self.folders.iter().flat_map(|folder| &folder.profiles))
+    }
+
+    /// Keeps the connections that `wanted` says, and the folders that had none from the start.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&Profile) -> bool) {
+        self.profiles.retain(&mut wanted);
+        self.folders.retain_mut(|folder| {
+            let empty = folder.profiles.is_empty();
+            folder.profiles.retain(&mut wanted);
+            empty || !folder.profiles.is_empty()
+        });
+    }
 }
 
 impl Library {
@@ -115,17 +146,43 @@ impl Library {
     /// `invalid_input` with `details.reason`: `not_an_export`, `unknown_version` (with `details.version`) or
     /// `damaged` (with `details.place`); `storage`.
     pub fn import(&self, text: &str) -> Result<LibraryImport> {
-        let document = read(text)?;
-        self.with(|tx| {
-            let mut done = LibraryImport::default();
-            add_profiles(tx, None, &document.profiles, &mut done)?;
-            for folder in &document.folders {
-                let id = add_folder(tx, folder, &mut done)?;
-                add_profiles(tx, Some((&id, &folder.name)), &folder.profiles, &mut done)?;
-            }
-            Ok(Ok(done))
-        })
+        self.add(&read(text)?)
     }
+
+    /// Adds the connections of a document, as [`Self::import`].
+    ///
+    /// # Errors
+    /// `storage`.
+    pub(crate) fn add(&self, document: &Document) -> Result<LibraryImport> {
+        self.with(|tx| add_document(tx, document).map(Ok))
+    }
+
+    /// What [`Self::add`] would do, without doing it.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub(crate) fn rehearse(&self, document: &Document) -> Result<LibraryImport> {
+        let mut done = LibraryImport::default();
+        let undone = self.with(|tx| {
+            done = add_document(tx, document)?;
+            // Only an error takes everything back.
+            Ok(Err::<(), _>(Error::new(ErrorCode::Cancelled, "Only a rehearsal")))
+        });
+        match undone {
+            Err(error) if error.code != ErrorCode::Cancelled => Err(error),
+            _ => Ok(done),
+        }
+    }
+}
+
+fn add_document(tx: &Transaction<'_>, document: &Document) -> rusqlite::Result<LibraryImport> {
+    let mut done = LibraryImport::default();
+    add_profiles(tx, None, &document.profiles, &mut done)?;
+    for folder in &document.folders {
+        let id = add_folder(tx, folder, &mut done)?;
+        add_profiles(tx, Some((&id, &folder.name)), &folder.profiles, &mut done)?;
+    }
+    Ok(done)
 }
 
 fn write(document: &Document) -> Result<String> {
@@ -295,6 +352,7 @@ fn add_profiles(
     let there = strings(tx, "SELECT name FROM profile WHERE folder IS ?1 AND deleted_at IS NULL", folder_id)?;
     for profile in profiles {
         let mut profile = profile.clone();
+        let id_there = profile.id;
         let taken =
             tx.prepare_cached("SELECT 1 FROM profile WHERE id = ?1")?.exists([profile.id.to_string()])?;
         if taken {
@@ -311,6 +369,7 @@ fn add_profiles(
             renamed_from,
             url: profile.endpoint.url(),
             name: profile.name,
+            id_there,
         });
     }
     Ok(())
@@ -487,6 +546,12 @@ mod tests {
             assert_eq!(reason(&good.replacen(from, to, 1)).0, "damaged", "{to}");
         }
         assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
+        // A rehearsal says what would be done, and does nothing.
+        let document = Document::read(&good).expect("read");
+        let rehearsed = other.rehearse(&document).expect("rehearsed");
+        assert_eq!(rehearsed.profiles.len(), 5);
+        assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
+        assert_eq!(rehearsed, other.rehearse(&document).expect("rehearsed"));
         // An editor's mark at the beginning, and other line ends, do no harm.
         other.import(&format!("\u{feff}{}", good.replace('\n', "\r\n"))).expect("read");
     }

@@ -13,6 +13,7 @@ mod key;
 mod keyring;
 mod open;
 mod sealed;
+pub(crate) mod sealed_text;
 mod status;
 #[cfg(test)]
 mod tests;

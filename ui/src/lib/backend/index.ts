@@ -8,6 +8,10 @@ import type { BrokerStatus } from "./types/BrokerStatus";
 import type { ConnectionStatus } from "./types/ConnectionStatus";
 import type { DraftReport } from "./types/DraftReport";
 import type { EngineEvent } from "./types/EngineEvent";
+import type { ExportSummary } from "./types/ExportSummary";
+import type { ImportDone } from "./types/ImportDone";
+import type { ImportInput } from "./types/ImportInput";
+import type { ImportPreview } from "./types/ImportPreview";
 import type { Error as EngineError } from "./types/Error";
 import type { FileReport } from "./types/FileReport";
 import type { Folder } from "./types/Folder";
@@ -86,6 +90,21 @@ export interface Backend {
   restoreFolder(id: FolderId): Promise<void>;
   collapseFolder(id: FolderId, collapsed: boolean): Promise<void>;
   moveFolder(id: FolderId, index: number): Promise<void>;
+
+  // In and out
+  /** What an import would do. The plan is kept, with its secrets, until it is applied, dropped or replaced. */
+  previewImport(input: ImportInput, passphrase: string | null): Promise<ImportPreview>;
+  /** Adds the connections of these rows of the plan; nothing that is there is changed. */
+  applyImport(plan: number, rows: number[]): Promise<ImportDone>;
+  dropImport(): Promise<void>;
+  /** Writes all connections or `only` these to a file; with secrets when there is a passphrase to seal them under. */
+  exportConnections(
+    path: string,
+    only: ProfileId[] | null,
+    passphrase: string | null,
+  ): Promise<ExportSummary>;
+
+  // Their secrets
   /** Which secrets are set, and where they are kept. Their values never come back. */
   secretsSet(id: ProfileId): Promise<StoredSecret[]>;
   /** Sets or clears secrets of a saved connection; the answer to `secret_needed`. */
