@@ -222,6 +222,8 @@ fn name_of(field: &SecretField) -> String {
     match field {
         SecretField::Password => "password".to_owned(),
         SecretField::KeyPassphrase => "passphrase of the key".to_owned(),
+        SecretField::PrivateKey => "private key".to_owned(),
+        SecretField::TokenPin => "PIN of the token".to_owned(),
         SecretField::ProxyPassword => "password of the proxy".to_owned(),
         SecretField::WebsocketHeader(name) => format!("header {name}"),
     }
