@@ -126,6 +126,8 @@ async fn files_that_are_dropped_go_where_they_belong() -> Result<()> {
 
 /// The payload of the row that was stored last.
 async fn last_payload(window: &Window) -> Result<Vec<u8>> {
+    // The answer of the broker may be there before the row.
+    window.find("[role=grid] [role=row] .i-arrow-up").await?;
     let connection = window.engine("connections", json!({})).await?[0].clone();
     let asked =
         json!({"id": connection["id"], "seq": connection["counters"]["stored"], "offset": 0, "limit": 1024});

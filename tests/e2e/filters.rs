@@ -49,7 +49,7 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
     window.says("Nothing stands behind >").await?;
     window.fill("JSON", "$.temp_c > 200").await?;
     rows(&window, 18).await?;
-    window.click("1").await?;
+    window.click("QoS 1").await?;
     rows(&window, 10).await?;
     window.shots("1-panel").await?;
     window.fill("Name of this filter", "too hot").await?;
@@ -81,7 +81,10 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
 
     window.press("Control+,").await?;
     window.fill("Messages", "20").await?;
+    // Nothing goes while a number is typed.
+    window.says("61 stored").await?;
     window.shots("5-limits").await?;
+    window.click("Apply limits").await?;
     window.until("no more than 20", "return /20 stored/.test(document.body.innerText)").await?;
     window.press("Escape").await?;
     rows(&window, 20).await?;

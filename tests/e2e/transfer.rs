@@ -56,7 +56,7 @@ async fn answered(window: &Window) -> Result<()> {
 
 /// Clicks what the dialog is for.
 async fn primary(window: &Window) -> Result<()> {
-    Ok(window.find(".dialog-part .btn--primary:not(.is-disabled)").await?.click().await?)
+    window.click_css(".dialog-part .btn--primary:not(.is-disabled)").await
 }
 
 async fn paste(window: &Window, css: &str, text: &str) -> Result<()> {

@@ -246,7 +246,7 @@ async fn without_a_keyring_it_is_asked_once_and_a_passphrase_vault_locks_itself(
     let report = clipboard()?;
     window.click("Export…").await?;
     let exported = dir.path().join("trace.json");
-    dialog::choose("Export…", &exported.display().to_string()).await?;
+    dialog::choose("Export the trace", &exported.display().to_string()).await?;
     window.says("Trace saved to").await?;
     let exported = std::fs::read_to_string(exported)?;
     for (place, text) in [("report", &report), ("export", &exported), ("arguments", &arguments())] {

@@ -149,7 +149,23 @@ impl Window {
         let path = format!(
             "//*[self::button or {roles}][starts-with(normalize-space(.), \"{name}\") or @aria-label=\"{name}\"]"
         );
-        Ok(self.appears(Locator::XPath(&path)).await?.click().await?)
+        self.click_at(Locator::XPath(&path)).await
+    }
+
+    /// Clicks the element, once it is there and shown.
+    pub async fn click_css(&self, css: &str) -> Result<()> {
+        self.click_at(Locator::Css(css)).await
+    }
+
+    async fn click_at(&self, place: Locator<'_>) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.appears(place).await?.click().await {
+                // It was drawn anew, or something was still in front of it: looked for once more.
+                Err(_) if started.elapsed() < PATIENCE => sleep(Duration::from_millis(25)).await,
+                clicked => return Ok(clicked?),
+            }
+        }
     }
 
     /// Replaces the text of the field that is called so.

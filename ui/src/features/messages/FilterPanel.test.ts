@@ -30,8 +30,8 @@ describe("the filter panel", () => {
   afterEach(cleanup);
 
   it("narrows by everything that it offers, and clears it", async () => {
-    await click("checkbox", "2");
-    await click("checkbox", "1");
+    await click("checkbox", "QoS 2");
+    await click("checkbox", "QoS 1");
     await click("radio", "Only");
     await type("From", "2026-11-28 03:00");
     await type("At least", "10");
