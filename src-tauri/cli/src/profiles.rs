@@ -9,7 +9,7 @@ use heliograph_engine::endpoint::Endpoint;
 use heliograph_engine::error::ErrorCode;
 use heliograph_engine::library::{FolderId, Library, LibraryTree, ProfileEntry};
 use heliograph_engine::paths::{DATABASE, default_data_dir};
-use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Settings, TrustMode};
+use heliograph_engine::profile::{Profile, ProfileId, ProxyKind, Retention, Settings, TrustMode};
 use heliograph_engine::whole_file;
 use serde::Serialize;
 use serde_json::json;
@@ -226,6 +226,7 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
         will,
         timing,
         subscriptions,
+        retention,
     } = &profile.settings;
     let mut lines = vec![("name", profile.name.clone())];
     let mut add = |label, value: String| lines.push((label, value));
@@ -310,6 +311,12 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
     }
     if timing.connect_timeout_s != usual.timing.connect_timeout_s {
         add("time bound", format!("{} s", timing.connect_timeout_s));
+    }
+    if let Some(Retention { max_bytes, max_rows, max_age_s }) = retention {
+        let limits = [(max_bytes, "bytes"), (max_rows, "rows"), (max_age_s, "seconds")];
+        let limits: Vec<_> =
+            limits.iter().filter_map(|(most, of)| Some(format!("{} {of}", (**most)?))).collect();
+        add("keeps", if limits.is_empty() { "everything".to_owned() } else { limits.join(", ") });
     }
     for subscription in subscriptions {
         let off = if subscription.enabled { "" } else { ", off" };

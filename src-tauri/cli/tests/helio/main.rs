@@ -9,5 +9,6 @@ mod connections;
 mod endings;
 mod profiles;
 mod proxy;
+mod replay;
 mod vault;
 mod words;

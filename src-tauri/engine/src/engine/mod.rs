@@ -8,6 +8,7 @@ mod demo;
 mod outbox;
 mod purge;
 mod secrets;
+mod transfers;
 mod types;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::attempts::{self, Attempts};
 use crate::broker::devices::Devices;
@@ -41,6 +43,8 @@ use crate::vault::{Keyring, Vault};
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
 use outbox::Outbox;
+use transfers::Transfers;
+pub use transfers::{TransferCounts, TransferId, TransferKind, TransferState, TransferStatus};
 pub use types::*;
 
 /// Everything behind the window. Cheap to clone; all clones are the same engine.
@@ -61,6 +65,9 @@ struct Inner {
     probes: Mutex<Cancellations>,
     broker: tokio::sync::Mutex<BrokerState>,
     devices: tokio::sync::Mutex<Option<Devices>>,
+    transfers: Mutex<Transfers>,
+    /// Tasks of these.
+    under_way: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -119,6 +126,8 @@ impl Engine {
             probes: Mutex::default(),
             broker: tokio::sync::Mutex::default(),
             devices: tokio::sync::Mutex::default(),
+            transfers: Mutex::default(),
+            under_way: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });
         inner.follow_keeping();
@@ -163,6 +172,7 @@ impl Engine {
         if dirty.broker {
             events.push(EngineEvent::Broker(self.broker_status().await));
         }
+        events.extend(dirty.transfers.into_iter().filter_map(|id| self.tell_transfer(id)));
         events.extend(dirty.notices.into_iter().map(|(code, text)| EngineEvent::Notice { code, text }));
         events
     }
@@ -180,6 +190,8 @@ impl Engine {
         if let Some(broker) = self.inner.broker.lock().await.running.take() {
             broker.stop().await;
         }
+        // What was sent and received until now belongs to a recording.
+        self.end_transfers().await;
         let attempts = self.inner.attempts.clone();
         let _ = tokio::task::spawn_blocking(move || attempts.close()).await;
         if let Err(error) = self.inner.history.close().await {
@@ -221,16 +233,19 @@ impl Engine {
         });
     }
 
-    /// Rates are measured four times a second; a connection whose rates moved is told about.
+    /// Rates are measured four times a second; a connection whose rates moved is told about, and so is a transfer
+    /// that has come further.
     fn follow_rates(&self) {
-        let inner = self.inner.clone();
+        let engine = self.clone();
         tokio::spawn(async move {
+            let inner = &engine.inner;
             let mut tick = tokio::time::interval(Duration::from_millis(250));
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
                     _ = tick.tick() => {}
                 }
+                engine.moved_transfers().into_iter().for_each(|id| inner.outbox.transfer(id));
                 let connections: Vec<_> = lock(&inner.connections).values().cloned().collect();
                 let moved = connections.iter().filter(|connection| connection.measure()).map(|c| c.id);
                 inner.outbox.pulse(moved.collect::<Vec<_>>());
