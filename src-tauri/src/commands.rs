@@ -504,7 +504,7 @@ async fn export_messages(
 
 #[tauri::command]
 async fn record_messages(engine: State<'_, Engine>, id: ProfileId, path: PathBuf) -> Result<TransferId> {
-    engine.record_messages(id, &path)
+    engine.record_messages(id, &path).await
 }
 
 #[tauri::command]

@@ -16,7 +16,7 @@ fn lines(path: &Path) -> Result<Vec<Value>> {
 }
 
 async fn more(window: &Window, entry: &str) -> Result<()> {
-    window.click("More").await?;
+    window.find("[data-pane=filter] [aria-label=More]").await?.click().await?;
     window.click(entry).await
 }
 

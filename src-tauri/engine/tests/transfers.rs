@@ -258,21 +258,15 @@ async fn a_recording_has_what_arrives_until_it_is_stopped() {
     place.put(Item::Message(message(1, "t", "before"))).await;
     let (file, progress, stop) =
         (place.file("r.ndjson"), Arc::<Progress>::default(), CancellationToken::new());
-    let (history, profile, target) = (place.history.clone(), place.profile, file.clone());
-    let (seen, stopping) = (Arc::clone(&progress), stop.clone());
-    let recording = tokio::spawn(async move { history.record(profile, &target, seen, stopping).await });
-    // The file is there when it listens.
-    let mut changes = place.history.changes();
-    while !file.exists() {
-        place.history.flush().await.expect("stored");
-        tokio::task::yield_now().await;
-    }
+    let recording = place.history.record(place.profile, &file).await.expect("begun");
+    let recording = tokio::spawn(recording.run(Arc::clone(&progress), stop.clone()));
     let sent: Vec<_> = (0..5_000).map(|n| message(2 + n, "t", n.to_string())).collect();
     for message in &sent {
         place.put(Item::Message(message.clone())).await;
     }
+    // It is written as it comes, not at the end.
     while progress.messages() == 0 {
-        changes.changed().await.expect("the history lives");
+        tokio::task::yield_now().await;
     }
     stop.cancel();
     let exported = recording.await.expect("no panic").expect("recorded");
@@ -287,14 +281,8 @@ async fn a_recording_whose_file_is_gone_or_full_says_so_and_the_messages_stay() 
     for (path, words) in
         [(place.file("gone.ndjson"), "not there any more"), ("/dev/full".into(), "no room left")]
     {
-        let (history, profile, target) = (place.history.clone(), place.profile, path.clone());
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        let recording =
-            tokio::spawn(async move { history.record(profile, &target, Arc::default(), stopping).await });
-        while !path.exists() {
-            tokio::task::yield_now().await;
-        }
+        let recording = place.history.record(place.profile, &path).await.expect("begun");
+        let recording = tokio::spawn(recording.run(Arc::default(), CancellationToken::new()));
         if path.starts_with(place.folder.path()) {
             std::fs::remove_file(&path).expect("removed");
         }
@@ -305,7 +293,6 @@ async fn a_recording_whose_file_is_gone_or_full_says_so_and_the_messages_stay() 
         let error = recording.await.expect("no panic").expect_err("it ends");
         assert_eq!(error.code, ErrorCode::File);
         assert!(error.message.contains(words), "{error}");
-        drop(stop);
     }
     assert!(place.history.stored(place.profile) >= 2);
 }

@@ -155,12 +155,11 @@ impl Engine {
     /// Begins to write the messages that arrive from now on to a file, until it is stopped.
     ///
     /// # Errors
-    /// As [`Self::export_messages`].
-    pub fn record_messages(&self, id: ProfileId, path: &Path) -> Result<TransferId> {
-        let history = self.inner.history.clone();
-        let target = path.to_owned();
+    /// `file`: it cannot be written; `limit_exceeded`; `storage`.
+    pub async fn record_messages(&self, id: ProfileId, path: &Path) -> Result<TransferId> {
+        let recording = self.inner.history.record(id, path).await?;
         self.begin(id, TransferKind::Record, path, |progress, control| async move {
-            history.record(id, &target, progress, control.stop).await.map(Outcome::from)
+            recording.run(progress, control.stop).await.map(Outcome::from)
         })
     }
 

@@ -74,47 +74,16 @@ impl History {
         tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?
     }
 
-    /// Writes the messages of a profile that arrive from now on to a file, as lines of JSON, until it is stopped;
-    /// then everything that arrived before stands in it. What is in the file stays there, whatever happens.
+    /// Begins to record the messages of a profile that arrive from now on to a file, as lines of JSON, over what is
+    /// there. [`Recording::run`] writes them.
     ///
     /// # Errors
-    /// `file`: it cannot be written (on); `not_found`: the rows were cleared before they were written; `storage`.
-    pub async fn record(
-        &self,
-        profile: ProfileId,
-        path: &Path,
-        progress: Arc<Progress>,
-        stop: CancellationToken,
-    ) -> Result<Exported> {
+    /// `file`: it cannot be written; `storage`.
+    pub async fn record(&self, profile: ProfileId, path: &Path) -> Result<Recording> {
         let mut source = self.source(profile, Sieve::everything(), RecordingFormat::Ndjson).await?;
         source.next = source.last + 1;
-        let target = path.to_owned();
-        let mut file = File::create(path).map_err(|error| whole_file::refused(path, &error))?;
-        let mut changes = self.changes();
-        loop {
-            let stopping = stop.is_cancelled();
-            if stopping {
-                // What cannot be stored now cannot be recorded either.
-                let _ = self.flush().await;
-            }
-            changes.borrow_and_update();
-            let (target, progress) = (target.clone(), Arc::clone(&progress));
-            let work = move || {
-                let written = source.catch_up(&mut file, &target, &progress, stopping);
-                (source, file, written)
-            };
-            let (after, open, written) =
-                tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?;
-            written?;
-            if stopping {
-                return Ok(after.exported);
-            }
-            (source, file) = (after, open);
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Ok(source.exported) },
-                () = stop.cancelled() => {}
-            }
-        }
+        let file = File::create(path).map_err(|error| whole_file::refused(path, &error))?;
+        Ok(Recording { history: self.clone(), source, file, path: path.to_owned() })
     }
 
     /// All rows that are kept of a profile now, held.
@@ -143,6 +112,50 @@ impl History {
             })
         };
         tokio::task::spawn_blocking(open).await.map_err(|error| broken(&error))?
+    }
+}
+
+/// A file that takes what arrives.
+pub struct Recording {
+    history: History,
+    source: Source,
+    file: File,
+    path: PathBuf,
+}
+
+impl Recording {
+    /// Writes until it is stopped; then everything that arrived before stands in the file. What is in the file stays
+    /// there, whatever happens.
+    ///
+    /// # Errors
+    /// `file`: it cannot be written on; `not_found`: the rows were cleared before they were written; `storage`.
+    pub async fn run(self, progress: Arc<Progress>, stop: CancellationToken) -> Result<Exported> {
+        let Self { history, mut source, mut file, path } = self;
+        let mut changes = history.changes();
+        loop {
+            let stopping = stop.is_cancelled();
+            if stopping {
+                // What cannot be stored now cannot be recorded either.
+                let _ = history.flush().await;
+            }
+            changes.borrow_and_update();
+            let (target, progress) = (path.clone(), Arc::clone(&progress));
+            let work = move || {
+                let written = source.catch_up(&mut file, &target, &progress, stopping);
+                (source, file, written)
+            };
+            let (after, open, written) =
+                tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?;
+            written?;
+            if stopping {
+                return Ok(after.exported);
+            }
+            (source, file) = (after, open);
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return Ok(source.exported) },
+                () = stop.cancelled() => {}
+            }
+        }
     }
 }
 

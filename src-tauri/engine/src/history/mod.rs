@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
-pub use self::export::{ExportOrder, Exported};
+pub use self::export::{ExportOrder, Exported, Recording};
 pub use self::import::Imported;
 use self::queue::{Bounds, Entry, Queue};
 use self::view::{View, Wanted};
