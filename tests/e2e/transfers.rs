@@ -76,6 +76,8 @@ async fn messages_are_exported_recorded_imported_and_replayed() -> Result<()> {
     window.shots("2-recording").await?;
     window.click("Stop").await?;
     window.says("2 messages recorded").await?;
+    // The list became higher by that, and follows on.
+    window.says("Newest at the bottom").await?;
     publish("plant/3", "after it").await?;
     let written = lines(&recorded)?;
     assert!(
