@@ -12,6 +12,6 @@ mod failures;
 mod first_run;
 mod keyboard;
 mod library;
-mod transfers;
+mod recordings;
 mod window;
 mod wrong_transport;

@@ -7,8 +7,8 @@ mod connection;
 mod demo;
 mod outbox;
 mod purge;
+mod recordings;
 mod secrets;
-mod transfers;
 mod types;
 
 use std::collections::HashMap;
@@ -43,8 +43,8 @@ use crate::vault::{Keyring, Vault};
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
 use outbox::Outbox;
-use transfers::Transfers;
-pub use transfers::{TransferCounts, TransferId, TransferKind, TransferState, TransferStatus};
+use recordings::Transfers;
+pub use recordings::{TransferCounts, TransferId, TransferKind, TransferState, TransferStatus};
 pub use types::*;
 
 /// Everything behind the window. Cheap to clone; all clones are the same engine.

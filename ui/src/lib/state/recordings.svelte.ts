@@ -2,10 +2,10 @@
 import { backend } from "$lib/backend";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { TransferStatus } from "$lib/backend/types/TransferStatus";
-import { ending } from "$lib/transfers";
+import { ending } from "$lib/recordings";
 import { toasts } from "./toasts.svelte";
 
-class Transfers {
+class Recordings {
   #all = $state.raw<ReadonlyMap<number, TransferStatus>>(new Map());
 
   /** Those of a connection, oldest first. */
@@ -35,4 +35,4 @@ class Transfers {
   }
 }
 
-export const transfers = new Transfers();
+export const recordings = new Recordings();

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Serialize;
 use ts_rs::TS;
@@ -18,6 +19,8 @@ use crate::replay::{self, ReplayControl, ReplayOptions, Replayed};
 
 /// How many may be under way at once.
 const MOST: usize = 16;
+/// How long a window that closes waits for their ends.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Names a transfer.
 pub type TransferId = u32;
@@ -238,13 +241,15 @@ impl Engine {
         }
     }
 
-    /// Ends all and waits until they have ended.
+    /// Ends all and waits until they have ended; not for ever, since a disk may hang.
     pub(super) async fn end_transfers(&self) {
         for transfer in lock(&self.inner.transfers).all.values() {
             transfer.control.stop.cancel();
         }
         self.inner.under_way.close();
-        self.inner.under_way.wait().await;
+        if tokio::time::timeout(PATIENCE, self.inner.under_way.wait()).await.is_err() {
+            tracing::warn!("a file was not written to its end");
+        }
     }
 
     /// Those that have come further since the last call.

@@ -7,7 +7,7 @@ import type { TransferStatus } from "$lib/backend/types/TransferStatus";
 import { engine } from "$lib/state/engine.svelte";
 import { streamFilter } from "$lib/state/streamfilter.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
-import { ending } from "$lib/transfers";
+import { ending } from "$lib/recordings";
 import MessagesView from "./MessagesView.svelte";
 
 vi.mock("$lib/backend/tauri", async () => {

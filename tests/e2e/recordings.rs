@@ -25,7 +25,7 @@ async fn messages_are_exported_recorded_imported_and_replayed() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let pki = Pki::make(dir.path());
     let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
-    let window = Window::open(&dir.path().join("data"), "transfers", &[]).await?;
+    let window = Window::open(&dir.path().join("data"), "recordings", &[]).await?;
     let mut draft = window.engine("new_draft", json!({})).await?;
     draft["name"] = json!("Line 3");
     draft["endpoint"]["host"] = json!("localhost");
