@@ -9,7 +9,7 @@ use heliograph_engine::broker::{
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{
     AppInfo, CertificateReplacement, ConnectionStatus, DraftReport, Engine, FileReport, ImportInput, Keeping,
-    LibraryCertificate, OpenView, ParsedEndpoint, PublishRequest,
+    LibraryCertificate, OpenView, ParsedEndpoint, PublishRequest, TransferId, TransferStatus,
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::export::ExportSummary;
@@ -20,6 +20,8 @@ use heliograph_engine::library::{Folder, FolderId, LibraryTree};
 use heliograph_engine::message::UnixMicros;
 use heliograph_engine::probe::ProbeReport;
 use heliograph_engine::profile::{ClientCertificate, Profile, ProfileDraft, ProfileId, Subscription};
+use heliograph_engine::recording::RecordingFormat;
+use heliograph_engine::replay::ReplayOptions;
 use heliograph_engine::secret::{Secret, SecretEdit, SecretText};
 use heliograph_engine::session::{PublishOutcome, SubscriptionState};
 use heliograph_engine::trace::Trace;
@@ -104,6 +106,13 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         message_detail,
         save_message_payload,
         clear_history,
+        export_messages,
+        record_messages,
+        import_messages,
+        replay_file,
+        transfers,
+        pause_transfer,
+        stop_transfer,
         broker_status,
         start_broker,
         stop_broker,
@@ -552,6 +561,54 @@ async fn save_message_payload(
 #[tauri::command]
 async fn clear_history(engine: State<'_, Engine>, id: ProfileId) -> Result<u64> {
     engine.clear_history(id).await
+}
+
+#[tauri::command]
+async fn export_messages(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    filter: RowFilter,
+    format: RecordingFormat,
+    path: PathBuf,
+) -> Result<TransferId> {
+    engine.export_messages(id, filter, format, &path)
+}
+
+#[tauri::command]
+async fn record_messages(engine: State<'_, Engine>, id: ProfileId, path: PathBuf) -> Result<TransferId> {
+    engine.record_messages(id, &path).await
+}
+
+#[tauri::command]
+async fn import_messages(engine: State<'_, Engine>, id: ProfileId, path: PathBuf) -> Result<ProfileId> {
+    engine.import_messages(id, &path).await
+}
+
+#[tauri::command]
+async fn replay_file(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    path: PathBuf,
+    options: ReplayOptions,
+) -> Result<TransferId> {
+    engine.replay_file(id, &path, options)
+}
+
+#[tauri::command]
+async fn transfers(engine: State<'_, Engine>) -> Result<Vec<TransferStatus>> {
+    Ok(engine.transfers())
+}
+
+#[tauri::command]
+async fn pause_transfer(engine: State<'_, Engine>, transfer: TransferId, paused: bool) -> Result<()> {
+    engine.pause_transfer(transfer, paused);
+    Ok(())
+}
+
+#[tauri::command]
+async fn stop_transfer(engine: State<'_, Engine>, transfer: TransferId) -> Result<()> {
+    engine.stop_transfer(transfer);
+    Ok(())
 }
 
 #[tauri::command]

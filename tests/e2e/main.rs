@@ -19,6 +19,7 @@ mod losses;
 mod order;
 #[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
 mod private_session;
+mod recordings;
 mod refusals;
 mod sizes;
 mod transfer;

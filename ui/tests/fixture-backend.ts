@@ -35,6 +35,8 @@ import { importedRows, planned } from "./fixtures/imports";
 import { probeOf } from "./fixtures/probe";
 import { FixtureLibrary } from "./fixtures/library";
 import type { VaultStatus } from "../src/lib/backend/types/VaultStatus";
+import type { TransferKind } from "../src/lib/backend/types/TransferKind";
+import type { TransferStatus } from "../src/lib/backend/types/TransferStatus";
 import type { Keeping } from "../src/lib/backend/types/Keeping";
 import type { ViewCount } from "../src/lib/backend/types/ViewCount";
 
@@ -682,6 +684,33 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     const stored = rowsOf(views.get(view)?.id ?? "").length;
     return { rows: viewRows(view).length, stored, searched: stored, limited: false, origin: 0 };
   }
+  const transfers = new Map<number, TransferStatus>();
+  let nextTransfer = 1;
+  /** Begins something that goes on until it is stopped. */
+  function transfer(connection: ProfileId, kind: TransferKind, path: string): number {
+    const counts = { messages: 0, events: 0, unreadable: 0, earlier: 0, refused: 0, lost: 0, problems: [] };
+    const share = kind === "record" ? null : 0;
+    const status = {
+      id: nextTransfer++,
+      connection,
+      kind,
+      path,
+      state: { state: "running" as const },
+      share,
+      counts,
+    };
+    transfers.set(status.id, status);
+    emit({ event: "transfer", ...status });
+    return status.id;
+  }
+  function changeTransfer(id: number, state: TransferStatus["state"]): void {
+    const known = transfers.get(id);
+    if (!known) return;
+    const status = { ...known, state };
+    if (state.state === "done" || state.state === "failed") transfers.delete(id);
+    else transfers.set(id, status);
+    emit({ event: "transfer", ...status });
+  }
   const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
   if (live) {
@@ -1089,6 +1118,30 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async indexAt(view, time) {
       return viewRows(view).filter((row) => row.time < time).length;
+    },
+    async exportMessages(id, _filter, _format, path) {
+      return transfer(id, "export", path);
+    },
+    async recordMessages(id, path) {
+      return transfer(id, "record", path);
+    },
+    async importMessages(id, path) {
+      transfer(id, "import", path);
+      return id;
+    },
+    async replayFile(id, path) {
+      return transfer(id, "replay", path);
+    },
+    async transfers() {
+      return [...transfers.values()];
+    },
+    async pauseTransfer(id, paused) {
+      changeTransfer(id, { state: paused ? "paused" : "running" });
+    },
+    async stopTransfer(id) {
+      const recording = transfers.get(id)?.kind === "record";
+      const error = failWith("cancelled", "It was stopped");
+      changeTransfer(id, recording ? { state: "done" } : { state: "failed", error });
     },
     async keeping() {
       return copy(keeping);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use heliograph_engine::broker::CertificatePurpose;
 use heliograph_engine::endpoint::Scheme;
+use heliograph_engine::message::Direction;
 use heliograph_engine::profile::{MqttVersion, Qos, TlsVersion, UserProperty};
 
 /// MQTT from the command line: the transport you choose is the transport you get.
@@ -54,6 +55,8 @@ pub enum Command {
     Sub(SubArgs),
     /// Publish messages
     Pub(PubArgs),
+    /// Publish what was recorded: the lines of sub --json, or an export of the window
+    Replay(ReplayArgs),
     /// The saved connections: list, show, export, import, delete
     #[command(subcommand)]
     Profiles(ProfilesCommand),
@@ -401,6 +404,39 @@ pub struct PayloadArgs {
     /// An empty payload
     #[arg(short, long)]
     pub null_message: bool,
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// One JSON object a line, as sub --json prints them and as the window records and exports them
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// How fast, from 0.1 to 1000: 2 halves the distances in time
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub speed: f64,
+    /// As fast as the broker takes them
+    #[arg(long, conflicts_with = "speed")]
+    pub no_wait: bool,
+    /// Put this before each topic, as it stands: copy/ makes copy/a of a
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub topic_prefix: String,
+    /// Quality of service of all messages instead of what was recorded: 0, 1 or 2
+    #[arg(short, long, value_name = "QOS", value_parser = qos)]
+    pub qos: Option<Qos>,
+    /// RETAIN of all messages instead of what was recorded
+    #[arg(long, value_name = "true|false")]
+    pub retain: Option<bool>,
+    /// Only what was received (in), or only what was sent (out)
+    #[arg(long, value_name = "in|out", value_parser = direction)]
+    pub direction: Option<Direction>,
+    /// Play it so many times; 0 is until Ctrl-C
+    #[arg(long = "loop", value_name = "N", default_value_t = 1)]
+    pub times: u32,
+    /// One JSON object: what became of the messages
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -755,6 +791,14 @@ fn scheme(text: &str) -> Result<Scheme, String> {
 fn qos(text: &str) -> Result<Qos, String> {
     let number: u8 = text.parse().map_err(|_| "use 0, 1 or 2")?;
     Qos::try_from(number)
+}
+
+fn direction(text: &str) -> Result<Direction, String> {
+    match text {
+        "in" => Ok(Direction::In),
+        "out" => Ok(Direction::Out),
+        _ => Err("use in or out".into()),
+    }
 }
 
 fn tls_version(text: &str) -> Result<TlsVersion, String> {

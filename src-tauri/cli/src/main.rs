@@ -11,6 +11,7 @@ mod output;
 mod probe;
 mod profiles;
 mod publish;
+mod replay;
 mod report;
 mod subscribe;
 mod target;
@@ -53,6 +54,7 @@ async fn run() -> ExitCode {
         Command::Sub(args) => subscribe::run(args).await,
         Command::Bench(command) => bench::run(command).await,
         Command::Pub(args) => publish::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Profiles(command) => profiles::run(command),
         Command::Broker(args) => broker::run(args).await,
         Command::Cert { command } => cert::run(command),

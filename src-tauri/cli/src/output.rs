@@ -5,11 +5,10 @@ use std::io::{ErrorKind, Write as _};
 use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
-use base64::Engine as _;
 use heliograph_engine::failure::Failure;
 use heliograph_engine::identity::CertificateInfo;
-use heliograph_engine::message::{Direction, Message, MessageProperties, UnixMicros};
-use heliograph_engine::profile::Qos;
+use heliograph_engine::message::{Direction, Message, UnixMicros};
+use heliograph_engine::recording::{self, rfc3339};
 use heliograph_engine::trace::{Outcome, StageDetail, StageReport, TimingRemark, Verdict, VerdictOutcome};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -317,52 +316,6 @@ pub fn duration(micros: u64) -> String {
     }
 }
 
-/// UTC with microseconds (RFC 3339).
-pub fn rfc3339(time: UnixMicros) -> String {
-    let (days, micros) = (time.div_euclid(86_400_000_000), time.rem_euclid(86_400_000_000));
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    // Days since 0000-03-01, in eras of 400 years (Hinnant, chrono-Compatible Low-Level Date Algorithms).
-    let shifted = days + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
-}
-
-/// A message as a line of JSON, in the order in which people read it.
-pub fn message_json(message: &Message) -> String {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        time: String,
-        topic: &'a str,
-        qos: Qos,
-        retain: bool,
-        dup: bool,
-        payload: std::borrow::Cow<'a, str>,
-        encoding: &'static str,
-        properties: &'a MessageProperties,
-    }
-    let (payload, encoding) = match std::str::from_utf8(&message.payload) {
-        Ok(text) => (text.into(), "utf8"),
-        Err(_) => (base64::engine::general_purpose::STANDARD.encode(&message.payload).into(), "base64"),
-    };
-    json(&Line {
-        time: rfc3339(message.time),
-        topic: &message.topic,
-        qos: message.qos,
-        retain: message.retain,
-        dup: message.dup,
-        payload,
-        encoding,
-        properties: &message.properties,
-    })
-}
-
 /// A message by the letters of `--format`.
 pub fn message_formatted(message: &Message, format: &str) -> Vec<u8> {
     let mut out = Vec::new();
@@ -388,7 +341,7 @@ pub fn message_formatted(message: &Message, format: &str) -> Vec<u8> {
                 Some('r') => put(if message.retain { "1" } else { "0" }),
                 Some('d') => put(if message.dup { "1" } else { "0" }),
                 Some('I') => put(&rfc3339(message.time)),
-                Some('j') => put(&message_json(message)),
+                Some('j') => out.extend_from_slice(&recording::line(message)),
                 other => put(&other.map(String::from).unwrap_or_default()),
             },
             other => put(other.encode_utf8(&mut [0; 4])),
@@ -401,16 +354,4 @@ pub fn message_formatted(message: &Message, format: &str) -> Vec<u8> {
 pub fn printable(text: &str) -> String {
     let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_in_utc() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(rfc3339(951_827_696_000_001), "2000-02-29T12:34:56.000001Z");
-        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999Z");
-    }
 }

@@ -306,6 +306,12 @@ fn describe(profile: &Profile, folder: Option<&str>) -> Vec<(&'static str, Strin
     if timing.connect_timeout_s != usual.timing.connect_timeout_s {
         add("time bound", format!("{} s", timing.connect_timeout_s));
     }
+    if let Some(Retention { max_bytes, max_rows, max_age_s }) = retention {
+        let limits = [(max_bytes, "bytes"), (max_rows, "rows"), (max_age_s, "seconds")];
+        let limits: Vec<_> =
+            limits.iter().filter_map(|(most, of)| Some(format!("{} {of}", (**most)?))).collect();
+        add("keeps", if limits.is_empty() { "everything".to_owned() } else { limits.join(", ") });
+    }
     for subscription in subscriptions {
         let off = if subscription.enabled { "" } else { ", off" };
         add("subscription", format!("{} (QoS {}{off})", subscription.filter, u8::from(subscription.qos)));

@@ -98,7 +98,7 @@ async fn publish_one(args: &PubArgs, live: &mut live::Live, payload: Vec<u8>) ->
 }
 
 /// Waits for the connection, or for its end.
-async fn connected(live: &mut live::Live) -> Result<(), Ending> {
+pub async fn connected(live: &mut live::Live) -> Result<(), Ending> {
     let latest = live.latest.wait_for(|latest| latest.connected || latest.ended).await;
     match latest {
         Ok(latest) if latest.connected => Ok(()),

@@ -3,10 +3,11 @@
 //! secret in a URL or a header is masked all the same.
 
 use heliograph_engine::profile::Profile;
+use heliograph_engine::recording::rfc3339;
 use heliograph_engine::trace::{Outcome, Trace};
 use serde_json::{Value, json};
 
-use crate::output::{self, describe, duration, name_of, printable, rfc3339};
+use crate::output::{self, describe, duration, name_of, printable};
 
 const MASK: &str = "•••";
 /// What names say that their values are secret.

@@ -4,6 +4,7 @@ use std::io::{BufWriter, IsTerminal as _, Write};
 
 use heliograph_engine::message::{Direction, Item, Message};
 use heliograph_engine::profile::Subscription;
+use heliograph_engine::recording;
 use heliograph_engine::session::SubscriptionState;
 
 use crate::args::SubArgs;
@@ -118,7 +119,7 @@ impl<'a> Printer<'a> {
 
     fn print(&mut self, message: &Message) -> Result<(), Ending> {
         let mut line = if self.args.json {
-            output::message_json(message).into_bytes()
+            recording::line(message)
         } else if let Some(format) = &self.args.format {
             output::message_formatted(message, format)
         } else if self.args.verbose {

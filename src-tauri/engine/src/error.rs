@@ -44,7 +44,7 @@ pub enum ErrorCode {
 }
 
 /// An error at the engine's edge.
-#[derive(Debug, Clone, Serialize, TS, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, TS, thiserror::Error)]
 #[error("{message}")]
 #[ts(export)]
 pub struct Error {

@@ -3,7 +3,7 @@
 //! the window nor the terminal.
 //!
 //! Read the modules in the order in which a message travels: [`endpoint`] and [`profile`], [`identity`],
-//! [`transport`], [`diagnosis`], [`session`], [`history`]; [`engine`] wires them.
+//! [`transport`], [`diagnosis`], [`session`], [`history`], [`recording`] and [`replay`]; [`engine`] wires them.
 
 mod attempts;
 pub mod broker;
@@ -26,6 +26,8 @@ pub mod message;
 pub mod paths;
 pub mod probe;
 pub mod profile;
+pub mod recording;
+pub mod replay;
 pub mod secret;
 pub mod session;
 pub mod topic;

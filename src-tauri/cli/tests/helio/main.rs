@@ -11,6 +11,7 @@ mod connections;
 mod endings;
 mod profiles;
 mod proxy;
+mod replay;
 mod transfer;
 mod vault;
 mod words;

@@ -269,7 +269,8 @@ impl Connection {
         self.outbox.connection(self.id);
     }
 
-    fn connected(&self) -> Result<SessionHandle> {
+    /// The session, when it is connected.
+    pub fn connected(&self) -> Result<SessionHandle> {
         let state = lock(&self.state);
         match (&state.phase, &state.session) {
             (Phase::Connected { .. }, Some(session)) => Ok(session.clone()),

@@ -7,6 +7,7 @@ mod connection;
 mod demo;
 mod outbox;
 mod purge;
+mod recordings;
 mod secrets;
 mod transfer;
 mod types;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::attempts::{self, Attempts};
 use crate::broker::devices::Devices;
@@ -42,6 +44,8 @@ use crate::vault::{Keep, Keyring, Vault, VaultState};
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::Connection;
 use outbox::Outbox;
+use recordings::Transfers;
+pub use recordings::{TransferCounts, TransferId, TransferKind, TransferState, TransferStatus};
 pub use transfer::ImportInput;
 use transfer::Planned;
 pub use types::*;
@@ -65,6 +69,9 @@ struct Inner {
     broker: tokio::sync::Mutex<BrokerState>,
     devices: tokio::sync::Mutex<Option<Devices>>,
     planned: Mutex<Planned>,
+    transfers: Mutex<Transfers>,
+    /// Tasks of these.
+    under_way: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -128,6 +135,8 @@ impl Engine {
             broker: tokio::sync::Mutex::default(),
             devices: tokio::sync::Mutex::default(),
             planned: Mutex::default(),
+            transfers: Mutex::default(),
+            under_way: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         });
         inner.follow_keeping();
@@ -172,6 +181,7 @@ impl Engine {
         if dirty.broker {
             events.push(EngineEvent::Broker(self.broker_status().await));
         }
+        events.extend(dirty.transfers.into_iter().filter_map(|id| self.tell_transfer(id)));
         events.extend(dirty.notices.into_iter().map(|(code, text)| EngineEvent::Notice { code, text }));
         events
     }
@@ -189,6 +199,8 @@ impl Engine {
         if let Some(broker) = self.inner.broker.lock().await.running.take() {
             broker.stop().await;
         }
+        // What was sent and received until now belongs to a recording.
+        self.end_transfers().await;
         let attempts = self.inner.attempts.clone();
         let _ = tokio::task::spawn_blocking(move || attempts.close()).await;
         if let Err(error) = self.inner.history.close().await {
@@ -230,16 +242,19 @@ impl Engine {
         });
     }
 
-    /// Rates are measured four times a second; a connection whose rates moved is told about.
+    /// Rates are measured four times a second; a connection whose rates moved is told about, and so is a transfer
+    /// that has come further.
     fn follow_rates(&self) {
-        let inner = self.inner.clone();
+        let engine = self.clone();
         tokio::spawn(async move {
+            let inner = &engine.inner;
             let mut tick = tokio::time::interval(Duration::from_millis(250));
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
                     _ = tick.tick() => {}
                 }
+                engine.moved_transfers().into_iter().for_each(|id| inner.outbox.transfer(id));
                 let connections: Vec<_> = lock(&inner.connections).values().cloned().collect();
                 let moved = connections.iter().filter(|connection| connection.measure()).map(|c| c.id);
                 inner.outbox.pulse(moved.collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
-use super::{NoticeCode, lock};
+use super::{NoticeCode, TransferId, lock};
 use crate::profile::ProfileId;
 use crate::trace::Trace;
 
@@ -21,6 +21,7 @@ pub(super) struct Dirty {
     pub connections: BTreeSet<ProfileId>,
     pub pulses: BTreeSet<ProfileId>,
     pub traces: BTreeMap<(ProfileId, bool), Trace>,
+    pub transfers: BTreeSet<TransferId>,
     pub notices: Vec<(NoticeCode, String)>,
 }
 
@@ -32,6 +33,7 @@ impl Dirty {
             && self.connections.is_empty()
             && self.pulses.is_empty()
             && self.traces.is_empty()
+            && self.transfers.is_empty()
             && self.notices.is_empty()
     }
 }
@@ -79,6 +81,10 @@ impl Outbox {
 
     pub fn trace(&self, id: ProfileId, test: bool, trace: Trace) {
         self.mark(|dirty| _ = dirty.traces.insert((id, test), trace));
+    }
+
+    pub fn transfer(&self, id: TransferId) {
+        self.mark(|dirty| _ = dirty.transfers.insert(id));
     }
 
     pub fn notice(&self, code: NoticeCode, text: String) {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use super::TransferStatus;
 use crate::broker::BrokerStatus;
 use crate::endpoint::EndpointParts;
 use crate::history::{ViewCount, ViewId};
@@ -78,6 +79,8 @@ pub enum EngineEvent {
     Broker(BrokerStatus),
     /// The vault opened, locked, failed or was changed.
     Vault(VaultStatus),
+    /// An export, a recording, an import or a replay went on, or ended: then it is told once and is gone.
+    Transfer(TransferStatus),
     /// Something that the person must know, e.g. that messages cannot be kept.
     Notice {
         /// Stable name.

@@ -3,10 +3,13 @@
 //! the disk on behalf of a session, and never drops anything without a count and a row that says so.
 //!
 //! [`queue`] takes items from the sessions, [`writer`] puts them into the file, [`store`] is that file,
-//! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for.
+//! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for, [`export`] and
+//! [`import`] are the ways into other files and back.
 
 mod block;
 mod condition;
+mod export;
+mod import;
 mod queue;
 mod store;
 mod view;
@@ -25,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
+pub use self::export::{ExportOrder, Exported, Recording};
+pub use self::import::Imported;
 use self::queue::{Bounds, Entry, Queue};
 use self::view::{View, Wanted};
 use self::writer::Writer;
@@ -78,6 +83,8 @@ struct Shared {
     changes: watch::Sender<u64>,
     health: watch::Sender<StorageHealth>,
     stored: Mutex<HashMap<ProfileId, u64>>,
+    /// Rows that retention leaves alone for now.
+    holds: Mutex<Vec<export::Held>>,
     /// The most pages that the file may have, to make a full disk; 0 leaves it alone.
     #[cfg(test)]
     page_limit: std::sync::atomic::AtomicU32,
@@ -267,11 +274,11 @@ impl History {
             match written {
                 Ok(size) => Ok(Some(Ok(size))),
                 Err(Unsaved::Database(error)) => Err(error),
-                Err(Unsaved::File(error)) => Ok(Some(Err(error))),
+                Err(Unsaved::File(error)) => Ok(Some(Err(whole_file::refused(&target, &error)))),
+                Err(Unsaved::Stopped(error)) => Ok(Some(Err(error))),
             }
         });
-        let saved = saved.await?.ok_or_else(|| Error::not_found("The message"))?;
-        saved.map_err(|error| whole_file::refused(path, &error))
+        saved.await?.ok_or_else(|| Error::not_found("The message"))?
     }
 
     /// Lets go of everything kept of a profile, and returns how many rows that were. What arrives while
@@ -356,10 +363,21 @@ impl History {
     }
 }
 
-/// Why a payload is not in a file.
+/// Why a payload, or many, are not in a file.
 enum Unsaved {
     Database(rusqlite::Error),
     File(std::io::Error),
+    Stopped(Error),
+}
+
+impl Unsaved {
+    fn into_error(self, database: &Path, file: &Path) -> Error {
+        match self {
+            Self::Database(error) => database::storage(database, &error),
+            Self::File(error) => whole_file::refused(file, &error),
+            Self::Stopped(error) => error,
+        }
+    }
 }
 
 impl From<std::io::Error> for Unsaved {

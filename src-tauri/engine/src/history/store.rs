@@ -125,9 +125,12 @@ pub(super) fn key(number: i64, seq: Seq) -> i64 {
     (number << SEQ_BITS) | seq
 }
 
+/// What of a key is the row's number.
+pub(super) const SEQ_MASK: i64 = (1 << SEQ_BITS) - 1;
+
 /// The row's number in its key.
 pub(super) fn seq_of(key: i64) -> Seq {
-    key & ((1 << SEQ_BITS) - 1)
+    key & SEQ_MASK
 }
 
 /// Where a profile's rows are.
@@ -211,6 +214,10 @@ pub(super) fn qos(flags: i64) -> Qos {
 
 pub(super) fn is_retained(flags: i64) -> bool {
     flags & RETAIN != 0
+}
+
+pub(super) fn is_dup(flags: i64) -> bool {
+    flags & DUP != 0
 }
 
 pub(super) fn event_flags(kind: EventKind) -> i64 {
@@ -578,7 +585,7 @@ impl At<'_> {
                 topic: self.topic.to_owned(),
                 qos: qos(flags),
                 retain: is_retained(flags),
-                dup: flags & DUP != 0,
+                dup: is_dup(flags),
                 size,
                 preview,
                 preview_hex,

@@ -699,3 +699,27 @@ async fn json_and_properties_are_looked_into_and_any_time_is_found() {
         assert_eq!(history.index_at(view, time).await.expect("looked up"), index, "{time}");
     }
 }
+
+#[tokio::test]
+async fn what_is_held_for_an_export_is_safe_from_retention() {
+    let place = Place::new();
+    let history = place.open();
+    let profile = ProfileId::random();
+    let sink = history.sink(profile);
+    let hold = export::Hold::new(&history.0.shared, profile);
+    let few = Retention { max_rows: Some(10), max_bytes: Some(1_000), max_age_s: Some(1) };
+    history.set_retention(RetentionRules { each: few, ..RetentionRules::default() });
+    let fill = async |from: i64| {
+        for n in from..from + 5_000 {
+            put(&*sink, item(n, "t", vec![b'x'; 100])).await;
+        }
+        history.flush().await.expect("stored");
+        history.stored(profile)
+    };
+    assert_eq!(fill(0).await, 5_000);
+    hold.from(3_001);
+    let kept = fill(5_000).await;
+    assert!((7_000..8_100).contains(&kept), "from the held row's block on: {kept}");
+    drop(hold);
+    assert!(fill(10_000).await <= 10);
+}

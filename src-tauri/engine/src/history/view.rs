@@ -358,6 +358,48 @@ impl Filter {
     }
 }
 
+/// Tells which rows of a block match, to whoever goes through the blocks by themselves.
+pub(super) struct Sieve {
+    filter: Option<Filter>,
+    verdicts: HashMap<i64, Verdict>,
+    payloads: Vec<u8>,
+}
+
+impl Sieve {
+    /// # Errors
+    /// `invalid_input` on what is wrong with the filter.
+    pub(super) fn new(filter: &RowFilter) -> Result<Self> {
+        Ok(Self { filter: Filter::new(filter)?, ..Self::everything() })
+    }
+
+    /// One that lets everything through.
+    pub(super) fn everything() -> Self {
+        Self { filter: None, verdicts: HashMap::new(), payloads: Vec::new() }
+    }
+
+    /// The rows of a block that match, in order.
+    pub(super) fn matches(
+        &mut self,
+        connection: &Connection,
+        number: i64,
+        block: &Block<'_>,
+        matches: &mut Vec<Seq>,
+    ) -> rusqlite::Result<()> {
+        let Some(filter) = &self.filter else {
+            matches.extend(block.first_seq..block.first_seq + block.rows);
+            return Ok(());
+        };
+        if !block.overlaps(filter.heads.since, filter.heads.until)? {
+            return Ok(());
+        }
+        let payloads = std::mem::take(&mut self.payloads);
+        let mut looking = Looking { filter, connection, number, payloads };
+        let looked = looking.search(block, &mut self.verdicts, matches);
+        self.payloads = looking.payloads;
+        looked
+    }
+}
+
 /// A search through blocks.
 struct Looking<'a> {
     filter: &'a Filter,

@@ -164,12 +164,12 @@ impl Writer {
 
     /// Writes the first entries in one transaction.
     fn write(&mut self, entries: &VecDeque<Entry>) -> rusqlite::Result<Batch> {
-        let Self { connection, queue, open, rules, now, untidy, data_version, .. } = self;
+        let Self { connection, queue, shared, open, rules, now, untidy, data_version, .. } = self;
         #[cfg(test)]
         connection.pragma_update(
             None,
             "max_page_count",
-            self.shared.page_limit.load(std::sync::atomic::Ordering::Relaxed),
+            shared.page_limit.load(std::sync::atomic::Ordering::Relaxed),
         )?;
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         let version = transaction.query_row("PRAGMA data_version", [], |row| row.get(0))?;
@@ -226,7 +226,7 @@ impl Writer {
             let Some(open) = open.get_mut(profile) else { continue };
             open.write_tail(&transaction)?;
             open.save_topics(&transaction)?;
-            open.trim(&transaction, rules.of(*profile), now())?;
+            open.trim(&transaction, rules.of(*profile), shared.held_from(*profile), now())?;
             open.purge(&transaction)?;
             store::write_extent(&transaction, &open.extent)?;
         }
@@ -310,7 +310,7 @@ impl Writer {
             }
             let open = opened(open, &transaction, profile)?;
             let before = open.extent;
-            open.trim(&transaction, retention, now())?;
+            open.trim(&transaction, retention, shared.held_from(profile), now())?;
             open.purge(&transaction)?;
             store::write_extent(&transaction, &open.extent)?;
             if !open.has_gone_rows() {
@@ -502,11 +502,13 @@ impl Open {
         Ok(())
     }
 
-    /// Lets go of the oldest blocks while there is more than what is to be kept. The newest one stays.
+    /// Lets go of the oldest blocks while there is more than what is to be kept. The newest one stays, and so does
+    /// what is `held` for somebody.
     fn trim(
         &mut self,
         transaction: &Transaction<'_>,
         retention: Retention,
+        held: Seq,
         now: UnixMicros,
     ) -> rusqlite::Result<()> {
         if !store::has_more_than(transaction, &self.extent, retention, now)? {
@@ -526,7 +528,7 @@ impl Open {
             let too_big = retention.max_bytes.is_some_and(|most| self.extent.bytes > most);
             let too_old =
                 retention.oldest(now).is_some_and(|oldest| block.get(3).is_ok_and(|last: i64| last < oldest));
-            if !too_many && !too_big && !too_old {
+            if (!too_many && !too_big && !too_old) || end > held {
                 break;
             }
             self.extent.bytes = self.extent.bytes.saturating_sub(block.get::<_, i64>(2)?.unsigned_abs());
@@ -534,7 +536,7 @@ impl Open {
         }
         // A count is kept to the row.
         if let Some(most) = retention.max_rows.and_then(|most| Seq::try_from(most).ok()) {
-            self.extent.first_seq = self.extent.first_seq.max(last_seq + 1 - most.max(1));
+            self.extent.first_seq = self.extent.first_seq.max((last_seq + 1 - most.max(1)).min(held));
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ import type { ProfileDraft } from "./types/ProfileDraft";
 import type { ProfileId } from "./types/ProfileId";
 import type { PublishOutcome } from "./types/PublishOutcome";
 import type { PublishRequest } from "./types/PublishRequest";
+import type { RecordingFormat } from "./types/RecordingFormat";
+import type { ReplayOptions } from "./types/ReplayOptions";
 import type { RowFilter } from "./types/RowFilter";
 import type { Scheme } from "./types/Scheme";
 import type { CertificateRequest } from "./types/CertificateRequest";
@@ -43,6 +45,7 @@ import type { StoredSecret } from "./types/StoredSecret";
 import type { Subscription } from "./types/Subscription";
 import type { SubscriptionState } from "./types/SubscriptionState";
 import type { Trace } from "./types/Trace";
+import type { TransferStatus } from "./types/TransferStatus";
 import type { VaultStatus } from "./types/VaultStatus";
 import { tauri } from "./tauri";
 
@@ -195,6 +198,20 @@ export interface Backend {
   saveMessagePayload(id: ProfileId, seq: number, path: string): Promise<number>;
   /** Deletes all stored rows of a profile and says how many. */
   clearHistory(id: ProfileId): Promise<number>;
+
+  // Messages into files and back. What begins is told by events, and how it ends.
+  /** Begins to write the stored messages that the filter lets through. */
+  exportMessages(id: ProfileId, filter: RowFilter, format: RecordingFormat, path: string): Promise<number>;
+  /** Begins to write what arrives from now on, until it is stopped. */
+  recordMessages(id: ProfileId, path: string): Promise<number>;
+  /** Begins to take the messages of a file into a new connection, which is answered. */
+  importMessages(id: ProfileId, path: string): Promise<ProfileId>;
+  /** Begins to publish the messages of a file. */
+  replayFile(id: ProfileId, path: string, options: ReplayOptions): Promise<number>;
+  transfers(): Promise<TransferStatus[]>;
+  /** Holds a replay, or lets it go on. */
+  pauseTransfer(transfer: number, paused: boolean): Promise<void>;
+  stopTransfer(transfer: number): Promise<void>;
 
   // The local broker
   brokerStatus(): Promise<BrokerStatus>;

@@ -94,6 +94,14 @@ export const tauri: Backend = {
   saveMessagePayload: (id, seq, path) => invoke("save_message_payload", { id, seq, path }),
   clearHistory: (id) => invoke("clear_history", { id }),
 
+  exportMessages: (id, filter, format, path) => invoke("export_messages", { id, filter, format, path }),
+  recordMessages: (id, path) => invoke("record_messages", { id, path }),
+  importMessages: (id, path) => invoke("import_messages", { id, path }),
+  replayFile: (id, path, options) => invoke("replay_file", { id, path, options }),
+  transfers: () => invoke("transfers"),
+  pauseTransfer: (transfer, paused) => invoke("pause_transfer", { transfer, paused }),
+  stopTransfer: (transfer) => invoke("stop_transfer", { transfer }),
+
   brokerStatus: () => invoke("broker_status"),
   startBroker: (options, password) => invoke("start_broker", { options, password }),
   stopBroker: () => invoke("stop_broker"),

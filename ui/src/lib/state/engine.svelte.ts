@@ -11,6 +11,7 @@ import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Trace } from "$lib/backend/types/Trace";
 import { toasts } from "./toasts.svelte";
+import { recordings } from "./recordings.svelte";
 import { vault } from "./vault.svelte";
 
 class EngineState {
@@ -32,6 +33,7 @@ class EngineState {
       backend.connections(),
       backend.brokerStatus(),
       vault.refresh(),
+      recordings.refresh(),
     ]);
     this.tree = tree;
     this.connections = new Map(connections.map((status) => [status.id, status]));
@@ -87,6 +89,9 @@ class EngineState {
         break;
       case "vault":
         vault.take(event);
+        break;
+      case "transfer":
+        recordings.take(event);
         break;
       case "notice":
         toasts.show({ tone: event.code === "storage_recovered" ? "ok" : "warn", text: event.text });

@@ -123,6 +123,11 @@ export function streamFilter(id: ProfileId): StreamFilter {
 }
 
 /** A filter under a name. */
+/** The filter that lets everything through. */
+export function noFilter(): RowFilter {
+  return new StreamFilter().rows;
+}
+
 export interface SavedFilter {
   name: string;
   filter: RowFilter;

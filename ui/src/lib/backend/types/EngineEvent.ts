@@ -5,6 +5,7 @@ import type { NoticeCode } from "./NoticeCode";
 import type { ProfileId } from "./ProfileId";
 import type { PulseEntry } from "./PulseEntry";
 import type { Trace } from "./Trace";
+import type { TransferStatus } from "./TransferStatus";
 import type { VaultStatus } from "./VaultStatus";
 
 /**
@@ -26,7 +27,7 @@ test: boolean,
 /**
  * The trace so far.
  */
-trace: Trace, } | { "event": "broker" } & BrokerStatus | { "event": "vault" } & VaultStatus | { "event": "notice", 
+trace: Trace, } | { "event": "broker" } & BrokerStatus | { "event": "vault" } & VaultStatus | { "event": "transfer" } & TransferStatus | { "event": "notice", 
 /**
  * Stable name.
  */

@@ -1,0 +1,479 @@
+//! Rows on their way into a file, while others arrive. In: a profile, a filter. Out: a file with what the filter lets
+//! through, whole or not at all; or, for a recording, a file that grows with what arrives until it is stopped. Reads
+//! a block at a time, each in a transaction of its own, so that the log of the database can be taken in between; holds
+//! no more of a payload than a part, and holds the rows that are still to come against retention.
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use tokio_util::sync::CancellationToken;
+
+use super::store::{self, Block};
+use super::view::Sieve;
+use super::{History, RowFilter, Seq, Shared, Unsaved, lock};
+use crate::database;
+use crate::error::{Error, ErrorCode, Result};
+use crate::message::{MessageProperties, UnixMicros};
+use crate::profile::ProfileId;
+use crate::recording::{Head, Progress, RecordingFormat, TextCheck};
+use crate::whole_file;
+
+/// Bytes gathered before they are written to the file.
+const GATHERED: usize = 256 << 10;
+/// Bytes of a big payload read at a time.
+const PART: u64 = 1 << 20;
+
+/// What an export or a recording came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Messages in the file.
+    pub messages: u64,
+    /// Events that were left out: a file of messages has no place for them.
+    pub events: u64,
+}
+
+/// What is to be exported.
+#[derive(Debug, Clone)]
+pub struct ExportOrder {
+    /// Of which profile.
+    pub profile: ProfileId,
+    /// Which rows.
+    pub filter: RowFilter,
+    /// In which form.
+    pub format: RecordingFormat,
+}
+
+impl History {
+    /// Writes the rows that a filter lets through to a file, those that are kept now. The file is there whole or as
+    /// it was before.
+    ///
+    /// # Errors
+    /// `invalid_input` on the filter; `file`: it cannot be written; `not_found`: the rows were cleared meanwhile;
+    /// `cancelled`; `storage`.
+    pub async fn export(
+        &self,
+        order: ExportOrder,
+        path: &Path,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Exported> {
+        let source = self.source(order.profile, Sieve::new(&order.filter)?, order.format).await?;
+        let target = path.to_owned();
+        let work = move || {
+            let mut source = source;
+            let written = whole_file::replace(&target, None, |file| {
+                let mut sink = FileSink::new(file);
+                order.format.begin(&mut sink.gathered);
+                source.write_all(&mut sink, &progress, &cancel)
+            });
+            written.map(|()| source.exported).map_err(|error| error.into_error(&source.path, &target))
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?
+    }
+
+    /// Begins to record the messages of a profile that arrive from now on to a file, as lines of JSON, over what is
+    /// there. [`Recording::run`] writes them.
+    ///
+    /// # Errors
+    /// `file`: it cannot be written; `storage`.
+    pub async fn record(&self, profile: ProfileId, path: &Path) -> Result<Recording> {
+        let mut source = self.source(profile, Sieve::everything(), RecordingFormat::Ndjson).await?;
+        source.next = source.last + 1;
+        let file = File::create(path).map_err(|error| whole_file::refused(path, &error))?;
+        Ok(Recording { history: self.clone(), source, file, path: path.to_owned() })
+    }
+
+    /// All rows that are kept of a profile now, held.
+    async fn source(&self, profile: ProfileId, sieve: Sieve, format: RecordingFormat) -> Result<Source> {
+        let hold = Hold::new(&self.0.shared, profile);
+        // What was accepted before belongs to it; and a writer that did not know of the hold yet is done. While
+        // nothing can be written nothing is let go of either.
+        let _ = self.flush().await;
+        let path = self.0.readers.path.clone();
+        let open = move || {
+            let connection = database::open_reader(&path)?;
+            let extent =
+                store::extent(&connection, profile).map_err(|error| database::storage(&path, &error))?;
+            hold.from(extent.first_seq);
+            Ok(Source {
+                connection,
+                path,
+                profile,
+                sieve,
+                format,
+                hold,
+                first: extent.first_seq,
+                next: extent.first_seq,
+                last: extent.last_seq,
+                exported: Exported::default(),
+            })
+        };
+        tokio::task::spawn_blocking(open).await.map_err(|error| broken(&error))?
+    }
+}
+
+/// A file that takes what arrives.
+pub struct Recording {
+    history: History,
+    source: Source,
+    file: File,
+    path: PathBuf,
+}
+
+impl Recording {
+    /// Writes until it is stopped; then everything that arrived before stands in the file. What is in the file stays
+    /// there, whatever happens.
+    ///
+    /// # Errors
+    /// `file`: it cannot be written on; `not_found`: the rows were cleared before they were written; `storage`.
+    pub async fn run(self, progress: Arc<Progress>, stop: CancellationToken) -> Result<Exported> {
+        let Self { history, mut source, mut file, path } = self;
+        let mut changes = history.changes();
+        loop {
+            let stopping = stop.is_cancelled();
+            if stopping {
+                // What cannot be stored now cannot be recorded either.
+                let _ = history.flush().await;
+            }
+            changes.borrow_and_update();
+            let (target, progress) = (path.clone(), Arc::clone(&progress));
+            let work = move || {
+                let written = source.catch_up(&mut file, &target, &progress, stopping);
+                (source, file, written)
+            };
+            let (after, open, written) =
+                tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?;
+            written?;
+            if stopping {
+                return Ok(after.exported);
+            }
+            (source, file) = (after, open);
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return Ok(source.exported) },
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+fn broken(error: &tokio::task::JoinError) -> Error {
+    Error::new(ErrorCode::Internal, error.to_string())
+}
+
+/// Keeps rows of a profile from being let go of by retention, until it is dropped.
+pub(super) struct Hold {
+    shared: Arc<Shared>,
+    profile: ProfileId,
+    id: u64,
+}
+
+impl Hold {
+    pub(super) fn new(shared: &Arc<Shared>, profile: ProfileId) -> Self {
+        let mut holds = lock(&shared.holds);
+        let id = holds.iter().map(|held| held.id + 1).max().unwrap_or(0);
+        holds.push(Held { id, profile, from: 0 });
+        Self { shared: Arc::clone(shared), profile, id }
+    }
+
+    /// Rows before this one are not needed any more.
+    pub(super) fn from(&self, seq: Seq) {
+        let mut holds = lock(&self.shared.holds);
+        let mine = holds.iter_mut().find(|held| held.id == self.id && held.profile == self.profile);
+        if let Some(mine) = mine {
+            mine.from = seq;
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.shared.holds).retain(|held| held.id != self.id);
+    }
+}
+
+/// What one [`Hold`] holds.
+pub(super) struct Held {
+    id: u64,
+    profile: ProfileId,
+    from: Seq,
+}
+
+impl Shared {
+    /// The first row of a profile that somebody still needs.
+    pub(super) fn held_from(&self, profile: ProfileId) -> Seq {
+        let holds = lock(&self.holds);
+        holds.iter().filter(|held| held.profile == profile).map(|held| held.from).min().unwrap_or(Seq::MAX)
+    }
+}
+
+/// Rows of a profile, read a block at a time.
+struct Source {
+    connection: Connection,
+    path: PathBuf,
+    profile: ProfileId,
+    sieve: Sieve,
+    format: RecordingFormat,
+    hold: Hold,
+    first: Seq,
+    /// The next row to look at,
+    next: Seq,
+    /// and the last one.
+    last: Seq,
+    exported: Exported,
+}
+
+/// A message whose payload stands beside its block.
+struct BigRow {
+    key: i64,
+    seq: Seq,
+    time: UnixMicros,
+    flags: i64,
+    topic: String,
+    properties: MessageProperties,
+    size: u64,
+}
+
+/// Bytes on their way into a file.
+struct FileSink<'a> {
+    file: &'a mut File,
+    gathered: Vec<u8>,
+}
+
+impl<'a> FileSink<'a> {
+    fn new(file: &'a mut File) -> Self {
+        Self { file, gathered: Vec::with_capacity(GATHERED) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.write_all(&self.gathered)?;
+        self.gathered.clear();
+        // A block with escapes in it may have taken more.
+        self.gathered.shrink_to(4 * GATHERED);
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Writes everything up to the last row.
+    fn write_all(
+        &mut self,
+        sink: &mut FileSink<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> std::result::Result<(), Unsaved> {
+        let of = u64::try_from(self.last - self.first + 1).unwrap_or(0);
+        while self.next <= self.last {
+            if cancel.is_cancelled() {
+                return Err(cancelled());
+            }
+            let before = self.exported.messages;
+            if let Some(big) = self.step(&mut sink.gathered)? {
+                self.write_big(&big, sink, cancel)?;
+            }
+            if sink.gathered.len() >= GATHERED {
+                sink.flush()?;
+            }
+            self.hold.from(self.next);
+            progress.add_messages(self.exported.messages - before);
+            progress.set(u64::try_from(self.next - self.first).unwrap_or(0).min(of), of);
+        }
+        sink.flush()?;
+        Ok(())
+    }
+
+    /// Writes what has arrived since the last time. When that fails, the file ends with the last whole line.
+    fn catch_up(&mut self, file: &mut File, path: &Path, progress: &Progress, last: bool) -> Result<()> {
+        let extent = store::extent(&self.connection, self.profile)
+            .map_err(|error| database::storage(&self.path, &error))?;
+        self.last = extent.last_seq;
+        let mut good = file.stream_position().map_err(|error| whole_file::refused(path, &error))?;
+        let never = CancellationToken::new();
+        let until = self.last;
+        let mut write = || -> std::result::Result<(), Unsaved> {
+            if !path.exists() {
+                return Err(Unsaved::Stopped(gone_away(path)));
+            }
+            while self.next <= until {
+                // Up to about as much as is gathered, so that little is cut off when the disk is full.
+                self.last = until.min(self.next.saturating_add(4_096));
+                self.write_all(&mut FileSink::new(file), progress, &never)?;
+                good = file.stream_position()?;
+            }
+            if last {
+                file.sync_all()?;
+            }
+            Ok(())
+        };
+        let written = write();
+        if written.is_err() {
+            let _ = file.set_len(good).and_then(|()| file.sync_all());
+        }
+        written.map_err(|error| error.into_error(&self.path, path))
+    }
+
+    /// Reads the block of the next row, and writes its messages; one with a big payload is handed back instead.
+    fn step(&mut self, out: &mut Vec<u8>) -> std::result::Result<Option<BigRow>, Unsaved> {
+        let transaction = self.connection.unchecked_transaction().map_err(Unsaved::Database)?;
+        let extent = store::extent(&transaction, self.profile).map_err(Unsaved::Database)?;
+        if extent.first_seq > self.next {
+            return Err(cleared());
+        }
+        let mut big = None;
+        self.next = {
+            let read = Reading {
+                connection: &transaction,
+                number: extent.number,
+                first: self.next,
+                last: self.last,
+                format: self.format,
+            };
+            read.block(&mut self.sieve, out, &mut self.exported, &mut big).map_err(Unsaved::Database)?
+        };
+        Ok(big)
+    }
+
+    /// Writes a message whose payload is read in parts: first whether it is text, then the bytes.
+    fn write_big(
+        &mut self,
+        big: &BigRow,
+        sink: &mut FileSink<'_>,
+        cancel: &CancellationToken,
+    ) -> std::result::Result<(), Unsaved> {
+        let mut check = TextCheck::default();
+        let mut offset = 0;
+        while offset < big.size && check.part(&self.part(big, offset, cancel)?) {
+            offset += PART;
+        }
+        let head = Head {
+            time: big.time,
+            direction: store::direction(big.flags),
+            topic: &big.topic,
+            qos: store::qos(big.flags),
+            retain: store::is_retained(big.flags),
+            dup: store::is_dup(big.flags),
+            properties: &big.properties,
+        };
+        let mut row = self.format.row(&head, check.is_text(), &mut sink.gathered);
+        let mut offset = 0;
+        while offset < big.size {
+            row.part(&self.part(big, offset, cancel)?, &mut sink.gathered);
+            sink.flush()?;
+            offset += PART;
+        }
+        row.end(&head, &mut sink.gathered);
+        self.exported.messages += 1;
+        Ok(())
+    }
+
+    fn part(
+        &self,
+        big: &BigRow,
+        offset: u64,
+        cancel: &CancellationToken,
+    ) -> std::result::Result<Vec<u8>, Unsaved> {
+        if cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        store::big_payload_part(&self.connection, big.key, offset, PART).map_err(|error| match store::extent(
+            &self.connection,
+            self.profile,
+        ) {
+            Ok(extent) if extent.first_seq > big.seq => cleared(),
+            _ => Unsaved::Database(error),
+        })
+    }
+}
+
+/// A look at one block.
+struct Reading<'a> {
+    connection: &'a Connection,
+    number: i64,
+    first: Seq,
+    last: Seq,
+    format: RecordingFormat,
+}
+
+impl Reading<'_> {
+    /// Writes the messages of the block that the first row is in, or of the next one when it is in none. Gives the row
+    /// that comes after.
+    fn block(
+        &self,
+        sieve: &mut Sieve,
+        out: &mut Vec<u8>,
+        exported: &mut Exported,
+        big: &mut Option<BigRow>,
+    ) -> rusqlite::Result<Seq> {
+        let Self { connection, number, first, last, format } = *self;
+        let start = store::block_of(connection, number, first)?.unwrap_or(store::key(number, first));
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {} FROM block WHERE id BETWEEN ?1 AND ?2 AND (id & ?4) + rows > ?3 ORDER BY id LIMIT 1",
+            Block::COLUMNS
+        ))?;
+        let within = [start, store::key(number, last), first, store::SEQ_MASK];
+        let mut matches = Vec::new();
+        let end = statement
+            .query_row(within, |row| {
+                let block = Block::read(row)?;
+                sieve.matches(connection, number, &block, &mut matches)?;
+                Ok(block.first_seq + block.rows)
+            })
+            .optional()?;
+        // Rows that the file lacks are not there for anybody.
+        let Some(end) = end.map(|end| end.min(last + 1)) else { return Ok(last + 1) };
+        matches.retain(|seq| (first..end).contains(seq));
+        for run in matches.chunk_by(|a, b| a + 1 == *b) {
+            let ([from, .., to] | [from @ to]) = run else { continue };
+            store::each_between(connection, number, *from, *to, |at| {
+                let head = &at.head;
+                if store::is_event(head.flags) {
+                    exported.events += 1;
+                    return Ok(());
+                }
+                let properties = at.properties()?;
+                if head.outside {
+                    *big = Some(BigRow {
+                        key: store::key(number, at.seq),
+                        seq: at.seq,
+                        time: head.time,
+                        flags: head.flags,
+                        topic: at.topic.to_owned(),
+                        properties,
+                        size: head.size,
+                    });
+                    return Ok(());
+                }
+                let written = Head {
+                    time: head.time,
+                    direction: store::direction(head.flags),
+                    topic: at.topic,
+                    qos: store::qos(head.flags),
+                    retain: store::is_retained(head.flags),
+                    dup: store::is_dup(head.flags),
+                    properties: &properties,
+                };
+                format.write(&written, &at.payload(0, u64::MAX)?, out);
+                exported.messages += 1;
+                Ok(())
+            })?;
+        }
+        Ok(end)
+    }
+}
+
+fn cancelled() -> Unsaved {
+    Unsaved::Stopped(Error::new(ErrorCode::Cancelled, "It was cancelled"))
+}
+
+fn cleared() -> Unsaved {
+    let text = "The messages were deleted before all of them were written";
+    Unsaved::Stopped(Error::new(ErrorCode::NotFound, text))
+}
+
+fn gone_away(path: &Path) -> Error {
+    let name = path.display().to_string();
+    let text = format!("{name} is not there any more: it was moved or deleted while it was being recorded");
+    Error::new(ErrorCode::File, text).with("path", name)
+}
