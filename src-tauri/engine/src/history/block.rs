@@ -386,7 +386,10 @@ mod tests {
 
     use super::*;
 
-    fn rows() -> impl Strategy<Value = Vec<(i64, i64, i64, i64, Vec<u8>, Vec<u8>)>> {
+    /// Time, flags, topic, distance back, properties, payload.
+    type AnyRow = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
+
+    fn rows() -> impl Strategy<Value = Vec<AnyRow>> {
         let bytes = || {
             prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..100),
