@@ -32,9 +32,9 @@ describe("the filter panel", () => {
   it("narrows by everything that it offers, and clears it", async () => {
     await click("checkbox", "QoS 2");
     await click("checkbox", "QoS 1");
-    await click("radio", "Only");
+    await click("radio", "Yes");
     await type("From", "2026-11-28 03:00");
-    await type("At least", "10");
+    await type("Size, at least", "10");
     await type("JSON", "$.t > 1");
     await type("Property", "a=b");
     expect(filter.rows).toMatchObject({
