@@ -35,12 +35,30 @@ pub struct Flood {
     pub topics: usize,
     /// Bytes, at least the eight of the sequence number.
     pub payload: usize,
+    /// Messages a second; 0: as many as the socket takes. A paced flood writes [`Self::block`] messages at a time, and
+    /// its payloads are JSON that says when they were written ([`STAMPED`]).
+    pub rate: u64,
 }
+
+/// The payload of a paced flood; the digits are its number, and Unix microseconds.
+pub const STAMPED: &str = r#"{"n":0000000000,"t":0000000000000000,"temp_c":21.5,"ok":true}   "#;
+const NUMBER_AT: usize = 5;
+const TIME_AT: usize = 20;
 
 impl Flood {
     /// Of 64 bytes over 1,000 topics.
     pub fn of(messages: u64, qos: u8) -> Self {
-        Self { messages, qos, topics: 1_000, payload: 64 }
+        Self { messages, qos, topics: 1_000, payload: 64, rate: 0 }
+    }
+
+    /// So many messages a second.
+    pub fn paced(messages: u64, rate: u64) -> Self {
+        Self { rate, ..Self::of(messages, 0) }
+    }
+
+    /// Messages written at a time: of a paced flood those of 10 ms.
+    fn block(&self) -> u64 {
+        if self.rate == 0 { BLOCK as u64 } else { (self.rate / 100).clamp(1, BLOCK as u64) }
     }
 }
 
@@ -241,10 +259,11 @@ async fn write(
 ) -> io::Result<()> {
     let mut block = None;
     let (mut sent, mut acknowledged) = (0_u64, 0_u64);
+    let mut began = tokio::time::Instant::now();
     loop {
         let next = match &block {
             Some(_) if sent < flood.messages => {
-                let next = (flood.messages - sent).min(BLOCK as u64);
+                let next = (flood.messages - sent).min(flood.block());
                 (flood.qos == 0 || sent + next <= acknowledged + WINDOW).then_some(next)
             }
             _ => None,
@@ -264,7 +283,10 @@ async fn write(
                 stream.write_all(&bytes).await?;
                 stream.flush().await?;
             }
-            Some(Told::Subscribed { v5 }) => block = Some(Block::new(flood, v5, websocket)),
+            Some(Told::Subscribed { v5 }) => {
+                block = Some(Block::new(flood, v5, websocket));
+                began = tokio::time::Instant::now();
+            }
             Some(Told::Acknowledged(count)) => acknowledged += count,
             None => {}
         }
@@ -275,6 +297,9 @@ async fn write(
             written.fetch_add(next, Ordering::Relaxed);
             // Sockets that are never full would keep the reading side, and with it PINGREQ, from its turn.
             tokio::task::yield_now().await;
+            if let Some(micros) = (sent * 1_000_000).checked_div(flood.rate) {
+                tokio::time::sleep_until(began + std::time::Duration::from_micros(micros)).await;
+            }
         }
     }
 }
@@ -287,6 +312,7 @@ pub struct Block {
     /// For each packet where its identifier is (0 when it has none), its payload begins, and it ends.
     packets: Vec<(usize, usize, usize)>,
     websocket: bool,
+    stamped: bool,
 }
 
 /// The longest head of a WebSocket frame that a server sends.
@@ -307,20 +333,30 @@ impl Block {
             let id_at = if identifier > 0 { bytes.len() } else { 0 };
             bytes.extend(std::iter::repeat_n(0, identifier + usize::from(v5)));
             let payload_at = bytes.len();
-            bytes.extend(std::iter::repeat_n(b'x', flood.payload));
+            if flood.rate > 0 {
+                bytes.extend(STAMPED.bytes().chain(std::iter::repeat(b' ')).take(flood.payload));
+            } else {
+                bytes.extend(std::iter::repeat_n(b'x', flood.payload));
+            }
             packets.push((id_at, payload_at, bytes.len()));
         }
-        Self { bytes, begin, packets, websocket }
+        Self { bytes, begin, packets, websocket, stamped: flood.rate > 0 }
     }
 
     /// The packets of the messages from `first` on. Topics are in turn as long as `first` is a multiple of a block.
     pub fn fill(&mut self, first: u64, count: usize) -> &[u8] {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         for (sequence, &(id_at, payload_at, _)) in (first..).zip(&self.packets[..count]) {
             if id_at > 0 {
                 let id = u16::try_from(sequence % 65_535 + 1).expect("in range");
                 self.bytes[id_at..id_at + 2].copy_from_slice(&id.to_be_bytes());
             }
-            self.bytes[payload_at..payload_at + 8].copy_from_slice(&sequence.to_be_bytes());
+            if self.stamped {
+                digits(sequence, &mut self.bytes[payload_at + NUMBER_AT..][..10]);
+                digits(now.as_micros() as u64, &mut self.bytes[payload_at + TIME_AT..][..16]);
+            } else {
+                self.bytes[payload_at..payload_at + 8].copy_from_slice(&sequence.to_be_bytes());
+            }
         }
         let end = self.packets[count - 1].2;
         if !self.websocket {
@@ -330,6 +366,13 @@ impl Block {
         let start = self.begin - head.len();
         self.bytes[start..self.begin].copy_from_slice(&head);
         &self.bytes[start..end]
+    }
+}
+
+fn digits(mut number: u64, to: &mut [u8]) {
+    for place in to.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

@@ -2,11 +2,11 @@
 //! servers are.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::flood::{Flood, ServerTls};
+use crate::flood::{Flood, FloodServer, ServerTls};
 
 /// Wall time and processor time of this process since it was started.
 pub struct Stopwatch {
@@ -80,6 +80,25 @@ pub fn load() -> String {
     text.split(' ').next().unwrap_or("?").to_owned()
 }
 
+/// Ends when nobody holds its input any more: the child process of [`FloodProcess`].
+pub fn serve_flood(words: &[String]) {
+    let [messages, qos, rate] = [0, 1, 2].map(|at| words[at].parse::<u64>().expect("a number"));
+    let flood = Flood { rate, ..Flood::of(messages, qos as u8) };
+    let tls = (words.len() > 3).then(|| ServerTls {
+        cert: words[3].clone().into(),
+        key: words[4].clone().into(),
+        ca: words[5].clone().into(),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server = runtime.block_on(FloodServer::start(flood, tls));
+    println!("{}", server.address.port());
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    runtime.block_on(std::future::pending::<()>());
+}
+
 /// Processor time of a process, its threads together.
 pub fn cpu(process: &str) -> Duration {
     times(process, 11)
@@ -108,7 +127,9 @@ pub struct FloodProcess {
 impl FloodProcess {
     pub fn start(flood: Flood, tls: Option<&ServerTls>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.arg("serve-flood").arg(flood.messages.to_string()).arg(flood.qos.to_string());
+        command
+            .arg("serve-flood")
+            .args([flood.messages, flood.qos.into(), flood.rate].map(|n| n.to_string()));
         if let Some(tls) = tls {
             command.arg(&tls.cert).arg(&tls.key).arg(&tls.ca);
         }

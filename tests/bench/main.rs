@@ -14,11 +14,10 @@ mod peers;
 mod raw;
 mod read;
 
-use std::io::Read as _;
 use std::path::Path;
 
 use brokers::Pki;
-use flood::{Flood, FloodServer, ServerTls};
+use flood::{Flood, ServerTls};
 
 const FIGURES: &[(&str, &str)] = &[
     ("flood", "Messages from a server that is no limit"),
@@ -34,7 +33,7 @@ const FIGURES: &[(&str, &str)] = &[
 fn main() {
     let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if words.first().is_some_and(|word| word == "serve-flood") {
-        return serve_flood(&words[1..]);
+        return machine::serve_flood(&words[1..]);
     }
     if words.first().is_some_and(|word| word == "publish-flood") {
         let [port, messages, qos] = [1, 2, 3].map(|at| words[at].parse::<u64>().expect("a number"));
@@ -76,22 +75,4 @@ async fn measure(name: &str, messages: u64) {
         "latency" => broker::latency(folder.path()).await,
         other => unreachable!("{other}"),
     }
-}
-
-/// The child process of [`machine::FloodProcess`]: ends when nobody holds its input any more.
-fn serve_flood(words: &[String]) {
-    let flood = Flood::of(words[0].parse().expect("a number"), words[1].parse().expect("a QoS"));
-    let tls = (words.len() > 2).then(|| ServerTls {
-        cert: words[2].clone().into(),
-        key: words[3].clone().into(),
-        ca: words[4].clone().into(),
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let server = runtime.block_on(FloodServer::start(flood, tls));
-    println!("{}", server.address.port());
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
-    runtime.block_on(std::future::pending::<()>());
 }

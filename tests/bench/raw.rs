@@ -79,7 +79,7 @@ pub fn publish(port: u16, flood: Flood) {
 /// Microseconds from QoS 1 PUBLISH to PUBACK, one at a time at a thousand a second, sorted.
 pub fn round_trips(port: u16, count: u64) -> Vec<u64> {
     let (mut stream, _) = connect(port, "round-trips");
-    let flood = Flood { messages: count, qos: 1, topics: 1, payload: 64 };
+    let flood = Flood { topics: 1, ..Flood::of(count, 1) };
     let mut block = Block::new(flood, false, false);
     let mut micros = Vec::new();
     for number in 0..count {

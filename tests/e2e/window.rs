@@ -274,6 +274,16 @@ impl Window {
         }
     }
 
+    /// Runs a script that hands its result to its last argument.
+    pub async fn later(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
+        Ok(self.client.execute_async(script, arguments).await?)
+    }
+
+    /// The process of the window.
+    pub fn process(&self) -> Result<u32> {
+        running_on(&self.data)?.context("the window's process")
+    }
+
     /// Runs a script in the window.
     pub async fn js(&self, script: &str) -> Result<Value> {
         Ok(self.client.execute(script, Vec::new()).await?)
@@ -310,7 +320,7 @@ impl Window {
         // The answer may not come any more.
         let _ = client.perform_actions(quit).await;
         let started = Instant::now();
-        while runs_on(&data)? {
+        while running_on(&data)?.is_some() {
             if started.elapsed() > PATIENCE {
                 bail!("the window does not close");
             }
@@ -322,16 +332,17 @@ impl Window {
     }
 }
 
-/// Whether a process was started with this folder.
-fn runs_on(data: &Path) -> Result<bool> {
+/// The process that was started with this folder.
+fn running_on(data: &Path) -> Result<Option<u32>> {
     let data = data.as_os_str().as_encoded_bytes();
     for process in std::fs::read_dir("/proc")? {
-        let line = std::fs::read(process?.path().join("cmdline")).unwrap_or_default();
+        let process = process?;
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         if line.split(|&byte| byte == 0).any(|argument| argument == data) {
-            return Ok(true);
+            return Ok(process.file_name().to_str().and_then(|name| name.parse().ok()));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A key by its name, or the character that it types.

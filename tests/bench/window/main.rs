@@ -1,0 +1,461 @@
+//! The figures of the real window: how soon it can be used, what its processes take, how it paints while messages pour
+//! in, and how it reads back. `./dev bench window [--messages N] [--rate N] [--soak MINUTES]`; needs a screen and
+//! WebKitWebDriver. Prints, and never fails on a number; a message that is lost does end it.
+
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
+
+#[path = "../../brokers/mod.rs"]
+mod brokers;
+#[path = "../flood.rs"]
+mod flood;
+#[allow(dead_code, reason = "made for the figures without a window too")]
+#[path = "../machine.rs"]
+mod machine;
+mod memory;
+#[allow(dead_code, reason = "made for tests")]
+#[path = "../../../src-tauri/engine/tests/private_session/mod.rs"]
+mod private_session;
+mod screen;
+#[allow(dead_code, reason = "made for tests")]
+#[path = "../../e2e/window.rs"]
+mod window;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use brokers::{Mosquitto, MosquittoOptions, Pki};
+use flood::Flood;
+use machine::{FloodProcess, load, thousands};
+use memory::pss;
+use screen::{Rect, Screen};
+use serde_json::{Value, json};
+use window::Window;
+
+/// How long frames are counted.
+const SECONDS: u64 = 10;
+/// Keys of each kind that are pressed and watched.
+const KEYS: usize = 60;
+
+struct Options {
+    /// Stored before reading back.
+    messages: u64,
+    /// Messages a second while frames are counted.
+    rate: u64,
+    /// Minutes at that rate at the end.
+    soak: u64,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words.first().is_some_and(|word| word == "serve-flood") {
+        return machine::serve_flood(&words[1..]);
+    }
+    let number = |name: &str, usual: u64| {
+        let at = words.iter().position(|word| word == name);
+        at.map_or(usual, |at| words.get(at + 1).and_then(|text| text.parse().ok()).expect("a number"))
+    };
+    let options = Options {
+        messages: number("--messages", 10_000_000),
+        rate: number("--rate", 50_000),
+        soak: number("--soak", 0),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(all(&options)).expect("a window");
+}
+
+async fn all(options: &Options) -> Result<()> {
+    println!("The window (load {})", load());
+    starts().await?;
+    clicks().await?;
+    let folder = tempfile::tempdir()?;
+    let window = Window::open(folder.path(), "bench", &[]).await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let idle = told_pss(&window, "idle")?;
+    let still = frames(&window).await?;
+    tell_frames("an idle page", &still, None);
+
+    let hundred_thousand = Pouring::start(&window, "A hundred thousand", 100_000, 0).await?;
+    hundred_thousand.stored(&window, 100_000).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    told_pss(&window, "after 100,000 messages")?;
+    hundred_thousand.end(&window).await?;
+
+    let slow = Pouring::start(&window, "A thousand a second", u64::MAX / 2_000_000, 1_000).await?;
+    row_latency(&window).await?;
+    slow.end(&window).await?;
+
+    let fast = Pouring::start(&window, "Fast", u64::MAX / 2_000_000, options.rate).await?;
+    while_pouring(&window, &fast, options, &still).await?;
+    fast.end(&window).await?;
+
+    println!(" {} messages (load {})", thousands(options.messages as f64), load());
+    let many = Pouring::start(&window, "Many", options.messages, 0).await?;
+    let mut first = None;
+    for part in [10, 5, 2, 1] {
+        let messages = options.messages / part;
+        many.stored(&window, messages).await?;
+        let (bytes, _) = pss(window.process()?)?;
+        first.get_or_insert((messages, bytes));
+        println!("  {:>12} stored: {} MB", thousands(messages as f64), bytes >> 20);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let after = told_pss(&window, "all stored, and idle again")?;
+    println!("  {:+} MB since the window was idle and empty", (after as i64 - idle as i64) >> 20);
+    if let Some((messages, bytes)) = first {
+        let slope = (after as f64 - bytes as f64) / (options.messages - messages) as f64;
+        println!("  {slope:+.2} bytes a message since the first tenth");
+    }
+    many.end(&window).await?;
+    read_back(&window).await?;
+
+    let again = Pouring::resume(&window, &many, options.rate).await?;
+    while_pouring(&window, &again, options, &still).await?;
+    if options.soak > 0 {
+        soak(&window, options).await?;
+    }
+    again.end(&window).await?;
+    window.close().await?;
+    reopened(folder.path()).await
+}
+
+/// From the start of the process until the window can be used, with an empty folder.
+async fn starts() -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let folder = tempfile::tempdir()?;
+        let window = Window::start(folder.path(), "bench", &[]).await?;
+        window.find("[data-ready=true]").await?;
+        let now = memory::uptime()?;
+        times.push(Duration::from_secs_f64((now - memory::started(window.process()?)?).max(0.0)));
+        window.close().await?;
+    }
+    let first = times[0];
+    tell(&format!("start to usable window (the first {} ms)", first.as_millis()), &mut times);
+    Ok(())
+}
+
+/// From a click on Connect to "Connected", over wss with a client certificate.
+async fn clicks() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let pki = Pki::make(folder.path());
+    let mosquitto =
+        Mosquitto::start(&pki, &MosquittoOptions { require_certificate: true, ..Default::default() });
+    let tls =
+        flood::ServerTls { cert: pki.server.cert.clone(), key: pki.server.key.clone(), ca: pki.ca.clone() };
+    let quick = FloodProcess::start(Flood::of(0, 0), Some(&tls));
+    let window = Window::open(&folder.path().join("data"), "bench", &[]).await?;
+    for (name, port) in [("mosquitto", mosquitto.wss), ("a server that answers at once", quick.port)] {
+        let mut draft = draft(&window, name, &json!({"websocket": true, "tls": true, "host": "localhost", "port": port.to_string(), "path": "/mqtt"})).await?;
+        let text = |path: &Path| json!(path.display().to_string());
+        draft["settings"]["trust"]["mode"] = json!("system_and_ca");
+        draft["settings"]["trust"]["ca_files"] = json!([text(&pki.ca)]);
+        draft["settings"]["client_certificate"]["enabled"] = json!(true);
+        draft["settings"]["client_certificate"]["cert_file"] = text(&pki.client.cert);
+        draft["settings"]["client_certificate"]["key_file"] = text(&pki.client.key);
+        save(&window, &draft).await?;
+        window.click(name).await?;
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let waited = window
+                .later(
+                    "const done = arguments[arguments.length - 1];\
+                     const button = [...document.querySelectorAll('button')].find((b) => b.innerText.trim() === 'Connect');\
+                     if (!button) { done(null); return; }\
+                     const connected = () => /^Connected \\d/m.test(document.body.innerText);\
+                     const begun = performance.now();\
+                     button.click();\
+                     const look = () => connected() ? done(performance.now() - begun) : setTimeout(look, 1);\
+                     look();",
+                    Vec::new(),
+                )
+                .await?;
+            times.push(Duration::from_secs_f64(waited.as_f64().context("a Connect button")? / 1e3));
+            window.engine("disconnect", json!({"id": draft["id"]})).await?;
+            window.until("disconnected", "return [...document.querySelectorAll('button')].some((b) => b.innerText.trim() === 'Connect')").await?;
+        }
+        tell(&format!("click to Connected, wss with a client certificate: {name}"), &mut times);
+    }
+    window.close().await
+}
+
+/// A connection that messages come in by.
+struct Pouring {
+    id: Value,
+    _server: FloodProcess,
+}
+
+impl Pouring {
+    async fn start(window: &Window, name: &str, messages: u64, rate: u64) -> Result<Self> {
+        let server = FloodProcess::start(Flood { rate, ..Flood::of(messages, 0) }, None);
+        let draft = draft(window, name, &endpoint(server.port)).await?;
+        save(window, &draft).await?;
+        window.click(name).await?;
+        window.engine("connect", json!({"id": draft["id"]})).await?;
+        Ok(Self { id: draft["id"].clone(), _server: server })
+    }
+
+    /// More messages for a connection that has some.
+    async fn resume(window: &Window, before: &Self, rate: u64) -> Result<Self> {
+        let server = FloodProcess::start(Flood::paced(u64::MAX / 2_000_000, rate), None);
+        let mut draft = window.engine("profile", json!({"id": before.id})).await?;
+        draft["endpoint"] = endpoint(server.port);
+        save(window, &draft).await?;
+        window.engine("connect", json!({"id": before.id})).await?;
+        Ok(Self { id: before.id.clone(), _server: server })
+    }
+
+    async fn counters(&self, window: &Window) -> Result<Value> {
+        let all = window.engine("connections", json!({})).await?;
+        let mine = all.as_array().into_iter().flatten().find(|status| status["id"] == self.id);
+        Ok(mine.context("the connection")?["counters"].clone())
+    }
+
+    async fn stored(&self, window: &Window, messages: u64) -> Result<()> {
+        loop {
+            let counters = self.counters(window).await?;
+            ensure!(counters["dropped"] == 0, "messages were lost: {counters}");
+            if counters["stored"].as_u64() > Some(messages) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn end(&self, window: &Window) -> Result<()> {
+        window.engine("disconnect", json!({"id": self.id})).await.map(|_| ())
+    }
+}
+
+fn endpoint(port: u16) -> Value {
+    json!({"websocket": false, "tls": false, "host": "127.0.0.1", "port": port.to_string(), "path": ""})
+}
+
+async fn draft(window: &Window, name: &str, endpoint: &Value) -> Result<Value> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!(name);
+    draft["endpoint"] = endpoint.clone();
+    draft["settings"]["subscriptions"] = json!([{"filter": "#", "enabled": true, "qos": 0}]);
+    // Nothing is to be deleted while it is measured.
+    draft["settings"]["retention"] = json!({"max_bytes": null, "max_rows": null, "max_age_s": null});
+    Ok(draft)
+}
+
+async fn save(window: &Window, draft: &Value) -> Result<()> {
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await.map(|_| ())
+}
+
+fn told_pss(window: &Window, when: &str) -> Result<u64> {
+    let (bytes, processes) = pss(window.process()?)?;
+    println!("  memory of its {processes} processes, {when}: {} MB", bytes >> 20);
+    Ok(bytes)
+}
+
+/// How long each frame took, in milliseconds.
+async fn frames(window: &Window) -> Result<Vec<f64>> {
+    let script = "const [seconds, done] = arguments; const times = []; let last = performance.now(); const end = last + seconds * 1000;\
+                  const frame = () => { const now = performance.now(); times.push(now - last); last = now;\
+                    if (now < end) requestAnimationFrame(frame); else done(times); };\
+                  requestAnimationFrame(frame);";
+    let times = window.later(script, vec![json!(SECONDS)]).await?;
+    Ok(times.as_array().context("times")?.iter().filter_map(Value::as_f64).collect())
+}
+
+fn tell_frames(name: &str, times: &[f64], still: Option<&[f64]>) {
+    let a_second = |times: &[f64]| times.len() as f64 * 1e3 / times.iter().sum::<f64>();
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize];
+    let ratio = still
+        .map_or(String::new(), |still| format!(", {:.2} of an idle page", a_second(times) / a_second(still)));
+    println!(
+        "  {name}: {:.1} frames a second{ratio}; a frame {:.0} ms at the median, {:.0} at the 99th percentile, {:.0} the longest",
+        a_second(times),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+/// What a person notices while messages pour in.
+async fn while_pouring(window: &Window, pouring: &Pouring, options: &Options, still: &[f64]) -> Result<()> {
+    println!(" At {} messages a second (load {})", thousands(options.rate as f64), load());
+    let before = (Instant::now(), pouring.counters(window).await?["stored"].as_u64().unwrap_or(0));
+    tell_frames("following the newest", &frames(window).await?, Some(still));
+    let stored = pouring.counters(window).await?["stored"].as_u64().unwrap_or(0) - before.1;
+    println!("  stored meanwhile: {}/s", thousands(stored as f64 / before.0.elapsed().as_secs_f64()));
+    keys_to_paint(window).await?;
+    let counters = pouring.counters(window).await?;
+    ensure!(counters["dropped"] == 0, "messages were lost: {counters}");
+    Ok(())
+}
+
+async fn rect(window: &Window, element: &str) -> Result<Rect> {
+    let script = format!(
+        "const box = ({element}).getBoundingClientRect(); return [box.x, box.y, box.width, box.height]"
+    );
+    let found = window.js(&script).await?;
+    let [x, y, width, height] = [0, 1, 2, 3].map(|at| found[at].as_f64().unwrap_or_default());
+    Ok(Rect { x: x.ceil() as i16, y: y.ceil() as i16, width: width as u16, height: height as u16 })
+}
+
+/// From a key pressed at the X server to other pixels on the screen.
+async fn keys_to_paint(window: &Window) -> Result<()> {
+    let screen = Screen::open()?;
+    // A caret blinks without a key.
+    window.js("const quiet = document.createElement('style'); quiet.textContent = '* { caret-color: transparent !important }'; document.head.append(quiet)").await?;
+    let topic = "document.querySelector('[data-pane=composer] input')";
+    window.js(&format!("{topic}.focus()")).await?;
+    let mut times = Vec::new();
+    let place = rect(window, topic).await?;
+    for _ in 0..KEYS {
+        times.push(screen.key_to_paint(screen::LETTER_A, place)?);
+        tokio::time::sleep(Duration::from_millis(83)).await;
+    }
+    tell("a letter typed, to the screen", &mut times);
+
+    window.js("document.querySelector('[role=grid]').focus()").await?;
+    window.press("Up").await?;
+    window
+        .until("a selected row", "return document.querySelector('[role=row][aria-selected=true]') !== null")
+        .await?;
+    let mut place = rect(window, "document.querySelector('[role=grid] .scroller')").await?;
+    place.width = 4;
+    let mut times = Vec::new();
+    for at in 0..KEYS {
+        times.push(screen.key_to_paint(if at % 2 == 0 { screen::UP } else { screen::DOWN }, place)?);
+        tokio::time::sleep(Duration::from_millis(83)).await;
+    }
+    tell("the selection moved, to the screen", &mut times);
+    window.press("End").await
+}
+
+/// From the server writing a message until its row is in the page, in the frame that paints it.
+async fn row_latency(window: &Window) -> Result<()> {
+    let script = "const [seconds, done] = arguments; const seen = []; const end = performance.now() + seconds * 1000;\
+        const frame = () => {\
+          const rows = document.querySelectorAll('[role=grid] [role=row] .pv');\
+          const said = rows.length && /\"t\":(\\d{16})/.exec(rows[rows.length - 1].textContent);\
+          if (said) seen.push([performance.timeOrigin + performance.now(), Number(said[1]) / 1000]);\
+          if (performance.now() < end) requestAnimationFrame(frame); else done(seen); };\
+        requestAnimationFrame(frame);";
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let seen = window.later(script, vec![json!(SECONDS)]).await?;
+    let seen: Vec<(f64, f64)> = seen
+        .as_array()
+        .context("rows")?
+        .iter()
+        .filter_map(|pair| Some((pair[0].as_f64()?, pair[1].as_f64()?)))
+        .collect();
+    let mut times = Vec::new();
+    for pair in seen.windows(2) {
+        let ([(_, before), (at, newest)], mut sent) = ([pair[0], pair[1]], pair[1].1);
+        // A message each millisecond: those since the row before are seen in the same frame.
+        while sent > before {
+            times.push(Duration::from_secs_f64((at - sent).max(0.0) / 1e3));
+            sent -= 1.0;
+        }
+        ensure!(newest >= before, "rows in order");
+    }
+    ensure!(times.len() > 1_000, "rows were seen");
+    tell("a message sent, to its row, at 1,000 a second", &mut times);
+    Ok(())
+}
+
+/// What a person notices who looks through what is stored.
+async fn read_back(window: &Window) -> Result<()> {
+    println!(" Reading back in the window (load {})", load());
+    let first_rows = "const [name, done] = arguments;\
+        const item = [...document.querySelectorAll('[role=treeitem]')].find((i) => i.innerText.includes(name) || i.getAttribute('aria-label')?.includes(name));\
+        const begun = performance.now(); item.click();\
+        const frame = () => document.querySelectorAll('[role=grid] [role=row] .pv').length > 10 ? done(performance.now() - begun) : requestAnimationFrame(frame);\
+        requestAnimationFrame(frame);";
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        window.click("A thousand a second").await?;
+        window
+            .until("other rows", "return /\"t\":/.test(document.querySelector('[role=grid]').innerText)")
+            .await?;
+        let waited = window.later(first_rows, vec![json!("Many")]).await?;
+        times.push(Duration::from_secs_f64(waited.as_f64().context("rows")? / 1e3));
+    }
+    tell("a click on the connection, to its rows", &mut times);
+
+    // Places that wait for their rows are counted at each frame, while somebody scrolls.
+    let watch = "window.blank = { frames: 0, with: 0, run: 0, longest: 0, on: true }; const look = () => { const b = window.blank;\
+        const waiting = document.querySelector('[role=grid] .gr .skel') !== null;\
+        b.frames++; if (waiting) { b.with++; b.run++; b.longest = Math.max(b.longest, b.run); } else b.run = 0;\
+        if (b.on) requestAnimationFrame(look); }; requestAnimationFrame(look);";
+    let told = async |name: &str| -> Result<()> {
+        let blank = window.js("window.blank.on = false; return window.blank").await?;
+        println!(
+            "  scrolled by {name}: {} of {} frames with a place that waits for its row, at most {} in a row",
+            blank["with"], blank["frames"], blank["longest"]
+        );
+        Ok(())
+    };
+    let screen = Screen::open()?;
+    let place = rect(window, "document.querySelector('[role=grid] .scroller')").await?;
+    screen.point(place.x + 200, place.y + 100)?;
+    window.js(watch).await?;
+    for turn in 0..200 {
+        screen.wheel(if turn % 50 == 49 { screen::WHEEL_DOWN } else { screen::WHEEL_UP })?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    told("the wheel").await?;
+    window.js(watch).await?;
+    window
+        .later(
+            "const done = arguments[arguments.length - 1]; const s = document.querySelector('[role=grid] .scroller'); let n = 0;\
+             const step = () => { s.scrollTop = (s.scrollHeight - s.clientHeight) * (0.5 + 0.5 * Math.cos(n / 40)); if (++n < 300) requestAnimationFrame(step); else done(true); };\
+             requestAnimationFrame(step);",
+            Vec::new(),
+        )
+        .await?;
+    told("its bar").await?;
+    window.js("document.querySelector('[role=grid]').focus()").await?;
+    window.js(watch).await?;
+    for _ in 0..100 {
+        screen.key(screen::PAGE_UP)?;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    told("keys").await?;
+    window.press("End").await
+}
+
+/// From the start of the process until the newest rows of what was stored are there.
+async fn reopened(folder: &Path) -> Result<()> {
+    let window = Window::start(folder, "bench", &[]).await?;
+    window
+        .until("rows", "return document.querySelectorAll('[role=grid] [role=row] .pv').length > 10")
+        .await?;
+    let took = memory::uptime()? - memory::started(window.process()?)?;
+    println!("  started again, to the rows of what is stored: {:.0} ms", took * 1e3);
+    window.close().await
+}
+
+/// Memory, minute by minute, while messages go on pouring in.
+async fn soak(window: &Window, options: &Options) -> Result<()> {
+    println!(" {} minutes at {} messages a second", options.soak, thousands(options.rate as f64));
+    for minute in 0..=options.soak {
+        if minute > 0 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        let (bytes, _) = pss(window.process()?)?;
+        println!("  minute {minute:>3}: {:.1} MB (load {})", bytes as f64 / f64::from(1 << 20), load());
+    }
+    tell_frames("at its end", &frames(window).await?, None);
+    Ok(())
+}
+
+fn tell(name: &str, times: &mut [Duration]) {
+    times.sort();
+    let millis = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    println!(
+        "  {name}: {:.0} ms at the median, {:.0} at the 99th percentile, {:.0} the longest of {}",
+        millis(0.5),
+        millis(0.99),
+        millis(1.0),
+        times.len()
+    );
+}
