@@ -218,12 +218,17 @@ impl Engine {
         tokio::spawn(async move {
             let mut commits = inner.history.changes();
             let mut failing = false;
+            let mut known = HashMap::new();
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
                     changed = commits.changed() => if changed.is_err() { return },
                 }
-                let ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
+                let mut ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
+                ids.retain(|&id| {
+                    let stored = inner.history.stored(id);
+                    known.insert(id, stored) != Some(stored)
+                });
                 inner.outbox.pulse(ids);
                 let health = inner.history.health().borrow().clone();
                 match health {

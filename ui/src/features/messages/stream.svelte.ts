@@ -9,6 +9,7 @@ import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Row } from "$lib/backend/types/Row";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
 import type { ViewCount } from "$lib/backend/types/ViewCount";
+import { Pace } from "./pace";
 
 /** Rows that are loaded and forgotten together. */
 const CHUNK = 128;
@@ -18,8 +19,6 @@ const LIMIT = 256;
 const LEAD = 64;
 /** Chunks kept on each side of what is on screen. */
 const KEPT = 8;
-/** At most about 12 repaints a second for what arrives. */
-const REPAINT_MS = 84;
 /** How long typing rests before it filters. */
 const DEBOUNCE_MS = 120;
 
@@ -66,6 +65,7 @@ export class Stream {
   #pulling: Promise<void> | null = null;
   #again = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #pace = new Pace();
   #closed = false;
 
   constructor(id: ProfileId) {
@@ -105,7 +105,7 @@ export class Stream {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#pull();
-    }, REPAINT_MS);
+    }, this.#pace.wait());
   }
 
   /** The rows on screen: first, and one past the last. */
@@ -257,6 +257,7 @@ export class Stream {
     if (!page || !this.live) return;
     this.rows = page.start + page.rows.length;
     this.#painted++;
+    this.#pace.painted();
   }
 
   /** Loads a row and those around it; without one, asks only how many there are now. */
