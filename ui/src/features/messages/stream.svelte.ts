@@ -88,6 +88,13 @@ export class Stream {
     return this.#loaded(index);
   }
 
+  /** Whether all of these rows are loaded. */
+  has(first: number, last: number): boolean {
+    void this.#painted;
+    for (let index = first; index < last; index++) if (!this.#loaded(index)) return false;
+    return true;
+  }
+
   /** Shows what a filter lets through; typing rests first. */
   filter(filter: RowFilter): void {
     const before = this.#wanted;
@@ -348,10 +355,17 @@ export class Stream {
     return this.#chunks.get(Math.floor(index / CHUNK))?.[index % CHUNK];
   }
 
-  /** The first row on screen that is not loaded. */
+  /** The first row that is not loaded: on screen, else a screen below or above. */
   #missing(): number | null {
-    for (let index = this.#first; index < Math.min(this.#last, this.count.rows); index++) {
-      if (this.#stale || !this.#loaded(index)) return index;
+    const [first, last, screen] = [this.#first, this.#last, this.#last - this.#first];
+    for (const [from, to] of [
+      [first, last],
+      [last, last + screen],
+      [first - screen, first],
+    ] as const) {
+      for (let index = Math.max(0, from); index < Math.min(to, this.count.rows); index++) {
+        if (this.#stale || !this.#loaded(index)) return index;
+      }
     }
     return null;
   }
