@@ -2,6 +2,7 @@
 //! answers and events. Nothing about MQTT is decided here.
 
 mod commands;
+mod drawing;
 mod events;
 mod start;
 

@@ -10,7 +10,7 @@ use heliograph_engine::logging;
 use heliograph_engine::paths::default_data_dir;
 use tauri::{AppHandle, Emitter, Manager, RunEvent, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
-use crate::{commands, events};
+use crate::{commands, drawing, events};
 
 /// A page that hangs does not keep the window open.
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Options {
     demo: bool,
+    no_gpu: bool,
     data_dir: Option<PathBuf>,
 }
 
@@ -28,6 +29,7 @@ impl Options {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--demo" => options.demo = true,
+                "--no-gpu" => options.no_gpu = true,
                 "--data-dir" => {
                     let dir = args.next().ok_or("--data-dir wants a folder")?;
                     options.data_dir = Some(PathBuf::from(dir));
@@ -41,10 +43,11 @@ impl Options {
     }
 }
 
-const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--version] [--help]
+const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--no-gpu] [--version] [--help]
 
   --demo             start the local broker and simulated devices, and connect to them
-  --data-dir FOLDER  keep connections and messages there";
+  --data-dir FOLDER  keep connections and messages there
+  --no-gpu           draw without the graphics card, when its driver leaves the window blank";
 
 /// What the engine is opened with. It is there once that went well; until then the window calls nothing else.
 pub(crate) struct Start {
@@ -151,10 +154,13 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
                 .min_inner_size(900.0, 600.0);
             let web = data_dir.join("web");
             // Without a place to write, the web view keeps nothing: the window has to open all the same.
-            match make_private_folder(&web) {
+            let window = match make_private_folder(&web) {
                 Ok(()) => window.data_directory(web).build()?,
                 Err(_) => window.incognito(true).build()?,
             };
+            if options.no_gpu || !drawing::has_gpu() {
+                drawing::without_gpu(&window)?;
+            }
             Ok(())
         })
         .on_window_event(|window, event| {

@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use brokers::{Mosquitto, MosquittoOptions, Pki};
 use flood::Flood;
 use machine::{FloodProcess, load, thousands};
-use memory::pss;
+use memory::{Memory, pss};
 use screen::{Rect, Screen};
 use serde_json::{Value, json};
 use window::Window;
@@ -36,8 +36,13 @@ use window::Window;
 const SECONDS: u64 = 10;
 /// Keys of each kind that are pressed and watched.
 const KEYS: usize = 60;
+/// The button that connects, in a script.
+const CONNECT: &str =
+    "[...document.querySelectorAll('.conn-head button')].find((b) => /^Connect$/m.test(b.innerText))";
 
 struct Options {
+    /// Of [`FIGURES`]; none: all.
+    figures: Vec<String>,
     /// Stored before reading back.
     messages: u64,
     /// Messages a second while frames are counted.
@@ -55,68 +60,101 @@ fn main() {
         let at = words.iter().position(|word| word == name);
         at.map_or(usual, |at| words.get(at + 1).and_then(|text| text.parse().ok()).expect("a number"))
     };
+    let figures: Vec<_> = words.iter().filter(|word| FIGURES.contains(&word.as_str())).cloned().collect();
     let options = Options {
+        figures,
         messages: number("--messages", 10_000_000),
         rate: number("--rate", 50_000),
         soak: number("--soak", 0),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(all(&options)).expect("a window");
+    if let Err(error) = runtime.block_on(all(&options)) {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
 }
+
+/// What can be asked for alone.
+const FIGURES: [&str; 4] = ["start", "connect", "pour", "many"];
 
 async fn all(options: &Options) -> Result<()> {
     println!("The window (load {})", load());
-    starts().await?;
-    clicks().await?;
+    let wanted =
+        |name: &str| options.figures.is_empty() || options.figures.iter().any(|figure| figure == name);
+    if wanted("start") {
+        starts().await?;
+    }
+    if wanted("connect") {
+        clicks().await?;
+    }
     let folder = tempfile::tempdir()?;
     let window = Window::open(folder.path(), "bench", &[]).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let idle = told_pss(&window, "idle")?;
+    let idle = told_pss(&window, "idle and empty", None)?;
     let still = frames(&window).await?;
     tell_frames("an idle page", &still, None);
+    if wanted("pour") {
+        pour(&window, options, &still, idle).await?;
+    }
+    if wanted("many") {
+        many(&window, options, &still, idle).await?;
+        window.close().await?;
+        return reopened(folder.path()).await;
+    }
+    window.close().await
+}
 
-    let hundred_thousand = Pouring::start(&window, "A hundred thousand", 100_000, 0).await?;
-    hundred_thousand.stored(&window, 100_000).await?;
+/// Messages as they come, slowly and fast.
+async fn pour(window: &Window, options: &Options, still: &[f64], idle: Memory) -> Result<()> {
+    let hundred_thousand = Pouring::start(window, "A hundred thousand", 100_000, 0).await?;
+    hundred_thousand.stored(window, 100_000).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    told_pss(&window, "after 100,000 messages")?;
-    hundred_thousand.end(&window).await?;
+    told_pss(window, "after 100,000 messages", Some(idle))?;
+    hundred_thousand.end(window).await?;
 
-    let slow = Pouring::start(&window, "A thousand a second", u64::MAX / 2_000_000, 1_000).await?;
-    row_latency(&window).await?;
-    slow.end(&window).await?;
+    let slow = Pouring::start(window, "A thousand a second", u64::MAX / 2_000_000, 1_000).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    tell_frames("at 1,000 messages a second", &frames(window).await?, Some(still));
+    row_latency(window).await?;
+    slow.end(window).await?;
 
-    let fast = Pouring::start(&window, "Fast", u64::MAX / 2_000_000, options.rate).await?;
-    while_pouring(&window, &fast, options, &still).await?;
-    fast.end(&window).await?;
+    let fast = Pouring::start(window, "Fast", u64::MAX / 2_000_000, options.rate).await?;
+    while_pouring(window, &fast, options, still).await?;
+    told_pss(window, "meanwhile", Some(idle))?;
+    fast.end(window).await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    told_pss(window, "ten seconds later", Some(idle)).map(|_| ())
+}
 
+/// With as many messages stored as a busy broker sends in an hour.
+async fn many(window: &Window, options: &Options, still: &[f64], idle: Memory) -> Result<()> {
     println!(" {} messages (load {})", thousands(options.messages as f64), load());
-    let many = Pouring::start(&window, "Many", options.messages, 0).await?;
+    let few = Pouring::start(window, "Few", 1_000, 0).await?;
+    few.stored(window, 1_000).await?;
+    few.end(window).await?;
+    let many = Pouring::start(window, "Many", options.messages, 0).await?;
     let mut first = None;
     for part in [10, 5, 2, 1] {
         let messages = options.messages / part;
-        many.stored(&window, messages).await?;
-        let (bytes, _) = pss(window.process()?)?;
-        first.get_or_insert((messages, bytes));
-        println!("  {:>12} stored: {} MB", thousands(messages as f64), bytes >> 20);
+        many.stored(window, messages).await?;
+        let now = told_pss(window, &format!("{} stored", thousands(messages as f64)), Some(idle))?;
+        first.get_or_insert((messages, now));
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let after = told_pss(&window, "all stored, and idle again")?;
-    println!("  {:+} MB since the window was idle and empty", (after as i64 - idle as i64) >> 20);
-    if let Some((messages, bytes)) = first {
-        let slope = (after as f64 - bytes as f64) / (options.messages - messages) as f64;
+    let after = told_pss(window, "all stored, and idle again", Some(idle))?;
+    if let Some((messages, then)) = first {
+        let slope = (after.all() as f64 - then.all() as f64) / (options.messages - messages) as f64;
         println!("  {slope:+.2} bytes a message since the first tenth");
     }
-    many.end(&window).await?;
-    read_back(&window).await?;
+    many.end(window).await?;
+    read_back(window).await?;
 
-    let again = Pouring::resume(&window, &many, options.rate).await?;
-    while_pouring(&window, &again, options, &still).await?;
+    let again = Pouring::resume(window, &many, options.rate).await?;
+    while_pouring(window, &again, options, still).await?;
     if options.soak > 0 {
-        soak(&window, options).await?;
+        soak(window, options).await?;
     }
-    again.end(&window).await?;
-    window.close().await?;
-    reopened(folder.path()).await
+    again.end(window).await
 }
 
 /// From the start of the process until the window can be used, with an empty folder.
@@ -156,23 +194,19 @@ async fn clicks() -> Result<()> {
         save(&window, &draft).await?;
         window.click(name).await?;
         let mut times = Vec::new();
+        let click = format!(
+            "const done = arguments[arguments.length - 1];\
+             const connected = () => /^Connected \\d/m.test(document.querySelector('.conn-head').innerText);\
+             const begun = performance.now();\
+             ({CONNECT}).click();\
+             const look = () => connected() ? done(performance.now() - begun) : setTimeout(look, 1);\
+             look();"
+        );
         for _ in 0..20 {
-            let waited = window
-                .later(
-                    "const done = arguments[arguments.length - 1];\
-                     const button = [...document.querySelectorAll('button')].find((b) => b.innerText.trim() === 'Connect');\
-                     if (!button) { done(null); return; }\
-                     const connected = () => /^Connected \\d/m.test(document.body.innerText);\
-                     const begun = performance.now();\
-                     button.click();\
-                     const look = () => connected() ? done(performance.now() - begun) : setTimeout(look, 1);\
-                     look();",
-                    Vec::new(),
-                )
-                .await?;
+            window.until("a Connect button", &format!("return !!{CONNECT}")).await?;
+            let waited = window.later(&click, Vec::new()).await?;
             times.push(Duration::from_secs_f64(waited.as_f64().context("a Connect button")? / 1e3));
             window.engine("disconnect", json!({"id": draft["id"]})).await?;
-            window.until("disconnected", "return [...document.querySelectorAll('button')].some((b) => b.innerText.trim() === 'Connect')").await?;
         }
         tell(&format!("click to Connected, wss with a client certificate: {name}"), &mut times);
     }
@@ -245,10 +279,17 @@ async fn save(window: &Window, draft: &Value) -> Result<()> {
     window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await.map(|_| ())
 }
 
-fn told_pss(window: &Window, when: &str) -> Result<u64> {
-    let (bytes, processes) = pss(window.process()?)?;
-    println!("  memory of its {processes} processes, {when}: {} MB", bytes >> 20);
-    Ok(bytes)
+fn told_pss(window: &Window, when: &str, before: Option<Memory>) -> Result<Memory> {
+    let now = pss(window.process()?)?;
+    let Memory { own, web, processes } = now;
+    let more = before
+        .map_or(String::new(), |before| format!(", {:+} MB", (now.all() as i64 - before.all() as i64) >> 20));
+    println!(
+        "  memory of its {processes} processes, {when}: {} MB, the web view's {} MB of them{more}",
+        (own + web) >> 20,
+        web >> 20
+    );
+    Ok(now)
 }
 
 /// How long each frame took, in milliseconds.
@@ -281,7 +322,12 @@ fn tell_frames(name: &str, times: &[f64], still: Option<&[f64]>) {
 async fn while_pouring(window: &Window, pouring: &Pouring, options: &Options, still: &[f64]) -> Result<()> {
     println!(" At {} messages a second (load {})", thousands(options.rate as f64), load());
     let before = (Instant::now(), pouring.counters(window).await?["stored"].as_u64().unwrap_or(0));
+    let busy = memory::cpu(window.process()?)?;
     tell_frames("following the newest", &frames(window).await?, Some(still));
+    let now = memory::cpu(window.process()?)?;
+    let cores =
+        |since: Duration, until: Duration| (until - since).as_secs_f64() / before.0.elapsed().as_secs_f64();
+    println!("  processor: {:.2} cores, the web view {:.2} more", cores(busy.0, now.0), cores(busy.1, now.1));
     let stored = pouring.counters(window).await?["stored"].as_u64().unwrap_or(0) - before.1;
     println!("  stored meanwhile: {}/s", thousands(stored as f64 / before.0.elapsed().as_secs_f64()));
     keys_to_paint(window).await?;
@@ -441,8 +487,14 @@ async fn soak(window: &Window, options: &Options) -> Result<()> {
         if minute > 0 {
             tokio::time::sleep(Duration::from_secs(60)).await;
         }
-        let (bytes, _) = pss(window.process()?)?;
-        println!("  minute {minute:>3}: {:.1} MB (load {})", bytes as f64 / f64::from(1 << 20), load());
+        let Memory { own, web, .. } = pss(window.process()?)?;
+        let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        println!(
+            "  minute {minute:>3}: {:.1} MB, the web view's {:.1} (load {})",
+            mb(own + web),
+            mb(web),
+            load()
+        );
     }
     tell_frames("at its end", &frames(window).await?, None);
     Ok(())

@@ -2,12 +2,49 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Bytes of a process and all that it started, pages that several share counted in parts (proportional set size,
-/// proc(5)), and how many processes that are.
-pub fn pss(process: u32) -> Result<(u64, usize)> {
+use crate::machine;
+
+/// Bytes of a window's processes; pages that several share are counted in parts (proportional set size, proc(5)).
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    pub own: u64,
+    pub web: u64,
+    pub processes: usize,
+}
+
+impl Memory {
+    pub fn all(&self) -> u64 {
+        self.own + self.web
+    }
+}
+
+/// Of a process, and of all that it started.
+pub fn pss(process: u32) -> Result<Memory> {
+    let family = family(process)?;
+    let mut memory = Memory { own: 0, web: 0, processes: family.len() };
+    for id in family {
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let bytes = line.map_or(Ok(0), |line| line.trim().trim_end_matches(" kB").parse::<u64>())? << 10;
+        *if id == process { &mut memory.own } else { &mut memory.web } += bytes;
+    }
+    Ok(memory)
+}
+
+/// Processor time of a process, and of those that it started.
+pub fn cpu(process: u32) -> Result<(Duration, Duration)> {
+    let (mut own, mut web) = (Duration::ZERO, Duration::ZERO);
+    for id in family(process)? {
+        *if id == process { &mut own } else { &mut web } += machine::cpu(&id.to_string());
+    }
+    Ok((own, web))
+}
+
+fn family(process: u32) -> Result<HashSet<u32>> {
     let mut family = HashSet::from([process]);
     loop {
         let before = family.len();
@@ -24,16 +61,9 @@ pub fn pss(process: u32) -> Result<(u64, usize)> {
             }
         }
         if family.len() == before {
-            break;
+            return Ok(family);
         }
     }
-    let mut bytes = 0;
-    for id in &family {
-        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        bytes += line.map_or(Ok(0), |line| line.trim().trim_end_matches(" kB").parse::<u64>())? << 10;
-    }
-    Ok((bytes, family.len()))
 }
 
 /// When a process was started, in seconds since the machine was.
