@@ -354,8 +354,9 @@ async fn keys_to_paint(window: &Window) -> Result<()> {
     window.js(&format!("{topic}.focus()")).await?;
     let mut times = Vec::new();
     let place = rect(window, topic).await?;
-    for _ in 0..KEYS {
-        times.push(screen.key_to_paint(screen::LETTER_A, place)?);
+    for at in 0..KEYS {
+        times
+            .push(screen.key_to_paint(if at % 2 == 0 { screen::LETTER_A } else { screen::LETTER_B }, place)?);
         tokio::time::sleep(Duration::from_millis(83)).await;
     }
     tell("a letter typed, to the screen", &mut times);

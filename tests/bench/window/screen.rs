@@ -23,6 +23,7 @@ pub const UP: u32 = 0xff52;
 pub const DOWN: u32 = 0xff54;
 pub const PAGE_UP: u32 = 0xff55;
 pub const LETTER_A: u32 = 0x61;
+pub const LETTER_B: u32 = 0x62;
 
 /// A rectangle of the page, in pixels.
 #[derive(Debug, Clone, Copy)]
