@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::RetentionRules;
+use super::{RetentionRules, Seq};
 use crate::error::Result;
 use crate::message::{Item, MessageSink, UnixMicros};
 use crate::profile::ProfileId;
@@ -40,6 +40,12 @@ pub(super) enum Entry {
     /// Items were given up here; how many is asked with [`Queue::unreported`].
     Dropped(ProfileId),
     Clear(ProfileId, oneshot::Sender<Result<u64>>),
+    Pin {
+        profile: ProfileId,
+        seq: Seq,
+        pinned: bool,
+        answer: oneshot::Sender<Result<()>>,
+    },
     Flush(oneshot::Sender<Result<()>>),
     Retention(RetentionRules),
 }
@@ -197,11 +203,11 @@ impl Queue {
     }
 }
 
-/// Takes clearings and flushes out of `entries`.
+/// Takes clearings, pins and flushes out of `entries`.
 pub(super) fn split_questions(entries: &mut VecDeque<Entry>) -> VecDeque<Entry> {
-    let (questions, rest) = std::mem::take(entries)
-        .into_iter()
-        .partition::<VecDeque<_>, _>(|e| matches!(e, Entry::Clear(..) | Entry::Flush(..)));
+    let (questions, rest) = std::mem::take(entries).into_iter().partition::<VecDeque<_>, _>(|e| {
+        matches!(e, Entry::Clear(..) | Entry::Pin { .. } | Entry::Flush(..))
+    });
     *entries = rest;
     questions
 }
