@@ -127,9 +127,9 @@ pub struct FloodProcess {
 impl FloodProcess {
     pub fn start(flood: Flood, tls: Option<&ServerTls>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command
-            .arg("serve-flood")
-            .args([flood.messages, flood.qos.into(), flood.rate, flood.telemetry.into()].map(|n| n.to_string()));
+        command.arg("serve-flood").args(
+            [flood.messages, flood.qos.into(), flood.rate, flood.telemetry.into()].map(|n| n.to_string()),
+        );
         if let Some(tls) = tls {
             command.arg(&tls.cert).arg(&tls.key).arg(&tls.ca);
         }

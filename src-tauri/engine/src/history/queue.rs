@@ -31,6 +31,8 @@ impl Default for Bounds {
 const EAGER: usize = 5_000;
 /// Bytes that do the same.
 const EAGER_BYTES: usize = 8 << 20;
+/// Entries that there is room for all the time; what more a backlog took is given back when it is over.
+const ROOM: usize = 4 * EAGER;
 /// How long the writer lets entries gather.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -149,6 +151,7 @@ impl Queue {
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.bytes = 0;
         state.urgent = false;
+        taken.shrink_to(ROOM);
         std::mem::swap(&mut state.entries, taken);
         Work::Entries
     }
