@@ -40,7 +40,7 @@ const CASES: [Case; 2] = [
 ];
 
 /// Where memory is looked at, in messages.
-const LOOKS_AT: [u64; 5] = [100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000];
+const LOOKS_AT: [u64; 7] = [100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000];
 
 pub async fn read(messages: u64) {
     for case in &CASES {

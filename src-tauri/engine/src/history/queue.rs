@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { items: 100_000, bytes: 64 << 20 }
+        Self { items: 50_000, bytes: 64 << 20 }
     }
 }
 
