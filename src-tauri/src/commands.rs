@@ -13,7 +13,7 @@ use heliograph_engine::engine::{
 };
 use heliograph_engine::error::{Error, ErrorCode, Result};
 use heliograph_engine::export::ExportSummary;
-use heliograph_engine::history::{MessageDetail, Page, RowFilter, Seq, ViewId};
+use heliograph_engine::history::{Comparison, Difference, MessageDetail, Page, RowFilter, Seq, ViewId};
 use heliograph_engine::identity::token::TokenReport;
 use heliograph_engine::import::{ImportDone, ImportPreview};
 use heliograph_engine::library::{Folder, FolderId, LibraryTree};
@@ -105,6 +105,9 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         index_of,
         message_detail,
         save_message_payload,
+        pin_message,
+        compare_payloads,
+        find_difference,
         clear_history,
         export_messages,
         record_messages,
@@ -556,6 +559,28 @@ async fn save_message_payload(
     path: PathBuf,
 ) -> Result<u64> {
     engine.save_message_payload(id, seq, &path).await
+}
+
+#[tauri::command]
+async fn pin_message(engine: State<'_, Engine>, id: ProfileId, seq: Seq, pinned: bool) -> Result<()> {
+    engine.pin_message(id, seq, pinned).await
+}
+
+#[tauri::command]
+async fn compare_payloads(engine: State<'_, Engine>, id: ProfileId, a: Seq, b: Seq) -> Result<Comparison> {
+    engine.compare_payloads(id, a, b).await
+}
+
+#[tauri::command]
+async fn find_difference(
+    engine: State<'_, Engine>,
+    id: ProfileId,
+    a: Seq,
+    b: Seq,
+    offset: u64,
+    backwards: bool,
+) -> Result<Option<Difference>> {
+    engine.find_difference(id, a, b, offset, backwards).await
 }
 
 #[tauri::command]

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use heliograph_engine::broker::devices;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -38,6 +39,8 @@ pub struct Flood {
     /// Messages a second; 0: as many as the socket takes. A paced flood writes [`Self::block`] messages at a time, and
     /// its payloads are JSON that says when they were written ([`STAMPED`]).
     pub rate: u64,
+    /// Whether payloads are the JSON of the demo's devices instead, without a sequence number. QoS 0, plain.
+    pub telemetry: bool,
 }
 
 /// The payload of a paced flood; the digits are its number, and Unix microseconds.
@@ -48,7 +51,7 @@ const TIME_AT: usize = 20;
 impl Flood {
     /// Of 64 bytes over 1,000 topics.
     pub fn of(messages: u64, qos: u8) -> Self {
-        Self { messages, qos, topics: 1_000, payload: 64, rate: 0 }
+        Self { messages, qos, topics: 1_000, payload: 64, rate: 0, telemetry: false }
     }
 
     /// So many messages a second.
@@ -59,6 +62,11 @@ impl Flood {
     /// Messages written at a time: of a paced flood those of 10 ms.
     fn block(&self) -> u64 {
         if self.rate == 0 { BLOCK as u64 } else { (self.rate / 100).clamp(1, BLOCK as u64) }
+    }
+
+    /// What a thousand devices say: no two payloads are alike.
+    pub fn telemetry(messages: u64) -> Self {
+        Self { telemetry: true, ..Self::of(messages, 0) }
     }
 }
 
@@ -284,7 +292,7 @@ async fn write(
                 stream.flush().await?;
             }
             Some(Told::Subscribed { v5 }) => {
-                block = Some(Block::new(flood, v5, websocket));
+                block = Some(Packets::new(flood, v5, websocket));
                 began = tokio::time::Instant::now();
             }
             Some(Told::Acknowledged(count)) => acknowledged += count,
@@ -299,6 +307,39 @@ async fn write(
             tokio::task::yield_now().await;
             if let Some(micros) = (sent * 1_000_000).checked_div(flood.rate) {
                 tokio::time::sleep_until(began + std::time::Duration::from_micros(micros)).await;
+            }
+        }
+    }
+}
+
+/// What is written: the same packets over and over, or telemetry.
+enum Packets {
+    Numbered(Block),
+    Telemetry(Vec<Block>),
+}
+
+/// Blocks of telemetry before the first one comes again; a client never sees two of them together.
+const ROUND: usize = 64;
+
+impl Packets {
+    fn new(flood: Flood, v5: bool, websocket: bool) -> Self {
+        if !flood.telemetry {
+            return Self::Numbered(Block::new(flood, v5, websocket));
+        }
+        let mut devices: Vec<_> = (0..flood.topics as u64).map(devices::telemetry).collect();
+        let mut next = || {
+            Block::of(flood, v5, websocket, |n| devices[n % flood.topics].next().expect("endless").to_vec())
+        };
+        Self::Telemetry((0..ROUND).map(|_| next()).collect())
+    }
+
+    fn fill(&mut self, first: u64, count: usize) -> &[u8] {
+        match self {
+            Self::Numbered(block) => block.fill(first, count),
+            Self::Telemetry(blocks) => {
+                let place = (first / BLOCK as u64) as usize % ROUND;
+                let block = &blocks[place];
+                &block.bytes[..block.packets[count - 1].2]
             }
         }
     }
@@ -320,12 +361,22 @@ const FRAME_HEAD: usize = 10;
 
 impl Block {
     pub fn new(flood: Flood, v5: bool, websocket: bool) -> Self {
+        let payload: Vec<u8> = if flood.rate > 0 {
+            STAMPED.bytes().chain(std::iter::repeat(b' ')).take(flood.payload).collect()
+        } else {
+            vec![b'x'; flood.payload]
+        };
+        Self::of(flood, v5, websocket, |_| payload.clone())
+    }
+
+    fn of(flood: Flood, v5: bool, websocket: bool, mut payload: impl FnMut(usize) -> Vec<u8>) -> Self {
         let begin = if websocket { FRAME_HEAD } else { 0 };
         let (mut bytes, mut packets) = (vec![0; begin], Vec::with_capacity(BLOCK));
         for n in 0..BLOCK {
             let topic = format!("plant/line/{}/temperature", n % flood.topics);
             let identifier = if flood.qos > 0 { 2 } else { 0 };
-            let length = 2 + topic.len() + identifier + usize::from(v5) + flood.payload;
+            let payload = payload(n);
+            let length = 2 + topic.len() + identifier + usize::from(v5) + payload.len();
             bytes.push(0x30 | flood.qos << 1);
             remaining_length(length, &mut bytes);
             bytes.extend(u16::try_from(topic.len()).expect("short").to_be_bytes());
@@ -333,11 +384,7 @@ impl Block {
             let id_at = if identifier > 0 { bytes.len() } else { 0 };
             bytes.extend(std::iter::repeat_n(0, identifier + usize::from(v5)));
             let payload_at = bytes.len();
-            if flood.rate > 0 {
-                bytes.extend(STAMPED.bytes().chain(std::iter::repeat(b' ')).take(flood.payload));
-            } else {
-                bytes.extend(std::iter::repeat_n(b'x', flood.payload));
-            }
+            bytes.extend(payload);
             packets.push((id_at, payload_at, bytes.len()));
         }
         Self { bytes, begin, packets, websocket, stamped: flood.rate > 0 }

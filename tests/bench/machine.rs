@@ -82,12 +82,12 @@ pub fn load() -> String {
 
 /// Ends when nobody holds its input any more: the child process of [`FloodProcess`].
 pub fn serve_flood(words: &[String]) {
-    let [messages, qos, rate] = [0, 1, 2].map(|at| words[at].parse::<u64>().expect("a number"));
-    let flood = Flood { rate, ..Flood::of(messages, qos as u8) };
-    let tls = (words.len() > 3).then(|| ServerTls {
-        cert: words[3].clone().into(),
-        key: words[4].clone().into(),
-        ca: words[5].clone().into(),
+    let [messages, qos, rate, telemetry] = [0, 1, 2, 3].map(|at| words[at].parse::<u64>().expect("a number"));
+    let flood = Flood { rate, telemetry: telemetry > 0, ..Flood::of(messages, qos as u8) };
+    let tls = (words.len() > 4).then(|| ServerTls {
+        cert: words[4].clone().into(),
+        key: words[5].clone().into(),
+        ca: words[6].clone().into(),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let server = runtime.block_on(FloodServer::start(flood, tls));
@@ -127,9 +127,9 @@ pub struct FloodProcess {
 impl FloodProcess {
     pub fn start(flood: Flood, tls: Option<&ServerTls>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command
-            .arg("serve-flood")
-            .args([flood.messages, flood.qos.into(), flood.rate].map(|n| n.to_string()));
+        command.arg("serve-flood").args(
+            [flood.messages, flood.qos.into(), flood.rate, flood.telemetry.into()].map(|n| n.to_string()),
+        );
         if let Some(tls) = tls {
             command.arg(&tls.cert).arg(&tls.key).arg(&tls.ca);
         }

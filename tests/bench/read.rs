@@ -11,21 +11,53 @@ use heliograph_engine::profile::{MqttVersion, ProfileId};
 
 use crate::flood::Flood;
 use crate::ingest::Reach;
-use crate::machine::{FloodProcess, Stopwatch, print, thousands};
+use crate::machine::{FloodProcess, Stopwatch, load, print, thousands};
 
 /// Rows that fill a tall window.
 const SCREEN: u32 = 64;
 /// Looks at each figure; the median and the worst are told.
 const LOOKS: usize = 25;
 
+/// What is stored and looked for.
+struct Case {
+    name: &'static str,
+    telemetry: bool,
+    /// A text that every payload has, a regular expression that many match, and a condition on JSON.
+    text: &'static str,
+    regex: &'static str,
+    json: &'static str,
+}
+
+const CASES: [Case; 2] = [
+    Case { name: "payloads nearly alike", telemetry: false, text: "xxxx", regex: r"x{40}$", json: "" },
+    Case {
+        name: "telemetry with noise",
+        telemetry: true,
+        text: "T-114",
+        regex: r#""temperature_c":7[1-9]\.\d"#,
+        json: "$.temperature_c > 71",
+    },
+];
+
+/// Where memory is looked at, in messages.
+const LOOKS_AT: [u64; 7] = [100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000];
+
 pub async fn read(messages: u64) {
+    for case in &CASES {
+        println!("  - {}, {} messages, load {}", case.name, thousands(messages as f64), load());
+        read_back(messages, case).await;
+    }
+}
+
+async fn read_back(messages: u64, case: &Case) {
     let folder = tempfile::tempdir().expect("a folder");
     let open = || {
         let keyring = heliograph_engine::vault::Keyring::none();
         Engine::open_with(folder.path(), keyring).expect("an engine")
     };
     let engine = open();
-    let server = FloodProcess::start(Flood::of(messages, 0), None);
+    let flood = if case.telemetry { Flood::telemetry(messages) } else { Flood::of(messages, 0) };
+    let server = FloodProcess::start(flood, None);
     let reach = Reach::plain(server.port);
     let mut draft = engine.new_draft();
     draft.endpoint = reach.endpoint().into();
@@ -37,24 +69,34 @@ pub async fn read(messages: u64) {
     let idle = memory();
     let watch = Stopwatch::start();
     engine.connect(id).await.expect("connecting");
-    let mut tenth = None;
+    let mut looks: Vec<(u64, u64)> = Vec::new();
     loop {
         let status = engine.connections().into_iter().find(|status| status.id == id).expect("known");
-        if status.counters.stored > messages / 10 {
-            tenth.get_or_insert_with(memory);
+        let stored = status.counters.stored;
+        if LOOKS_AT.get(looks.len()).is_some_and(|at| stored > *at) {
+            looks.push((stored, memory()));
         }
-        if status.counters.stored > messages {
+        if stored > messages {
             break;
         }
         engine.events().await;
     }
     print("stored", watch.stop(messages), None);
-    let slope = (memory() as f64 - tenth.unwrap_or(idle) as f64) / (messages as f64 * 0.9);
-    println!(
-        "  memory of the process: {} MB before, {} MB after, {slope:+.2} bytes a message since the first tenth",
-        idle >> 20,
-        memory() >> 20
-    );
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / f64::from(1 << 20));
+    println!("  memory of the process: {} before, {} after", megabytes(idle), megabytes(memory()));
+    for (stored, memory) in &looks {
+        println!("    at {}: {}", thousands(*stored as f64), megabytes(*memory));
+    }
+    if let ([_, (from, first), ..], Some((to, last))) = (&looks[..], looks.last())
+        && to > from
+    {
+        let slope = (*last as f64 - *first as f64) / (to - from) as f64;
+        println!(
+            "    {slope:+.2} bytes a message between {} and {}",
+            thousands(*from as f64),
+            thousands(*to as f64)
+        );
+    }
     println!("  file: {:.1} bytes a message", file_bytes(folder.path()) as f64 / messages as f64);
     engine.disconnect(id).await.expect("disconnected");
     engine.close().await;
@@ -86,9 +128,12 @@ pub async fn read(messages: u64) {
     tell("a jump to any time", times);
     search(&engine, id, "a topic filter", RowFilter { topics: vec!["plant/line/7/+".into()], ..text("") })
         .await;
-    search(&engine, id, "a text in every payload", text("xxxx")).await;
+    search(&engine, id, "a text in every payload", text(case.text)).await;
     search(&engine, id, "a text that is nowhere", text("nowhere at all")).await;
-    search(&engine, id, "a regular expression", RowFilter { regex: true, ..text(r"x{40}$") }).await;
+    search(&engine, id, "a regular expression", RowFilter { regex: true, ..text(case.regex) }).await;
+    if !case.json.is_empty() {
+        search(&engine, id, "a condition on JSON", RowFilter { json: case.json.into(), ..text("") }).await;
+    }
     search(
         &engine,
         id,

@@ -13,6 +13,7 @@ mod failures;
 mod files;
 mod filters;
 mod first_run;
+mod kept;
 mod keyboard;
 mod library;
 mod losses;

@@ -130,6 +130,7 @@ export function subscription(filter: string, label = "", color = 7, qos: 0 | 1 |
     no_local: false,
     retain_as_published: false,
     retain_handling: 0,
+    live_only: false,
   };
 }
 
@@ -440,12 +441,20 @@ function payloadFor(topic: string, seq: number): string {
 
 function rowOf(seq: number, time: number): Row {
   if (seq === 1)
-    return { seq, time, kind: "event", event: "connected", text: "mqtt.plant-north.example:8084" };
+    return {
+      seq,
+      time,
+      pinned: false,
+      kind: "event",
+      event: "connected",
+      text: "mqtt.plant-north.example:8084",
+    };
   const topic = TOPICS[(seq * 7 + (seq >> 2)) % TOPICS.length] ?? TOPICS[0]!;
   const preview = payloadFor(topic, seq);
   return {
     seq,
     time,
+    pinned: false,
     kind: "message",
     direction: topic.includes("/cmd/") ? "out" : "in",
     topic,
@@ -460,6 +469,7 @@ function rowOf(seq: number, time: number): Row {
 }
 
 function rowMatches(row: Row, filter: RowFilter): boolean {
+  if (filter.live || (filter.pinned && !row.pinned) || row.kind === "damaged") return false;
   if (row.kind === "event") return !filter.text && filter.topics.length === 0 && !filter.direction;
   if (filter.direction && row.direction !== filter.direction) return false;
   if (filter.topics.length && !filter.topics.some((topic) => topicMatches(topic, row.topic))) return false;
@@ -642,6 +652,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
         sent: connected ? 311 : 0,
         dropped: 0,
         stored: history?.length ?? (connected ? 2_400 : 0),
+        live_only: 0,
         received_per_s: connected ? rates[0] : 0,
         sent_per_s: connected ? rates[1] : 0,
         rtt_micros: connected ? 18_200 : null,
@@ -680,15 +691,43 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     each: { max_bytes: 2_000_000_000, max_rows: null, max_age_s: null },
     max_bytes_in_all: null,
   };
+  function payloadBytes(id: ProfileId, seq: number): Uint8Array {
+    const row = rowsOf(id).find((other) => other.seq === seq);
+    return new TextEncoder().encode(row?.kind === "message" ? row.preview : "");
+  }
+  function differingPlaces(a: Uint8Array, b: Uint8Array): number[] {
+    return Array.from({ length: Math.max(a.length, b.length) }, (_, at) => at).filter(
+      (at) => a[at] !== b[at],
+    );
+  }
   function countOf(view: number): ViewCount {
     const stored = rowsOf(views.get(view)?.id ?? "").length;
-    return { rows: viewRows(view).length, stored, searched: stored, limited: false, origin: 0 };
+    const pinned = rowsOf(views.get(view)?.id ?? "").filter((row) => row.pinned).length;
+    return {
+      rows: viewRows(view).length,
+      stored,
+      searched: stored,
+      limited: false,
+      origin: 0,
+      kept: 0,
+      pinned,
+      damaged: 0,
+    };
   }
   const transfers = new Map<number, TransferStatus>();
   let nextTransfer = 1;
   /** Begins something that goes on until it is stopped. */
   function transfer(connection: ProfileId, kind: TransferKind, path: string): number {
-    const counts = { messages: 0, events: 0, unreadable: 0, earlier: 0, refused: 0, lost: 0, problems: [] };
+    const counts = {
+      messages: 0,
+      events: 0,
+      damaged: 0,
+      unreadable: 0,
+      earlier: 0,
+      refused: 0,
+      lost: 0,
+      problems: [],
+    };
     const share = kind === "record" ? null : 0;
     const status = {
       id: nextTransfer++,
@@ -1085,6 +1124,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       history.push({
         seq: history.length + 1,
         time: nowMicros(),
+        pinned: false,
         kind: "message",
         direction: "out",
         topic: request.topic,
@@ -1173,12 +1213,37 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       };
     },
     async messagePayload(id, seq, offset, limit) {
-      const row = rowsOf(id).find((other) => other.seq === seq);
-      const text = row?.kind === "message" ? row.preview : "";
-      return new TextEncoder().encode(text).slice(offset, offset + limit);
+      return payloadBytes(id, seq).slice(offset, offset + limit);
     },
     async saveMessagePayload(id, seq) {
       return (await this.messagePayload(id, seq, 0, Number.MAX_SAFE_INTEGER)).length;
+    },
+    async pinMessage(id, seq, pinned) {
+      const row = rowsOf(id).find((other) => other.seq === seq);
+      if (!row) throw failWith("not_found", "This message is not stored any more.");
+      row.pinned = pinned;
+    },
+    async comparePayloads(id, a, b) {
+      const [left, right] = [payloadBytes(id, a), payloadBytes(id, b)];
+      const places = differingPlaces(left, right);
+      const starts = places.filter((at, index) => at - 1 !== places[index - 1]);
+      return {
+        size_a: left.length,
+        size_b: right.length,
+        differing: places.length,
+        stretches: starts.length,
+        first: places[0] ?? null,
+      };
+    },
+    async findDifference(id, a, b, offset, backwards) {
+      const places = differingPlaces(payloadBytes(id, a), payloadBytes(id, b));
+      const start = backwards
+        ? places.filter((at) => at < offset && !places.includes(at - 1)).at(-1)
+        : places.find((at) => at >= offset);
+      if (start === undefined) return null;
+      let end = start;
+      while (places.includes(end)) end++;
+      return { start, end };
     },
     async clearHistory(id) {
       const { length } = rowsOf(id);

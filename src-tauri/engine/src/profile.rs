@@ -85,7 +85,7 @@ pub struct Settings {
 }
 
 /// How much is kept of a connection's messages and events. Beyond, the oldest go, a thousand or so at a time; the
-/// newest always stay.
+/// newest always stay. So do pinned messages and the newest retained one of each topic, which count for nothing here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
 #[ts(export)]
@@ -536,6 +536,8 @@ pub struct Subscription {
     pub retain_as_published: bool,
     /// Retain Handling: 0 send retained messages, 1 only for a new subscription, 2 never. MQTT 5.
     pub retain_handling: u8,
+    /// Whether messages that only come for subscriptions like this one are shown and not stored.
+    pub live_only: bool,
 }
 
 #[cfg(test)]

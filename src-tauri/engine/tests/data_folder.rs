@@ -4,18 +4,23 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heliograph_engine::Engine;
 use heliograph_engine::engine::EngineEvent;
 use heliograph_engine::error::{Error, ErrorCode};
-use heliograph_engine::history::{History, PAGE_ROWS, RowContent, RowFilter, StorageHealth};
+use heliograph_engine::history::{
+    ExportOrder, History, PAGE_ROWS, RetentionRules, RowContent, RowFilter, StorageHealth,
+};
 use heliograph_engine::library::Library;
 use heliograph_engine::message::{Direction, Item, Message, MessageProperties, MessageSink};
-use heliograph_engine::profile::{Profile, ProfileId, Qos, Settings, Subscription};
+use heliograph_engine::profile::{Profile, ProfileId, Qos, Retention, Settings, Subscription};
+use heliograph_engine::recording::RecordingFormat;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -27,10 +32,8 @@ async fn a_process_that_is_killed_while_it_writes_leaves_whole_files() {
     let folder = tempfile::tempdir().expect("folder");
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut promised = 0;
-    for _ in 0..8 {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+    for _ in 0..kills() {
+        turn(&mut random);
         let (mut child, mut lines) = spawn("store", folder.path(), "");
         let mut told = 0;
         for _ in 0..random % 12 + 1 {
@@ -70,6 +73,92 @@ async fn a_process_that_is_killed_while_it_writes_leaves_whole_files() {
             assert_eq!(found, "ok", "{file}");
         }
     }
+}
+
+/// Kills at any moment, while blocks grow, limits let rows go and some of those stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_while_limits_bite_loses_no_more_than_a_moment() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("messages.db");
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let (mut pinned, mut trimmed, mut longest) = (Vec::new(), 0, Duration::ZERO);
+    for _ in 0..kills() {
+        let (mut child, mut lines) = spawn("flow", folder.path(), "");
+        let mut told: Vec<(u64, Instant)> = Vec::new();
+        // Long enough for limits to bite, and then at any moment.
+        turn(&mut random);
+        let end = Duration::from_micros(200_000 + random % 300_000);
+        let mut began = None;
+        let mut line = String::new();
+        while began.is_none_or(|began: Instant| began.elapsed() < end) {
+            line.clear();
+            assert!(lines.read_line(&mut line).expect("a line") > 0, "the other process ended early");
+            let now = Instant::now();
+            if let Some(n) = number_in(&line, "told ") {
+                began.get_or_insert(now);
+                told.push((n, now));
+            } else if let Some(n) = number_in(&line, "pinned ") {
+                pinned.push(n);
+            }
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let killed = Instant::now();
+
+        let history = History::open(&path).expect("the history opens");
+        let (view, count) = history.open_view(shared(), RowFilter::default()).await.expect("a view");
+        let mut numbers = Vec::new();
+        while (numbers.len() as u64) < count.rows {
+            let page = history.page(view, numbers.len() as u64, PAGE_ROWS).await.expect("a page");
+            assert!(!page.rows.is_empty(), "a row for each index");
+            for row in page.rows {
+                let n = row.seq.unsigned_abs();
+                let RowContent::Message { preview, size, .. } = row.content else {
+                    unreachable!("a message")
+                };
+                assert!(preview.starts_with(&format!("{n} ")) && size == flow_payload(n).len() as u64, "{n}");
+                assert_eq!(row.pinned, pinned.contains(&n), "{n}");
+                numbers.push(n);
+            }
+        }
+        let last = *numbers.last().expect("some are there");
+        let kept = numbers.len() - usize::try_from(count.kept).expect("few");
+        assert!(numbers[kept.max(1)..].is_sorted() && numbers.is_sorted_by(|a, b| a < b));
+        let dense = &numbers[usize::try_from(count.kept).expect("few")..];
+        assert_eq!(dense.last().expect("some") - dense[0] + 1, dense.len() as u64, "no gaps");
+        assert!(dense.len() as u64 <= FLOW_ROWS, "the limit holds: {}", dense.len());
+        trimmed = trimmed.max(dense[0]);
+        for n in &pinned {
+            assert!(numbers.contains(n), "{n} was pinned");
+        }
+        let retained = last - last % RETAINED_EVERY;
+        assert!(retained == 0 || numbers.contains(&retained), "{retained} is the newest retained one");
+        for n in pinned.iter().chain([&last, &(last - last % BIG_EVERY)]) {
+            if numbers.contains(n) {
+                let seq = i64::try_from(*n).expect("small");
+                let payload = history.payload(shared(), seq, 0, 1 << 20).await.expect("a payload");
+                assert!(payload == flow_payload(*n), "{n}");
+            }
+        }
+        // What was handed over before this moment is there.
+        if let Some((_, lost)) = told.iter().find(|(n, _)| *n > last) {
+            longest = longest.max(killed - *lost);
+        }
+        history.close().await.expect("closed");
+        let connection = Connection::open(&path).expect("opened");
+        let found: String =
+            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
+        assert_eq!(found, "ok");
+    }
+    println!(
+        "{} kills: at most the last {} ms lost, {} pinned rows",
+        kills(),
+        longest.as_millis(),
+        pinned.len()
+    );
+    assert!(trimmed > 1 && !pinned.is_empty(), "limits have to bite, and something to be pinned");
+    // 250 ms are promised where others leave the processor alone.
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,6 +330,200 @@ async fn a_full_disk_is_named_and_costs_nothing_that_was_there() {
     engine.close().await;
 }
 
+/// Every row by its number, and which of them cannot be read.
+async fn numbers(history: &History) -> (Vec<u64>, Vec<u64>) {
+    let (view, count) = history.open_view(shared(), RowFilter::default()).await.expect("a view");
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
+    while (all.len() as u64) < count.rows {
+        let page = history.page(view, all.len() as u64, PAGE_ROWS).await.expect("a page");
+        assert!(!page.rows.is_empty(), "a row for each index");
+        for row in page.rows {
+            let n = row.seq.unsigned_abs();
+            all.push(n);
+            match row.content {
+                RowContent::Message { preview, .. } => assert!(preview.starts_with(&format!("{n} ")), "{n}"),
+                RowContent::Damaged => damaged.push(n),
+                RowContent::Event { .. } => unreachable!("a message"),
+            }
+        }
+    }
+    (all, damaged)
+}
+
+#[tokio::test]
+async fn a_small_disk_holds_what_limits_leave_and_a_full_one_goes_on_where_it_was() {
+    let Some(disk) = Disk::of("12m") else { return };
+    let path = disk.path().join("messages.db");
+    let history = History::open(&path).expect("opened");
+    let each = Retention { max_bytes: Some(1_500_000), ..Retention::default() };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    let sink = history.sink(shared());
+    let noise = |n: u64| {
+        let mut payload = vec![0; if n.is_multiple_of(100) { 40_000 } else { 1_000 }];
+        getrandom::fill(&mut payload).expect("noise");
+        // Text, and still nothing that compresses.
+        payload.iter_mut().for_each(|byte| *byte = b'0' + *byte % 64);
+        payload.splice(..0, format!("{n} ").into_bytes());
+        payload
+    };
+    // Four times what fits, blocks and big payloads. It waits for the disk, as a session does.
+    let mut n = 0;
+    while n < 36_000 {
+        n += 1;
+        put_item(&*sink, message("t", n, noise(n))).await;
+        if n.is_multiple_of(500) {
+            history.flush().await.expect("there is room, since limits make it");
+            if n == 1_000 {
+                history.pin(shared(), 1_000, true).await.expect("pinned");
+            }
+        }
+    }
+    assert_eq!(*history.health().borrow(), StorageHealth::Ok);
+    // At its limit the file needs no more room than it has. Without one it does.
+    let each = Retention { max_bytes: None, ..Retention::default() };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    let rest = disk.path().join("rest");
+    let mut file = std::fs::File::create(&rest).expect("created");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let mut told = false;
+    for _ in 0..40 {
+        for _ in 0..100 {
+            n += 1;
+            put_item(&*sink, message("t", n, noise(n))).await;
+        }
+        if let Err(error) = history.flush().await {
+            assert_eq!(error.details["reason"], "full", "{error}");
+            told = true;
+            break;
+        }
+    }
+    assert!(told, "the disk is full");
+    std::fs::remove_file(&rest).expect("removed");
+    let mut health = history.health();
+    let well = health.wait_for(|health| *health == StorageHealth::Ok);
+    tokio::time::timeout(BOUND, well).await.expect("in time").expect("told");
+    history.flush().await.expect("written after all");
+    let (all, damaged) = numbers(&history).await;
+    assert_eq!((all[0], *all.last().expect("some"), damaged.len()), (1_000, n, 0));
+    assert_eq!(n - all[1] + 1, all.len() as u64 - 1, "no gaps");
+    assert_eq!(history.payload(shared(), 1_000, 0, 1 << 20).await.expect("a payload").len(), 40_005);
+    history.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_file_that_is_locked_for_a_while_costs_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("messages.db");
+    let history = History::open(&path).expect("opened");
+    let sink = history.sink(shared());
+    let holder = Connection::open(&path).expect("opened");
+    for n in 1..=3_000 {
+        if n == 1_500 {
+            holder.execute_batch("BEGIN IMMEDIATE").expect("held");
+        }
+        put(&*sink, n).await;
+    }
+    let error = history.flush().await.expect_err("it is locked");
+    assert_eq!(error.details["reason"], "locked", "{error}");
+    let health = history.health().borrow().clone();
+    assert!(
+        matches!(health, StorageHealth::Failing { message } if message.contains("in use by another program"))
+    );
+    assert!(numbers(&history).await.0.len() < 3_000, "reading goes on");
+    holder.execute_batch("ROLLBACK").expect("let go");
+    let mut health = history.health();
+    let well = health.wait_for(|health| *health == StorageHealth::Ok);
+    tokio::time::timeout(BOUND, well).await.expect("in time").expect("told");
+    history.flush().await.expect("written after all");
+    assert_eq!(numbers(&history).await.0, (1..=3_000).collect::<Vec<_>>());
+    history.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn damage_in_blocks_is_said_where_it_is_and_the_rest_is_there() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("messages.db");
+    let history = History::open(&path).expect("opened");
+    for n in 1..=20_000 {
+        put_on(&*history.sink(shared()), if n < 10_000 { "a" } else { "b" }, n).await;
+    }
+    history.flush().await.expect("flushed");
+    history.pin(shared(), 12, true).await.expect("pinned");
+    history.close().await.expect("closed");
+    // Bits of blocks flip, a bit each, anywhere in them, heads and payloads alike.
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut hurt = Vec::new();
+    {
+        let connection = Connection::open(&path).expect("opened");
+        let blocks: Vec<(i64, u64, u64)> = connection
+            .prepare("SELECT id, id & 0xffffffffff, rows FROM block ORDER BY id")
+            .expect("asked")
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs(), row.get::<_, i64>(2)?.unsigned_abs()))
+            })
+            .expect("asked")
+            .collect::<Result<_, _>>()
+            .expect("blocks");
+        assert!(blocks.len() > 60, "{}", blocks.len());
+        for (at, (id, first, rows)) in blocks.iter().enumerate() {
+            if at % 7 != 0 {
+                continue;
+            }
+            turn(&mut random);
+            let column = if random & 1 == 0 { "heads" } else { "payloads" };
+            let mut bytes: Vec<u8> = connection
+                .query_row(&format!("SELECT {column} FROM block WHERE id = ?1"), [id], |row| row.get(0))
+                .expect("bytes");
+            let place = usize::try_from(random >> 8).expect("a place") % bytes.len();
+            bytes[place] ^= 1 << (random >> 1 & 7);
+            connection
+                .execute(
+                    &format!("UPDATE block SET {column} = ?2 WHERE id = ?1"),
+                    rusqlite::params![id, bytes],
+                )
+                .expect("flipped");
+            hurt.extend(*first..*first + *rows);
+        }
+    }
+    let history = History::open(&path).expect("it opens");
+    let (all, damaged) = numbers(&history).await;
+    assert_eq!(all, (1..=20_000).collect::<Vec<_>>(), "every row has its place");
+    assert_eq!(damaged, hurt, "and what is damaged says so");
+    let error = history.payload(shared(), 12, 0, 10).await.expect_err("damaged");
+    assert_eq!(error.details["reason"], "damaged_messages", "{error}");
+    assert!(error.message.contains("Messages elsewhere in it can be read"), "{error}");
+    let filter = RowFilter { text: "xx".into(), ..RowFilter::default() };
+    let (view, _) = history.open_view(shared(), filter).await.expect("a view");
+    let mut changes = history.changes();
+    let count = loop {
+        let count = history.page(view, 0, 0).await.expect("a page").count;
+        if count.searched == count.stored {
+            break count;
+        }
+        tokio::time::timeout(BOUND, changes.changed()).await.expect("in time").expect("it lives");
+    };
+    assert_eq!((count.rows, count.damaged), (20_000 - hurt.len() as u64, hurt.len() as u64));
+    let file = folder.path().join("rest.ndjson");
+    let order =
+        ExportOrder { profile: shared(), filter: RowFilter::default(), format: RecordingFormat::Ndjson };
+    let exported =
+        history.export(order, &file, Arc::default(), CancellationToken::new()).await.expect("exported");
+    assert_eq!((exported.messages, exported.damaged), (20_000 - hurt.len() as u64, hurt.len() as u64));
+    // What arrives is stored, and limits let go of what is damaged as of anything else; a pin holds nothing that
+    // cannot be read.
+    let each = Retention { max_rows: Some(100), max_bytes: None, max_age_s: Some(1) };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    for n in 20_001..=20_500 {
+        put(&*history.sink(shared()), n).await;
+    }
+    history.flush().await.expect("flushed");
+    while history.stored(shared()) > 100 {
+        tokio::time::timeout(BOUND, changes.changed()).await.expect("in time").expect("it lives");
+    }
+    history.close().await.expect("closed");
+}
+
 // ------------------------------------------------------------------------------------ the other processes
 
 const BATCH: u64 = 200;
@@ -257,6 +540,7 @@ async fn other_process() {
     match role.as_str() {
         "store" => store(&folder).await,
         "edit" => edit(&folder, &name).await,
+        "flow" => flow(&folder).await,
         other => unreachable!("{other}"),
     }
 }
@@ -276,6 +560,59 @@ async fn store(folder: &Path) {
         library.save(&profile(ProfileId::random(), &n.to_string()), None).expect("saved");
         say(n);
     }
+}
+
+const FLOW_ROWS: u64 = 2_500;
+const RETAINED_EVERY: u64 = 1_777;
+const BIG_EVERY: u64 = 400;
+const PINNED_EVERY: u64 = 2_000;
+
+/// Of some rows the payload stands beside its block.
+fn flow_payload(n: u64) -> Vec<u8> {
+    let mut payload = payload(n);
+    if n.is_multiple_of(BIG_EVERY) {
+        payload.resize(20_000 + usize::try_from(n % 7_000).expect("small"), b'y');
+    }
+    payload
+}
+
+/// Writes messages for ever under a limit, never waits for them, and tells what it has handed over, and which it
+/// has pinned.
+async fn flow(folder: &Path) {
+    let history = History::open(&folder.join("messages.db")).expect("opened");
+    let each = Retention { max_rows: Some(FLOW_ROWS), max_bytes: None, max_age_s: None };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    let (view, _) = history.open_view(shared(), RowFilter::default()).await.expect("a view");
+    let newest = history.tail(view, 1).await.expect("a page");
+    let mut n = newest.rows.first().map_or(0, |row| row.seq.unsigned_abs());
+    let sink = history.sink(shared());
+    loop {
+        n += 1;
+        let mut item = message("t", n, flow_payload(n));
+        if let Item::Message(message) = &mut item {
+            message.retain = n.is_multiple_of(RETAINED_EVERY);
+        }
+        put_item(&*sink, item).await;
+        if n.is_multiple_of(50) {
+            say(n);
+        }
+        if n.is_multiple_of(PINNED_EVERY) {
+            history.flush().await.expect("flushed");
+            history.pin(shared(), i64::try_from(n).expect("small"), true).await.expect("pinned");
+            println!("pinned {n}");
+        }
+    }
+}
+
+/// How often processes are killed; `./dev fuzz` does it hundreds of times.
+fn kills() -> u64 {
+    std::env::var("HELIOGRAPH_KILLS").map_or(8, |kills| kills.parse().expect("HELIOGRAPH_KILLS is a number"))
+}
+
+fn turn(random: &mut u64) {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
 }
 
 /// Edits the library and writes messages as fast as it can, and tells how often the history was refused.
@@ -335,10 +672,14 @@ fn number(lines: &mut BufReader<ChildStdout>) -> u64 {
     loop {
         let mut line = String::new();
         assert!(lines.read_line(&mut line).expect("a line") > 0, "the other process ended early");
-        if let Some((_, number)) = line.trim().rsplit_once("told ") {
-            return number.parse().expect("a number");
+        if let Some(number) = number_in(&line, "told ") {
+            return number;
         }
     }
+}
+
+fn number_in(line: &str, word: &str) -> Option<u64> {
+    line.trim().rsplit_once(word)?.1.parse().ok()
 }
 
 // ------------------------------------------------------------------------------------------- the fixtures
@@ -367,16 +708,23 @@ async fn put(sink: &dyn MessageSink, n: u64) {
 }
 
 async fn put_on(sink: &dyn MessageSink, topic: &str, n: u64) {
-    let mut item = Item::Message(Message {
+    put_item(sink, message(topic, n, payload(n))).await;
+}
+
+fn message(topic: &str, n: u64, payload: Vec<u8>) -> Item {
+    Item::Message(Message {
         time: i64::try_from(n).expect("small"),
         direction: Direction::In,
         topic: topic.to_owned(),
-        payload: Bytes::from(payload(n)),
+        payload: Bytes::from(payload),
         qos: Qos::AtLeastOnce,
         retain: false,
         dup: false,
         properties: MessageProperties::default(),
-    });
+    })
+}
+
+async fn put_item(sink: &dyn MessageSink, mut item: Item) {
     while let Err(back) = sink.try_accept(item) {
         item = back;
         sink.room().await;

@@ -71,7 +71,7 @@ impl Bench {
         let page = self.engine.page(view.view, 0, 200).await.expect("a page");
         let events = page.rows.into_iter().filter_map(|row| match row.content {
             RowContent::Event { text, .. } => Some(text),
-            RowContent::Message { .. } => None,
+            RowContent::Message { .. } | RowContent::Damaged => None,
         });
         events.collect()
     }

@@ -161,14 +161,14 @@ async fn a_filter_decides_and_events_are_counted() {
     let file = place.file("a.csv");
     let topics = RowFilter { topics: vec!["a".into()], ..RowFilter::default() };
     let exported = place.export(topics, RecordingFormat::Csv, &file).await.expect("exported");
-    assert_eq!(exported, Exported { messages: 1_000, events: 0 });
+    assert_eq!(exported, Exported { messages: 1_000, events: 0, damaged: 0 });
     let written = std::fs::read_to_string(&file).expect("text");
     let rows: Vec<_> = written.split_terminator("\r\n").collect();
     assert_eq!(rows.len(), 1_001);
     assert!(rows[0].starts_with("time,direction,topic"), "{}", rows[0]);
     assert_eq!(rows[1_000], "1970-01-01T00:00:00.002997Z,in,\"a\",0,false,false,utf8,\"2997\",\"\"");
     let everything = place.export(RowFilter::default(), RecordingFormat::Ndjson, &file).await.expect("again");
-    assert_eq!(everything, Exported { messages: 3_000, events: 2 });
+    assert_eq!(everything, Exported { messages: 3_000, events: 2, damaged: 0 });
 
     let wrong = RowFilter { text: "(".into(), regex: true, ..RowFilter::default() };
     let error = place.export(wrong, RecordingFormat::Csv, &file).await.expect_err("refused");

@@ -77,7 +77,7 @@ async fn topics(engine: &Engine, id: ProfileId) -> Vec<String> {
     rows.into_iter()
         .filter_map(|row| match row.content {
             RowContent::Message { topic, .. } => Some(topic),
-            RowContent::Event { .. } => None,
+            RowContent::Event { .. } | RowContent::Damaged => None,
         })
         .collect()
 }

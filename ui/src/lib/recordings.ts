@@ -39,6 +39,7 @@ export function ending({ kind, path, state, counts }: TransferStatus): Toast {
   if (failed?.code === "cancelled" && kind === "export") said.push(m.recording_export_cancelled());
   else if (failed?.code === "cancelled" && kind === "import") said.push(m.recording_import_cancelled());
   else if (failed && failed.code !== "cancelled") said.push(errorText(failed));
+  if (counts.damaged > 0) said.push(m.recording_damaged({ count: count(counts.damaged) }));
   if (counts.events > 0) said.push(m.recording_events({ count: count(counts.events) }));
   if (counts.refused > 0) said.push(m.recording_refused({ count: count(counts.refused) }));
   if (counts.lost > 0) said.push(m.recording_lost({ count: count(counts.lost) }));

@@ -325,6 +325,17 @@ fn notice(chinese: bool) -> Reading {
     reading.user_property("language", language)
 }
 
+/// What a press like the one of the demo says, reading after reading: JSON with noise in it. The same for the same seed.
+pub fn telemetry(seed: u64) -> impl Iterator<Item = Bytes> {
+    let press = Machine::line(seed).into_iter().next();
+    let mut now = 1_700_000_000_000_000;
+    std::iter::from_fn(move || {
+        now += 200_000;
+        Some(now)
+    })
+    .scan(press, |press, now| press.as_mut()?.read(now).pop().map(|reading| reading.payload))
+}
+
 /// A value that wanders and is pulled home.
 #[derive(Debug, Clone)]
 struct Walk {

@@ -10,7 +10,7 @@ use super::{ConnectionStatus, Counters, PulseEntry, lock};
 use crate::attempts::{self, Attempts};
 use crate::counts::Counts;
 use crate::error::{Error, ErrorCode, Result};
-use crate::message::MessageSink;
+use crate::history::LiveSplit;
 use crate::profile::{Profile, ProfileId, Subscription};
 use crate::session::{
     self, Phase, Publication, PublishOutcome, SessionConfig, SessionEvent, SessionHandle, SubscriptionState,
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     pub id: ProfileId,
     outbox: Arc<Outbox>,
     attempts: Arc<Attempts>,
-    sink: Arc<dyn MessageSink>,
+    sink: Arc<LiveSplit>,
     state: Mutex<State>,
     counts: Arc<Counts>,
 }
@@ -39,6 +39,15 @@ struct State {
     rates: Rates,
 }
 
+/// What the history has of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    /// Rows in the file.
+    pub rows: u64,
+    /// Messages that were shown and not stored.
+    pub live_only: u64,
+}
+
 /// Rates over about the last second.
 #[derive(Default)]
 struct Rates {
@@ -50,7 +59,7 @@ struct Rates {
 impl Connection {
     pub fn new(
         profile: Profile,
-        sink: Arc<dyn MessageSink>,
+        sink: Arc<LiveSplit>,
         outbox: Arc<Outbox>,
         attempts: Arc<Attempts>,
     ) -> Arc<Self> {
@@ -141,7 +150,7 @@ impl Connection {
                 if !refused
                     && before.as_ref().is_some_and(|known| same_on_the_wire(known, &subscription)) =>
             {
-                // Only the label or the colour changed. One that was refused is asked for again.
+                // Only the label, the colour or whether it is stored changed. One that was refused is asked for again.
                 return Ok(known);
             }
             (_, true) => session.subscribe(subscription.clone()).await?,
@@ -172,7 +181,7 @@ impl Connection {
         }
     }
 
-    pub fn status(&self, stored: u64, saved: Option<&Profile>) -> ConnectionStatus {
+    pub fn status(&self, stored: Stored, saved: Option<&Profile>) -> ConnectionStatus {
         let counters = self.counters(stored);
         let matched = self.counts.matched();
         let state = lock(&self.state);
@@ -190,7 +199,7 @@ impl Connection {
         }
     }
 
-    pub fn pulse(&self, stored: u64) -> PulseEntry {
+    pub fn pulse(&self, stored: Stored) -> PulseEntry {
         let counters = self.counters(stored);
         let matched = self.counts.matched();
         let state = lock(&self.state);
@@ -278,14 +287,15 @@ impl Connection {
         }
     }
 
-    fn counters(&self, stored: u64) -> Counters {
+    fn counters(&self, stored: Stored) -> Counters {
         let state = lock(&self.state);
         let counts = &self.counts;
         Counters {
             received: counts.received(),
             sent: counts.sent(),
             dropped: counts.dropped(),
-            stored,
+            stored: stored.rows,
+            live_only: stored.live_only,
             received_per_s: state.rates.received_per_s,
             sent_per_s: state.rates.sent_per_s,
             rtt_micros: state.rtt_micros,
@@ -294,8 +304,9 @@ impl Connection {
     }
 
     fn follow_filters(&self) {
-        let filters = lock(&self.state).subscriptions.iter().map(|(s, _)| s.filter.clone()).collect();
-        self.counts.follow(filters);
+        let subscriptions: Vec<_> = lock(&self.state).subscriptions.iter().map(|(s, _)| s.clone()).collect();
+        self.sink.follow(&subscriptions);
+        self.counts.follow(subscriptions.into_iter().map(|subscription| subscription.filter).collect());
     }
 
     /// Adds or replaces; returns what was there.
@@ -334,7 +345,8 @@ impl Connection {
 
 /// Whether two versions of a subscription ask the broker for the same.
 fn same_on_the_wire(a: &Subscription, b: &Subscription) -> bool {
-    let wire = |s: &Subscription| Subscription { label: String::new(), color: 0, ..s.clone() };
+    let wire =
+        |s: &Subscription| Subscription { label: String::new(), color: 0, live_only: false, ..s.clone() };
     wire(a) == wire(b)
 }
 

@@ -29,7 +29,10 @@ use crate::broker::{self, BrokerOptions, BrokerStatus, LocalBroker};
 use crate::draft;
 use crate::endpoint::{Endpoint, EndpointParts, Scheme};
 use crate::error::{Error, ErrorCode, Result};
-use crate::history::{History, MessageDetail, Page, RetentionRules, RowFilter, Seq, StorageHealth, ViewId};
+use crate::history::{
+    Comparison, Difference, History, MessageDetail, Page, RetentionRules, RowFilter, Seq, StorageHealth,
+    ViewId,
+};
 use crate::identity;
 use crate::library::{Folder, FolderId, Library, LibraryTree};
 use crate::message::UnixMicros;
@@ -42,7 +45,7 @@ use crate::trace::Trace;
 use crate::vault::{Keep, Keyring, Vault, VaultState};
 
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
-use connection::Connection;
+use connection::{Connection, Stored};
 use outbox::Outbox;
 use recordings::Transfers;
 pub use recordings::{TransferCounts, TransferId, TransferKind, TransferState, TransferStatus};
@@ -165,7 +168,7 @@ impl Engine {
         }
         let pulses: Vec<_> = (dirty.pulses.difference(&dirty.connections))
             .filter_map(|id| connections.get(id))
-            .map(|connection| connection.pulse(self.inner.history.stored(connection.id)))
+            .map(|connection| connection.pulse(self.stored(connection.id)))
             .collect();
         if !pulses.is_empty() {
             events.push(EngineEvent::Pulse { connections: pulses });
@@ -210,7 +213,12 @@ impl Engine {
 
     fn status_of(&self, connection: &Connection) -> ConnectionStatus {
         let saved = self.inner.library.profile(connection.id).ok();
-        connection.status(self.inner.history.stored(connection.id), saved.as_ref())
+        connection.status(self.stored(connection.id), saved.as_ref())
+    }
+
+    fn stored(&self, id: ProfileId) -> Stored {
+        let history = &self.inner.history;
+        Stored { rows: history.stored(id), live_only: history.live_only(id) }
     }
 
     fn follow_history(&self) {
@@ -706,7 +714,7 @@ impl Engine {
             return Ok(connection.clone());
         }
         let profile = self.inner.library.profile(id)?;
-        let sink = self.inner.history.sink(id);
+        let sink = self.inner.history.split(id);
         let mut connections = lock(&self.inner.connections);
         let make = || Connection::new(profile, sink, self.inner.outbox.clone(), self.inner.attempts.clone());
         let connection = connections.entry(id).or_insert_with(make).clone();
@@ -804,6 +812,42 @@ impl Engine {
     /// `not_found`, `storage`, `file`.
     pub async fn save_message_payload(&self, id: ProfileId, seq: Seq, path: &Path) -> Result<u64> {
         self.inner.history.save_payload(id, seq, path).await
+    }
+
+    /// Pins a message, so that no limit lets go of it, or takes the pin away.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn pin_message(&self, id: ProfileId, seq: Seq, pinned: bool) -> Result<()> {
+        self.inner.history.pin(id, seq, pinned).await
+    }
+
+    /// Compares the payloads of two messages, of any size.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn compare_payloads(&self, id: ProfileId, a: Seq, b: Seq) -> Result<Comparison> {
+        self.inner.history.compare(id, a, b).await
+    }
+
+    /// The first difference of two payloads from an offset on; or the last one before it, `backwards`.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn find_difference(
+        &self,
+        id: ProfileId,
+        a: Seq,
+        b: Seq,
+        offset: u64,
+        backwards: bool,
+    ) -> Result<Option<Difference>> {
+        let history = &self.inner.history;
+        if backwards {
+            history.previous_difference(id, a, b, offset).await
+        } else {
+            history.next_difference(id, a, b, offset).await
+        }
     }
 
     /// Deletes all rows of a connection and says how many.

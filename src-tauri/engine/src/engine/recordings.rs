@@ -66,6 +66,8 @@ pub struct TransferCounts {
     pub messages: u64,
     /// Events that were left out of an export.
     pub events: u64,
+    /// Stored messages that were left out, since the database is damaged where they stand.
+    pub damaged: u64,
     /// Lines of a file that are no messages.
     pub unreadable: u64,
     /// Imported messages that are older than one before them.
@@ -339,8 +341,11 @@ struct Outcome {
 }
 
 impl From<Exported> for Outcome {
-    fn from(Exported { messages, events }: Exported) -> Self {
-        Self { counts: TransferCounts { messages, events, ..TransferCounts::default() }, error: None }
+    fn from(Exported { messages, events, damaged }: Exported) -> Self {
+        Self {
+            counts: TransferCounts { messages, events, damaged, ..TransferCounts::default() },
+            error: None,
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Rows stored for this profile.
     pub stored: u64,
+    /// Messages that were shown and not stored, since their subscriptions say so.
+    pub live_only: u64,
     /// Messages received in the last second.
     pub received_per_s: f64,
     /// Messages sent in the last second.

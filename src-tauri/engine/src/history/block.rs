@@ -6,10 +6,13 @@
 //! topics a block has and what each row is; `payloads` is one piece, so a text is looked for in a thousand
 //! payloads at once; it is compressed where that pays.
 //!
-//!     heads       version, rows, base time, distinct topics, then of each row: flags, time since the row before,
+//!     heads       version, a checksum each of the rest of the heads, of the properties and of the payloads (CRC-32, four
+//!                 bytes), rows, base time, distinct topics, then of each row: flags, time since the row before,
 //!                 topic (its place among the distinct ones), distance to the topic's last row, size, size of properties
 //!     properties  MQTT 5 properties as JSON, one after the other
 //!     payloads    0 and the payloads one after the other, or 1, their size, and the same as LZ4
+//!
+//! Blocks of version 1 have no checksums.
 
 use std::collections::HashMap;
 
@@ -27,7 +30,10 @@ const MOST_BYTES: usize = BYTES + OUTSIDE;
 /// Payloads below this size are not worth compressing.
 const WORTH: usize = 1 << 10;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const WITHOUT_CHECKSUMS: u8 = 1;
+/// Bytes of one checksum.
+const CHECKSUM: usize = 4;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
@@ -154,8 +160,13 @@ impl Builder {
 
     /// The block as it is now.
     pub(super) fn encode(&self) -> Encoded {
-        let mut heads = Vec::with_capacity(self.heads.len() + 3 * self.topics.len() + 16);
+        let payloads = pack(&self.payloads);
+        let mut heads = Vec::with_capacity(self.heads.len() + 3 * self.topics.len() + 32);
         heads.push(VERSION);
+        // That of the heads is known when they are.
+        heads.extend_from_slice(&[0; CHECKSUM]);
+        heads.extend_from_slice(&checksum(&self.properties));
+        heads.extend_from_slice(&checksum(&payloads));
         write(&mut heads, self.rows as u64);
         write(&mut heads, zigzag(self.first_time));
         write(&mut heads, self.topics.len() as u64);
@@ -165,7 +176,9 @@ impl Builder {
             before = *topic;
         }
         heads.extend_from_slice(&self.heads);
-        Encoded { heads, properties: self.properties.clone(), payloads: pack(&self.payloads) }
+        let own = checksum(&heads[1 + CHECKSUM..]);
+        heads[1..=CHECKSUM].copy_from_slice(&own);
+        Encoded { heads, properties: self.properties.clone(), payloads }
     }
 }
 
@@ -233,10 +246,18 @@ impl<'a> Heads<'a> {
     /// # Errors
     /// These are no heads of a block.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Damaged> {
-        let (&version, mut rest) = bytes.split_first().ok_or(Damaged)?;
-        if version != VERSION {
-            return Err(Damaged);
-        }
+        let (&version, rest) = bytes.split_first().ok_or(Damaged)?;
+        let mut rest = match version {
+            WITHOUT_CHECKSUMS => rest,
+            VERSION => {
+                let (own, rest) = rest.split_at_checked(CHECKSUM).ok_or(Damaged)?;
+                if checksum(rest) != own {
+                    return Err(Damaged);
+                }
+                rest.get(2 * CHECKSUM..).ok_or(Damaged)?
+            }
+            _ => return Err(Damaged),
+        };
         let rows = read_size(&mut rest)?;
         let time = unzigzag(read(&mut rest)?);
         let count = read_size(&mut rest)?;
@@ -299,6 +320,33 @@ impl Iterator for Heads<'_> {
         }
         Some(row)
     }
+}
+
+/// What stands beside the heads of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    Properties,
+    Payloads,
+}
+
+/// Whether a part of a block is what it was when the heads were written.
+///
+/// # Errors
+/// It is not.
+pub(super) fn check(heads: &[u8], part: Part, bytes: &[u8]) -> Result<(), Damaged> {
+    let at = match part {
+        Part::Properties => 1 + CHECKSUM,
+        Part::Payloads => 1 + 2 * CHECKSUM,
+    };
+    match heads.first() {
+        Some(&WITHOUT_CHECKSUMS) => Ok(()),
+        Some(_) if heads.get(at..at + CHECKSUM) == Some(&checksum(bytes)) => Ok(()),
+        _ => Err(Damaged),
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+    crc32fast::hash(bytes).to_le_bytes()
 }
 
 /// The payloads of a block, one after the other.
@@ -443,7 +491,7 @@ mod tests {
         fn damage_is_an_error_and_never_a_panic(heads in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut heads = heads;
             if let Some(first) = heads.first_mut() {
-                *first &= 1;
+                *first &= 3;
             }
             let mut payloads = Vec::new();
             let _ = unpack(&heads, &mut payloads);
@@ -451,6 +499,37 @@ mod tests {
                 for head in read.flatten() {
                     let _ = (head.payload(&payloads), head.properties(&payloads));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bit_that_flips_is_noticed() {
+        let mut builder = Builder::new(1, 0);
+        for n in 0..100_u8 {
+            builder.push(&NewRow {
+                time: 0,
+                flags: 0,
+                topic: 1,
+                back: 1,
+                properties: b"{}",
+                payload: &[n; 20],
+            });
+        }
+        let whole = builder.encode();
+        let is_whole = |heads: &[u8], properties: &[u8], payloads: &[u8]| {
+            Heads::read(heads).is_ok()
+                && check(heads, Part::Properties, properties).is_ok()
+                && check(heads, Part::Payloads, payloads).is_ok()
+        };
+        assert!(is_whole(&whole.heads, &whole.properties, &whole.payloads));
+        for part in 0..3 {
+            let mut parts = [&whole.heads, &whole.properties, &whole.payloads].map(Clone::clone);
+            // The first bit of the version alone could make it another one that there is.
+            for at in usize::from(part == 0)..parts[part].len() {
+                parts[part][at] ^= 1 << (at % 8);
+                assert!(!is_whole(&parts[0], &parts[1], &parts[2]), "byte {at} of part {part}");
+                parts[part][at] ^= 1 << (at % 8);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! a block at a time, each in a transaction of its own, so that the log of the database can be taken in between; holds
 //! no more of a payload than a part, and holds the rows that are still to come against retention.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Exported {
     pub messages: u64,
     /// Events that were left out: a file of messages has no place for them.
     pub events: u64,
+    /// Rows that were left out, since the database is damaged where they stand.
+    pub damaged: u64,
 }
 
 /// What is to be exported.
@@ -60,6 +63,9 @@ impl History {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Exported> {
+        if order.filter.live {
+            return Err(Error::invalid("live", "Messages that are shown live only cannot be exported"));
+        }
         let source = self.source(order.profile, Sieve::new(&order.filter)?, order.format).await?;
         let target = path.to_owned();
         let work = move || {
@@ -81,6 +87,7 @@ impl History {
     /// `file`: it cannot be written; `storage`.
     pub async fn record(&self, profile: ProfileId, path: &Path) -> Result<Recording> {
         let mut source = self.source(profile, Sieve::everything(), RecordingFormat::Ndjson).await?;
+        source.kept.clear();
         source.next = source.last + 1;
         let file = File::create(path).map_err(|error| whole_file::refused(path, &error))?;
         Ok(Recording { history: self.clone(), source, file, path: path.to_owned() })
@@ -99,16 +106,19 @@ impl History {
                 store::extent(&connection, profile).map_err(|error| database::storage(&path, &error))?;
             hold.from(extent.first_seq);
             Ok(Source {
-                connection,
-                path,
                 profile,
                 sieve,
                 format,
                 hold,
                 first: extent.first_seq,
+                kept: store::kept_between(&connection, extent.number, 1, extent.first_seq)
+                    .map_err(|error| database::storage(&path, &error))?
+                    .into(),
                 next: extent.first_seq,
                 last: extent.last_seq,
                 exported: Exported::default(),
+                connection,
+                path,
             })
         };
         tokio::task::spawn_blocking(open).await.map_err(|error| broken(&error))?
@@ -218,6 +228,8 @@ struct Source {
     format: RecordingFormat,
     hold: Hold,
     first: Seq,
+    /// Rows before the first one that stay; they come before all others.
+    kept: VecDeque<Seq>,
     /// The next row to look at,
     next: Seq,
     /// and the last one.
@@ -265,7 +277,7 @@ impl Source {
         cancel: &CancellationToken,
     ) -> std::result::Result<(), Unsaved> {
         let of = u64::try_from(self.last - self.first + 1).unwrap_or(0);
-        while self.next <= self.last {
+        while self.next <= self.last || !self.kept.is_empty() {
             if cancel.is_cancelled() {
                 return Err(cancelled());
             }
@@ -321,17 +333,20 @@ impl Source {
         if extent.first_seq > self.next {
             return Err(cleared());
         }
-        let mut big = None;
-        self.next = {
-            let read = Reading {
-                connection: &transaction,
-                number: extent.number,
-                first: self.next,
-                last: self.last,
-                format: self.format,
-            };
-            read.block(&mut self.sieve, out, &mut self.exported, &mut big).map_err(Unsaved::Database)?
+        let stays = self.kept.pop_front();
+        let read = Reading {
+            connection: &transaction,
+            number: extent.number,
+            first: stays.unwrap_or(self.next),
+            last: stays.unwrap_or(self.last),
+            format: self.format,
         };
+        let mut big = None;
+        let next =
+            read.block(&mut self.sieve, out, &mut self.exported, &mut big).map_err(Unsaved::Database)?;
+        if stays.is_none() {
+            self.next = next;
+        }
         Ok(big)
     }
 
@@ -417,8 +432,17 @@ impl Reading<'_> {
         let end = statement
             .query_row(within, |row| {
                 let block = Block::read(row)?;
-                sieve.matches(connection, number, &block, &mut matches)?;
-                Ok(block.first_seq + block.rows)
+                let end = block.first_seq + block.rows;
+                match block.check_all().and_then(|()| sieve.matches(connection, number, &block, &mut matches))
+                {
+                    // The rest can be exported.
+                    Err(error) if store::is_damage(&error) => {
+                        matches.clear();
+                        exported.damaged += (end.min(last + 1) - block.first_seq.max(first)).unsigned_abs();
+                    }
+                    looked => looked?,
+                }
+                Ok(end)
             })
             .optional()?;
         // Rows that the file lacks are not there for anybody.

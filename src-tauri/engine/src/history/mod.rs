@@ -3,13 +3,16 @@
 //! the disk on behalf of a session, and never drops anything without a count and a row that says so.
 //!
 //! [`queue`] takes items from the sessions, [`writer`] puts them into the file, [`store`] is that file,
-//! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for, [`export`] and
-//! [`import`] are the ways into other files and back.
+//! [`block`] how a thousand rows stand in it, [`view`] answers what a table on screen asks for, [`compare`] tells two
+//! payloads apart, [`export`] and [`import`] are the ways into other files and back. [`live`] holds what is never
+//! stored.
 
 mod block;
+mod compare;
 mod condition;
 mod export;
 mod import;
+mod live;
 mod queue;
 mod store;
 mod view;
@@ -23,13 +26,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
+pub use self::compare::{Comparison, Difference};
+use self::compare::{Payload, Seek};
 pub use self::export::{ExportOrder, Exported, Recording};
 pub use self::import::Imported;
+pub use self::live::LiveSplit;
+use self::live::{Live, LiveView};
 use self::queue::{Bounds, Entry, Queue};
 use self::view::{View, Wanted};
 use self::writer::Writer;
@@ -72,9 +80,25 @@ struct Inner {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     readers: Readers,
-    views: Mutex<HashMap<ViewId, Arc<View>>>,
+    live: Arc<Live>,
+    views: Mutex<HashMap<ViewId, Shown>>,
     next_view: AtomicU32,
     writer: Mutex<Option<JoinHandle<Result<()>>>>,
+}
+
+/// What a view is on.
+#[derive(Clone)]
+enum Shown {
+    Stored(Arc<View>),
+    Live(Arc<LiveView>),
+}
+
+impl Shown {
+    fn close(&self) {
+        if let Self::Stored(view) = self {
+            view.close();
+        }
+    }
 }
 
 /// What the writer tells everybody.
@@ -117,6 +141,7 @@ impl History {
             queue,
             shared,
             readers,
+            live: Arc::default(),
             views: Mutex::default(),
             next_view: AtomicU32::new(1),
             writer: Mutex::new(Some(thread)),
@@ -126,6 +151,17 @@ impl History {
     /// Where a session puts what it received and sent; bounded in items and bytes for each profile.
     pub fn sink(&self, profile: ProfileId) -> Arc<dyn MessageSink> {
         Arc::new(self.0.queue.sink(profile))
+    }
+
+    /// The same, but that messages of subscriptions that are live only go by, and never reach the file.
+    pub fn split(&self, profile: ProfileId) -> Arc<LiveSplit> {
+        let Inner { live, shared, .. } = &*self.0;
+        Arc::new(LiveSplit::new(profile, self.sink(profile), Arc::clone(live), Arc::clone(shared)))
+    }
+
+    /// Messages of a profile that were shown live only since the history was opened.
+    pub fn live_only(&self, profile: ProfileId) -> u64 {
+        self.0.live.passed(profile)
     }
 
     /// Ticks after each commit, and when a search got further.
@@ -159,7 +195,11 @@ impl History {
     /// # Errors
     /// `invalid_input` on `text` or `topics`; `limit_exceeded` with 64 views open; `storage`.
     pub async fn open_view(&self, profile: ProfileId, filter: RowFilter) -> Result<(ViewId, ViewCount)> {
-        let view = Arc::new(View::new(profile, &filter)?);
+        let view = if filter.live {
+            Shown::Live(Arc::new(LiveView::new(profile, &filter)?))
+        } else {
+            Shown::Stored(Arc::new(View::new(profile, &filter)?))
+        };
         let count = self.look(&view, Wanted::Last(0)).await?.count;
         let id = self.0.next_view.fetch_add(1, Ordering::Relaxed);
         let mut views = lock(&self.0.views);
@@ -202,8 +242,10 @@ impl History {
     /// # Errors
     /// `not_found`: no such view; `storage`.
     pub async fn index_of(&self, view: ViewId, seq: Seq) -> Result<Option<u64>> {
-        let view = self.view(view)?;
-        self.read(move |connection| view.index_of(connection, seq)).await
+        match self.view(view)? {
+            Shown::Stored(view) => self.read(move |connection| view.index_of(connection, seq)).await,
+            Shown::Live(view) => Ok(view.index_of(&self.0.live, seq)),
+        }
     }
 
     /// Where the first row of a view stands that is from the time on; its number of rows, when all are before.
@@ -211,8 +253,10 @@ impl History {
     /// # Errors
     /// `not_found`: no such view; `storage`.
     pub async fn index_at(&self, view: ViewId, time: UnixMicros) -> Result<u64> {
-        let view = self.view(view)?;
-        self.read(move |connection| view.index_at(connection, time)).await
+        match self.view(view)? {
+            Shown::Stored(view) => self.read(move |connection| view.index_at(connection, time)).await,
+            Shown::Live(view) => Ok(view.index_at(&self.0.live, time)),
+        }
     }
 
     /// A whole row but for its payload.
@@ -220,16 +264,24 @@ impl History {
     /// # Errors
     /// `not_found`: the row is not kept any more; `storage`.
     pub async fn detail(&self, profile: ProfileId, seq: Seq) -> Result<MessageDetail> {
+        if live::is_live(seq) {
+            return self.0.live.detail(profile, seq).ok_or_else(|| Error::not_found("The message"));
+        }
         let detail = self.read(move |connection| {
             let connection = connection.unchecked_transaction()?;
             let extent = store::extent(&connection, profile)?;
-            if !extent.contains(seq) {
+            if !extent.contains(&connection, seq)? {
                 return Ok(None);
             }
             let Some((row, properties, back)) = store::row_at(&connection, extent.number, seq)? else {
                 return Ok(None);
             };
-            let previous_seq = back.map(|back| seq - back).filter(|previous| extent.contains(*previous));
+            let mut previous_seq = back.map(|back| seq - back);
+            if let Some(previous) = previous_seq
+                && !extent.contains(&connection, previous)?
+            {
+                previous_seq = None;
+            }
             let previous = match previous_seq {
                 Some(previous) => store::time_at(&connection, extent.number, previous)?,
                 None => None,
@@ -245,10 +297,14 @@ impl History {
     /// # Errors
     /// `not_found`: the row is not kept any more; `storage`.
     pub async fn payload(&self, profile: ProfileId, seq: Seq, offset: u64, limit: u64) -> Result<Vec<u8>> {
+        if live::is_live(seq) {
+            let payload = self.live_payload(profile, seq)?;
+            return Ok(store::part(&payload, offset, limit).to_vec());
+        }
         let bytes = self.read(move |connection| {
             let connection = connection.unchecked_transaction()?;
             let extent = store::extent(&connection, profile)?;
-            if !extent.contains(seq) {
+            if !extent.contains(&connection, seq)? {
                 return Ok(None);
             }
             store::payload_part(&connection, extent.number, seq, offset, limit).map(Some)
@@ -262,11 +318,17 @@ impl History {
     /// # Errors
     /// `not_found`: the row is not kept any more; `file`: the file cannot be written; `storage`.
     pub async fn save_payload(&self, profile: ProfileId, seq: Seq, path: &Path) -> Result<u64> {
+        if live::is_live(seq) {
+            let (payload, target) = (self.live_payload(profile, seq)?, path.to_owned());
+            let write = move || whole_file::write(&target, &payload).map(|()| payload.len() as u64);
+            let broken = |e: tokio::task::JoinError| Error::new(ErrorCode::Internal, e.to_string());
+            return tokio::task::spawn_blocking(write).await.map_err(broken)?;
+        }
         let target = path.to_owned();
         let saved = self.read(move |connection| {
             let connection = connection.unchecked_transaction()?;
             let extent = store::extent(&connection, profile)?;
-            if !extent.contains(seq) {
+            if !extent.contains(&connection, seq)? {
                 return Ok(None);
             }
             let copy = |file: &mut std::fs::File| copy_payload(&connection, extent.number, seq, file);
@@ -281,12 +343,97 @@ impl History {
         saved.await?.ok_or_else(|| Error::not_found("The message"))?
     }
 
-    /// Lets go of everything kept of a profile, and returns how many rows that were. What arrives while
+    fn live_payload(&self, profile: ProfileId, seq: Seq) -> Result<Bytes> {
+        let message = self.0.live.message(profile, seq).ok_or_else(|| Error::not_found("The message"))?;
+        Ok(message.payload.clone())
+    }
+
+    /// Compares the payloads of two messages.
+    ///
+    /// # Errors
+    /// `not_found`: one of them is not there any more; `storage`.
+    pub async fn compare(&self, profile: ProfileId, a: Seq, b: Seq) -> Result<Comparison> {
+        self.side_by_side(profile, a, b, compare::compare).await
+    }
+
+    /// The first stretch of bytes from an offset on in which two payloads differ.
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    pub async fn next_difference(
+        &self,
+        profile: ProfileId,
+        a: Seq,
+        b: Seq,
+        from: u64,
+    ) -> Result<Option<Difference>> {
+        let seek = move |connection: &Connection, a: &dyn Payload, b: &dyn Payload| {
+            compare::seek(connection, a, b, Seek::Next(from))
+        };
+        self.side_by_side(profile, a, b, seek).await
+    }
+
+    /// The last stretch of bytes that begins before an offset and in which two payloads differ.
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    pub async fn previous_difference(
+        &self,
+        profile: ProfileId,
+        a: Seq,
+        b: Seq,
+        before: u64,
+    ) -> Result<Option<Difference>> {
+        let seek = move |connection: &Connection, a: &dyn Payload, b: &dyn Payload| {
+            compare::seek(connection, a, b, Seek::Previous(before))
+        };
+        self.side_by_side(profile, a, b, seek).await
+    }
+
+    /// Shows two payloads to `look`, which reads them in parts.
+    async fn side_by_side<T: Send + 'static>(
+        &self,
+        profile: ProfileId,
+        a: Seq,
+        b: Seq,
+        look: impl FnOnce(&Connection, &dyn Payload, &dyn Payload) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let live = Arc::clone(&self.0.live);
+        let compared = self.read(move |connection| {
+            let connection = connection.unchecked_transaction()?;
+            let extent = store::extent(&connection, profile)?;
+            let find = |seq| -> rusqlite::Result<Option<Box<dyn Payload>>> {
+                if live::is_live(seq) {
+                    let message = live.message(profile, seq);
+                    return Ok(message.map(|message| Box::new(message.payload.clone()) as Box<dyn Payload>));
+                }
+                if !extent.contains(&connection, seq)? {
+                    return Ok(None);
+                }
+                let size = store::payload_size(&connection, extent.number, seq)?;
+                Ok(Some(Box::new(StoredPayload { number: extent.number, seq, size })))
+            };
+            let (Some(a), Some(b)) = (find(a)?, find(b)?) else { return Ok(None) };
+            look(&connection, &*a, &*b).map(Some)
+        });
+        compared.await?.ok_or_else(|| Error::not_found("The message"))
+    }
+
+    /// Pins a message, so that retention leaves it alone, or takes the pin away.
+    ///
+    /// # Errors
+    /// `not_found`: it is not kept any more, or is no message; `storage`.
+    pub async fn pin(&self, profile: ProfileId, seq: Seq, pinned: bool) -> Result<()> {
+        self.ask(|answer| Entry::Pin { profile, seq, pinned, answer }).await
+    }
+
+    /// Lets go of everything kept of a profile, pinned or not, and returns how many rows that were. What arrives while
     /// this waits its turn comes after.
     ///
     /// # Errors
     /// `storage`.
     pub async fn clear(&self, profile: ProfileId) -> Result<u64> {
+        self.0.live.clear(profile);
         self.ask(|answer| Entry::Clear(profile, answer)).await
     }
 
@@ -320,11 +467,19 @@ impl History {
         answered.await.map_err(|_| closed())?
     }
 
-    fn view(&self, id: ViewId) -> Result<Arc<View>> {
+    fn view(&self, id: ViewId) -> Result<Shown> {
         lock(&self.0.views).get(&id).cloned().ok_or_else(|| Error::not_found("The view"))
     }
 
-    async fn look(&self, view: &Arc<View>, wanted: Wanted) -> Result<Page> {
+    async fn look(&self, shown: &Shown, wanted: Wanted) -> Result<Page> {
+        let view = match shown {
+            Shown::Stored(view) => view,
+            Shown::Live(view) => {
+                let (view, live) = (Arc::clone(view), Arc::clone(&self.0.live));
+                let broken = |e: tokio::task::JoinError| Error::new(ErrorCode::Internal, e.to_string());
+                return tokio::task::spawn_blocking(move || view.page(&live, wanted)).await.map_err(broken);
+            }
+        };
         let reader = Arc::clone(view);
         let page = self
             .read(move |connection| {
@@ -363,6 +518,34 @@ impl History {
     }
 }
 
+/// A payload in the file.
+struct StoredPayload {
+    number: i64,
+    seq: Seq,
+    size: u64,
+}
+
+impl Payload for StoredPayload {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn part(&self, connection: &Connection, offset: u64, limit: u64) -> rusqlite::Result<Vec<u8>> {
+        store::payload_part(connection, self.number, self.seq, offset, limit)
+    }
+}
+
+/// A payload in memory.
+impl Payload for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn part(&self, _: &Connection, offset: u64, limit: u64) -> rusqlite::Result<Vec<u8>> {
+        Ok(store::part(self, offset, limit).to_vec())
+    }
+}
+
 /// Why a payload, or many, are not in a file.
 enum Unsaved {
     Database(rusqlite::Error),
@@ -373,7 +556,7 @@ enum Unsaved {
 impl Unsaved {
     fn into_error(self, database: &Path, file: &Path) -> Error {
         match self {
-            Self::Database(error) => database::storage(database, &error),
+            Self::Database(error) => unreadable(database, &error),
             Self::File(error) => whole_file::refused(file, &error),
             Self::Stopped(error) => error,
         }
@@ -423,10 +606,20 @@ impl Readers {
             Some(connection) => connection,
             None => database::open_reader(&self.path)?,
         };
-        let result = work(&connection).map_err(|e| database::storage(&self.path, &e));
+        let result = work(&connection).map_err(|e| unreadable(&self.path, &e));
         lock(&self.idle).push(connection);
         result
     }
+}
+
+/// Why something cannot be read; that only some rows are damaged is another thing than a file that is.
+fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
+    if !store::is_damage(error) {
+        return database::storage(path, error);
+    }
+    let name = path.display().to_string();
+    let text = format!("{name} is damaged where this message stands. Messages elsewhere in it can be read");
+    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "damaged_messages")
 }
 
 impl Shared {
@@ -480,6 +673,8 @@ pub struct Row {
     pub seq: Seq,
     /// When.
     pub time: UnixMicros,
+    /// Whether retention leaves it alone because a person said so.
+    pub pinned: bool,
     /// What it is.
     #[serde(flatten)]
     pub content: RowContent,
@@ -518,6 +713,8 @@ pub enum RowContent {
         /// Facts in words: a reason code's name, a count, an error.
         text: String,
     },
+    /// The file is damaged where this row stands.
+    Damaged,
 }
 
 /// Which rows a view shows: those for which everything that is set holds. Empty matches everything; anything but
@@ -540,6 +737,10 @@ pub struct RowFilter {
     pub qos: Vec<Qos>,
     /// Only with RETAIN, or only without.
     pub retain: Option<bool>,
+    /// Only pinned ones.
+    pub pinned: bool,
+    /// The messages that are shown live only, instead of what is stored.
+    pub live: bool,
     /// Only from this time on.
     pub since: Option<UnixMicros>,
     /// Only up to this time.
@@ -572,9 +773,16 @@ pub struct ViewCount {
     /// Whether older rows that match were left out, since a filtered view holds at most 8,000,000.
     pub limited: bool,
     /// Where the view's first row stands in a count of its own: it moves by one for each row that is found
-    /// before the others or goes from the beginning, so that index + origin names one row for as long as the
-    /// view is open.
+    /// before the others or goes, so that index + origin names one row for as long as the view is open. That does
+    /// not hold for the first `kept` rows.
     pub origin: i64,
+    /// Rows at the beginning that stay although retention has let go of what was around them: rows go from behind
+    /// them.
+    pub kept: u64,
+    /// Pinned rows in the profile, matching or not.
+    pub pinned: u64,
+    /// Rows that a filter could not look at, since the file is damaged where they stand.
+    pub damaged: u64,
 }
 
 /// Rows of a view from an index on, with the counts at that moment.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::RetentionRules;
+use super::{RetentionRules, Seq};
 use crate::error::Result;
 use crate::message::{Item, MessageSink, UnixMicros};
 use crate::profile::ProfileId;
@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { items: 100_000, bytes: 64 << 20 }
+        Self { items: 50_000, bytes: 64 << 20 }
     }
 }
 
@@ -31,6 +31,8 @@ impl Default for Bounds {
 const EAGER: usize = 5_000;
 /// Bytes that do the same.
 const EAGER_BYTES: usize = 8 << 20;
+/// Entries that there is room for all the time; what more a backlog took is given back when it is over.
+const ROOM: usize = 4 * EAGER;
 /// How long the writer lets entries gather.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -40,6 +42,12 @@ pub(super) enum Entry {
     /// Items were given up here; how many is asked with [`Queue::unreported`].
     Dropped(ProfileId),
     Clear(ProfileId, oneshot::Sender<Result<u64>>),
+    Pin {
+        profile: ProfileId,
+        seq: Seq,
+        pinned: bool,
+        answer: oneshot::Sender<Result<()>>,
+    },
     Flush(oneshot::Sender<Result<()>>),
     Retention(RetentionRules),
 }
@@ -143,6 +151,7 @@ impl Queue {
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.bytes = 0;
         state.urgent = false;
+        taken.shrink_to(ROOM);
         std::mem::swap(&mut state.entries, taken);
         Work::Entries
     }
@@ -197,11 +206,11 @@ impl Queue {
     }
 }
 
-/// Takes clearings and flushes out of `entries`.
+/// Takes clearings, pins and flushes out of `entries`.
 pub(super) fn split_questions(entries: &mut VecDeque<Entry>) -> VecDeque<Entry> {
-    let (questions, rest) = std::mem::take(entries)
-        .into_iter()
-        .partition::<VecDeque<_>, _>(|e| matches!(e, Entry::Clear(..) | Entry::Flush(..)));
+    let (questions, rest) = std::mem::take(entries).into_iter().partition::<VecDeque<_>, _>(|e| {
+        matches!(e, Entry::Clear(..) | Entry::Pin { .. } | Entry::Flush(..))
+    });
     *entries = rest;
     questions
 }

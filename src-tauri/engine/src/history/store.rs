@@ -6,6 +6,10 @@
 //! known to the writer when it writes, so each row carries the distance to it, and the topic's last rows are
 //! kept with the topic. Big payloads stand in a table of their own under the key of their row, so that a part
 //! of one can be read without the rest.
+//!
+//! The rows of a profile are those from its first to its last number, without gaps, and before them a few that
+//! stay whatever retention lets go of: pinned ones, and the newest retained message of each topic. `kept` names
+//! these; when the block that such a row was in is deleted, it goes on in a block of its own under its own number.
 
 use std::collections::HashMap;
 
@@ -19,7 +23,11 @@ use crate::profile::{ProfileId, Qos, Retention};
 
 /// Versions of the file, oldest first. Only ever add to the end.
 pub(super) fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(VERSION_1), M::up_with_hook(VERSION_2, rows_into_blocks)])
+    Migrations::new(vec![
+        M::up(VERSION_1),
+        M::up_with_hook(VERSION_2, rows_into_blocks),
+        M::up_with_hook(VERSION_3, note_retained),
+    ])
 }
 
 const VERSION_1: &str = "CREATE TABLE profile (
@@ -70,17 +78,34 @@ const VERSION_2: &str = "CREATE TABLE block (
         payload BLOB NOT NULL
     ) STRICT;";
 
+const VERSION_3: &str = "-- Rows before first_seq that stay, and how many of them have gone since.
+    ALTER TABLE profile ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE profile ADD COLUMN kept_gone INTEGER NOT NULL DEFAULT 0;
+    -- The topic's newest message with RETAIN; 0 when there is none.
+    ALTER TABLE topic ADD COLUMN last_retained INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX topic_retained ON topic (profile, last_retained) WHERE last_retained > 0;
+    CREATE TABLE kept (
+        -- The key of the row. One from first_seq on is here because it is pinned.
+        id INTEGER PRIMARY KEY,
+        topic INTEGER NOT NULL,
+        pinned INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX kept_pinned ON kept (id) WHERE pinned = 1;";
+
 /// Moves what the first version of the file holds, a row of its own for each message, into blocks.
 fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
-    for (_, mut extent) in extents(transaction)? {
-        extent.oldest_seq = extent.first_seq;
-        extent.bytes = 0;
+    // What later versions know of a profile is not there yet.
+    let profiles = transaction
+        .prepare("SELECT number, first_seq, last_seq FROM profile")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, Seq, Seq)>>>()?;
+    for (number, first_seq, last_seq) in profiles {
+        let mut bytes = 0;
         let mut entries = transaction.prepare(
             "SELECT id, time, flags, topic, back, properties, payload FROM entry
              WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?;
-        let mut rows =
-            entries.query([key(extent.number, extent.first_seq), key(extent.number, extent.last_seq)])?;
+        let mut rows = entries.query([key(number, first_seq), key(number, last_seq)])?;
         let mut builder: Option<Builder> = None;
         let mut beside = 0;
         while let Some(row) = rows.next()? {
@@ -100,21 +125,49 @@ fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
             };
             let outside = block::is_outside(new.payload);
             if let Some(before) = builder.take_if(|builder| outside || builder.is_full()) {
-                extent.bytes +=
-                    write_block(transaction, extent.number, &before, std::mem::take(&mut beside))?;
+                bytes += write_block(transaction, number, &before, std::mem::take(&mut beside))?;
             }
             if outside {
                 beside = new.payload.len() as u64;
-                write_big_payload(transaction, key(extent.number, seq), new.payload)?;
+                write_big_payload(transaction, key(number, seq), new.payload)?;
             }
             builder.get_or_insert_with(|| Builder::new(seq, time)).push(&new);
         }
         if let Some(last) = builder {
-            extent.bytes += write_block(transaction, extent.number, &last, beside)?;
+            bytes += write_block(transaction, number, &last, beside)?;
         }
-        write_extent(transaction, &extent)?;
+        transaction.execute(
+            "UPDATE profile SET oldest_seq = first_seq, bytes = ?2 WHERE number = ?1",
+            params![number, i64::try_from(bytes).unwrap_or(i64::MAX)],
+        )?;
     }
     transaction.execute_batch("DROP TABLE entry")?;
+    Ok(())
+}
+
+/// Looks up which message is the newest retained one of each topic, in what earlier versions stored.
+fn note_retained(transaction: &Transaction<'_>) -> Result<(), HookError> {
+    let mut newest = HashMap::new();
+    let mut blocks = transaction.prepare("SELECT id, heads FROM block ORDER BY id")?;
+    let mut blocks = blocks.query([])?;
+    while let Some(block) = blocks.next()? {
+        let first = seq_of(block.get(0)?);
+        // A damaged block has nothing to say.
+        let Ok(heads) = Heads::read(block.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) else {
+            continue;
+        };
+        let topics = heads.topics.clone();
+        for (seq, head) in (first..).zip(heads) {
+            let Ok(head) = head else { break };
+            if let Some(place) = head.topic.filter(|_| is_retained_by_broker(head.flags)) {
+                newest.insert(topics[place], if head.size > 0 { seq } else { 0 });
+            }
+        }
+    }
+    let mut update = transaction.prepare("UPDATE topic SET last_retained = ?2 WHERE id = ?1")?;
+    for (topic, seq) in newest {
+        update.execute([topic, seq])?;
+    }
     Ok(())
 }
 
@@ -141,18 +194,40 @@ pub(super) struct Extent {
     pub last_seq: Seq,
     pub oldest_seq: Seq,
     pub bytes: u64,
+    /// Rows before the first one that stay.
+    pub kept: u64,
+    /// Rows that stayed and are gone by now: moves when some do.
+    pub kept_gone: u64,
 }
 
 impl Extent {
     /// Of a profile without rows.
-    pub(super) const NONE: Self = Self { number: 0, first_seq: 1, last_seq: 0, oldest_seq: 1, bytes: 0 };
+    pub(super) const NONE: Self =
+        Self { number: 0, first_seq: 1, last_seq: 0, oldest_seq: 1, bytes: 0, kept: 0, kept_gone: 0 };
 
+    /// All rows that readers see.
     pub(super) fn rows(&self) -> u64 {
+        self.kept + self.in_sequence()
+    }
+
+    /// Rows from the first number to the last.
+    pub(super) fn in_sequence(&self) -> u64 {
         u64::try_from(self.last_seq - self.first_seq + 1).unwrap_or(0)
     }
 
-    pub(super) fn contains(&self, seq: Seq) -> bool {
-        (self.first_seq..=self.last_seq).contains(&seq)
+    /// Index and number of a row in the sequence differ by this. It grows by one with each row that goes.
+    pub(super) fn origin(&self) -> Seq {
+        self.first_seq - Seq::try_from(self.kept).unwrap_or(0)
+    }
+
+    /// Whether a row is there for readers.
+    pub(super) fn contains(&self, connection: &Connection, seq: Seq) -> rusqlite::Result<bool> {
+        if seq >= self.first_seq || seq < 1 || self.kept == 0 {
+            return Ok((self.first_seq..=self.last_seq).contains(&seq));
+        }
+        connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM kept WHERE id = ?1)")?
+            .query_row([key(self.number, seq)], |row| row.get(0))
     }
 
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
@@ -162,6 +237,8 @@ impl Extent {
             last_seq: row.get("last_seq")?,
             oldest_seq: row.get("oldest_seq")?,
             bytes: u64::try_from(row.get::<_, i64>("bytes")?).unwrap_or(0),
+            kept: u64::try_from(row.get::<_, i64>("kept")?).unwrap_or(0),
+            kept_gone: u64::try_from(row.get::<_, i64>("kept_gone")?).unwrap_or(0),
         })
     }
 }
@@ -214,6 +291,11 @@ pub(super) fn qos(flags: i64) -> Qos {
 
 pub(super) fn is_retained(flags: i64) -> bool {
     flags & RETAIN != 0
+}
+
+/// Whether it is a message that came with RETAIN.
+pub(super) fn is_retained_by_broker(flags: i64) -> bool {
+    !is_event(flags) && is_retained(flags) && direction(flags) == Direction::In
 }
 
 pub(super) fn is_dup(flags: i64) -> bool {
@@ -270,13 +352,115 @@ pub(super) fn write_big_payload(connection: &Connection, key: i64, payload: &[u8
 
 /// Writes where the rows of a profile are.
 pub(super) fn write_extent(connection: &Connection, extent: &Extent) -> rusqlite::Result<()> {
-    let Extent { number, first_seq, last_seq, oldest_seq, bytes } = *extent;
+    let Extent { number, first_seq, last_seq, oldest_seq, bytes, kept, kept_gone } = *extent;
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "UPDATE profile SET first_seq = ?2, last_seq = ?3, oldest_seq = ?4, bytes = ?5 WHERE number = ?1",
+            "UPDATE profile SET first_seq = ?2, last_seq = ?3, oldest_seq = ?4, bytes = ?5, kept = ?6,
+             kept_gone = ?7 WHERE number = ?1",
         )?
-        .execute(params![number, first_seq, last_seq, oldest_seq, i64::try_from(bytes).unwrap_or(i64::MAX)])
+        .execute([number, first_seq, last_seq, oldest_seq, whole(bytes), whole(kept), whole(kept_gone)])
         .map(drop)
+}
+
+/// The rows from one number to before another that are to stay, or are pinned; ascending.
+pub(super) fn kept_between(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    end: Seq,
+) -> rusqlite::Result<Vec<Seq>> {
+    connection
+        .prepare_cached("SELECT id FROM kept WHERE id >= ?1 AND id < ?2 ORDER BY id")?
+        .query_map([key(number, first), key(number, end)], |row| Ok(seq_of(row.get(0)?)))?
+        .collect()
+}
+
+/// Of the rows before the first one that stay: `limit` from an index on, ascending.
+pub(super) fn kept_from_index(
+    connection: &Connection,
+    extent: &Extent,
+    index: u64,
+    limit: u64,
+) -> rusqlite::Result<Vec<Seq>> {
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("SELECT id FROM kept WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3 OFFSET ?4")?
+        .query_map(
+            [key(extent.number, 1), key(extent.number, extent.first_seq), whole(limit), whole(index)],
+            |row| Ok(seq_of(row.get(0)?)),
+        )?
+        .collect()
+}
+
+/// How many rows stay that have a lower number.
+pub(super) fn kept_before(connection: &Connection, number: i64, seq: Seq) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM kept WHERE id >= ?1 AND id < ?2")?
+        .query_row([key(number, 1), key(number, seq)], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+}
+
+/// Where among the rows that stay the first one from a time on is; their number, when all are before.
+pub(super) fn kept_since(
+    connection: &Connection,
+    extent: &Extent,
+    time: UnixMicros,
+) -> rusqlite::Result<u64> {
+    let (mut low, mut high) = (0, extent.kept);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let Some(&seq) = kept_from_index(connection, extent, middle, 1)?.first() else { break };
+        match time_at(connection, extent.number, seq)? {
+            Some(at) if at >= time => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    Ok(low)
+}
+
+/// The pinned rows from one number to another, ascending.
+pub(super) fn pinned_between(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    last: Seq,
+) -> rusqlite::Result<Vec<Seq>> {
+    connection
+        .prepare_cached("SELECT id FROM kept WHERE pinned = 1 AND id BETWEEN ?1 AND ?2 ORDER BY id")?
+        .query_map([key(number, first), key(number, last)], |row| Ok(seq_of(row.get(0)?)))?
+        .collect()
+}
+
+/// How many rows of a profile are pinned.
+pub(super) fn pinned(connection: &Connection, number: i64) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM kept WHERE pinned = 1 AND id BETWEEN ?1 AND ?2")?
+        .query_row([key(number, 1), key(number, SEQ_MASK)], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+}
+
+/// The block of its own that a row goes on in; `None` when it has one already.
+///
+/// # Errors
+/// The block that it is in cannot be read.
+pub(super) fn set_apart(connection: &Connection, number: i64, seq: Seq) -> rusqlite::Result<Option<Builder>> {
+    let mut apart = None;
+    each_between(connection, number, seq, seq, |at| {
+        let Some(topic) = at.topic_number.filter(|_| at.block_rows > 1) else { return Ok(()) };
+        let mut builder = Builder::new(seq, at.head.time);
+        builder.push(&NewRow {
+            time: at.head.time,
+            flags: at.head.flags,
+            topic,
+            back: at.head.back.unwrap_or_default(),
+            properties: at.head.properties(at.properties).map_err(damaged)?,
+            payload: at.head.payload(at.payloads).map_err(damaged)?,
+        });
+        apart = Some(builder);
+        Ok(())
+    })?;
+    Ok(apart)
 }
 
 /// The key of the block that a row is in, if it is there.
@@ -285,6 +469,23 @@ pub(super) fn block_of(connection: &Connection, number: i64, seq: Seq) -> rusqli
         .prepare_cached("SELECT id FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1")?
         .query_row([key(number, 0), key(number, seq)], |row| row.get(0))
         .optional()
+}
+
+/// Shows the block that a row is in, if it is there.
+pub(super) fn block_with(
+    connection: &Connection,
+    number: i64,
+    seq: Seq,
+    show: impl FnOnce(&Block<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM block WHERE id BETWEEN ?1 AND ?2 AND (id & ?3) + rows > ?4 ORDER BY id DESC LIMIT 1",
+            Block::COLUMNS
+        ))?
+        .query_row([key(number, 0), key(number, seq), SEQ_MASK, seq], |row| show(&Block::read(row)?))
+        .optional()
+        .map(drop)
 }
 
 /// The first row of the first block that has a row which readers may see.
@@ -310,7 +511,7 @@ pub(super) fn has_more_than(
     if extent.first_seq >= extent.last_seq {
         return Ok(false);
     }
-    let too_many = retention.max_rows.is_some_and(|most| extent.rows() > most.max(1));
+    let too_many = retention.max_rows.is_some_and(|most| extent.in_sequence() > most.max(1));
     let too_big = retention.max_bytes.is_some_and(|most| extent.bytes > most);
     if too_many || too_big {
         return Ok(true);
@@ -349,19 +550,47 @@ impl Block<'_> {
 
     /// The properties of its rows.
     pub(super) fn properties(&self) -> rusqlite::Result<&[u8]> {
-        Ok(self.row.get_ref(3)?.as_blob()?)
+        let properties = self.row.get_ref(3)?.as_blob()?;
+        self.check(block::Part::Properties, properties)?;
+        Ok(properties)
     }
 
     /// Reads the payloads of its rows.
     pub(super) fn payloads(&self, payloads: &mut Vec<u8>) -> rusqlite::Result<()> {
-        block::unpack(self.row.get_ref(4)?.as_blob()?, payloads).map_err(damaged)
+        let packed = self.row.get_ref(4)?.as_blob()?;
+        self.check(block::Part::Payloads, packed)?;
+        block::unpack(packed, payloads).map_err(damaged)
+    }
+
+    fn check(&self, part: block::Part, bytes: &[u8]) -> rusqlite::Result<()> {
+        block::check(self.row.get_ref(2)?.as_blob()?, part, bytes).map_err(damaged)
+    }
+
+    /// Whether all of it is as it was written.
+    pub(super) fn check_all(&self) -> rusqlite::Result<()> {
+        self.check(block::Part::Payloads, self.row.get_ref(4)?.as_blob()?)?;
+        self.properties()?;
+        self.heads()?.try_for_each(|head| head.map(drop).map_err(damaged))
+    }
+
+    /// The earliest time of its rows, however damaged they are.
+    fn earliest(&self) -> rusqlite::Result<UnixMicros> {
+        self.row.get(5)
     }
 }
+
+/// How [`damaged`] is told from what SQLite itself finds.
+const DAMAGED: &str = "a block of messages is damaged";
 
 /// What SQLite says of a file that it finds damaged.
 pub(super) fn damaged(_: Damaged) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some("a block of messages is damaged".into()))
+    rusqlite::Error::SqliteFailure(code, Some(DAMAGED.into()))
+}
+
+/// Whether a block of the file is damaged, and not the file.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(text)) if text == DAMAGED)
 }
 
 /// Bytes of a payload that its preview shows.
@@ -374,10 +603,31 @@ pub(super) fn rows_between(
     first: Seq,
     last: Seq,
 ) -> rusqlite::Result<Vec<Row>> {
+    let pinned = pinned_between(connection, number, first, last)?;
+    let is_pinned = |seq| pinned.binary_search(&seq).is_ok();
     let mut rows = Vec::new();
-    each_between(connection, number, first, last, |at| {
-        rows.push(at.row()?);
-        Ok(())
+    let mut reader = Reader::new(connection, number);
+    each_block(connection, number, first, last, |block| {
+        let before = rows.len();
+        let read = reader.each(block, first, last, |at| {
+            rows.push(Row { pinned: is_pinned(at.seq), ..at.row()? });
+            Ok(())
+        });
+        match read {
+            // The other blocks can be read, and each row has its place.
+            Err(error) if is_damage(&error) => {
+                rows.truncate(before);
+                let (time, end) = (block.earliest()?, block.first_seq + block.rows);
+                rows.extend((block.first_seq.max(first)..end.min(last + 1)).map(|seq| Row {
+                    seq,
+                    time,
+                    pinned: is_pinned(seq),
+                    content: RowContent::Damaged,
+                }));
+                Ok(())
+            }
+            read => read,
+        }
     })?;
     Ok(rows)
 }
@@ -388,9 +638,10 @@ pub(super) fn row_at(
     number: i64,
     seq: Seq,
 ) -> rusqlite::Result<Option<(Row, MessageProperties, Option<Seq>)>> {
+    let pinned = !pinned_between(connection, number, seq, seq)?.is_empty();
     let mut found = None;
     each_between(connection, number, seq, seq, |at| {
-        found = Some((at.row()?, at.properties()?, at.head.back));
+        found = Some((Row { pinned, ..at.row()? }, at.properties()?, at.head.back));
         Ok(())
     })?;
     Ok(found)
@@ -416,13 +667,17 @@ pub(super) fn first_since(
             high = first.max(low);
         } else {
             let mut found = first + rows;
-            each_between(connection, extent.number, low.max(first), found - 1, |at| {
+            let looked = each_between(connection, extent.number, low.max(first), found - 1, |at| {
                 if at.head.time >= time {
                     found = found.min(at.seq);
                 }
                 Ok(())
-            })?;
-            return Ok(found);
+            });
+            return match looked {
+                // Somewhere in it, then.
+                Err(error) if is_damage(&error) => Ok(low.max(first)),
+                looked => looked.map(|()| found),
+            };
         }
     }
     Ok(low.min(extent.last_seq + 1))
@@ -435,8 +690,13 @@ pub(super) fn time_at(
     seq: Seq,
 ) -> rusqlite::Result<Option<UnixMicros>> {
     let mut time = None;
-    each_between(connection, number, seq, seq, |at| {
-        time = Some(at.head.time);
+    block_with(connection, number, seq, |block| {
+        let place = usize::try_from(seq - block.first_seq).unwrap_or(usize::MAX);
+        // Of a damaged block it is known about when it was: retention goes on.
+        time = match block.heads().ok().and_then(|mut heads| heads.nth(place)) {
+            Some(Ok(head)) => Some(head.time),
+            _ => Some(block.earliest()?),
+        };
         Ok(())
     })?;
     Ok(time)
@@ -458,6 +718,16 @@ pub(super) fn payload_part(
     Ok(part)
 }
 
+/// The size of a payload.
+pub(super) fn payload_size(connection: &Connection, number: i64, seq: Seq) -> rusqlite::Result<u64> {
+    let mut size = 0;
+    each_between(connection, number, seq, seq, |at| {
+        size = at.head.size;
+        Ok(())
+    })?;
+    Ok(size)
+}
+
 /// Reads up to `limit` bytes of a payload that stands beside its block.
 pub(super) fn big_payload_part(
     connection: &Connection,
@@ -474,6 +744,12 @@ pub(super) fn big_payload_part(
     Ok(bytes)
 }
 
+/// Up to `limit` bytes from `offset` on.
+pub(super) fn part(whole: &[u8], offset: u64, limit: u64) -> &[u8] {
+    let (start, end) = part_of(whole.len(), offset, limit);
+    &whole[start..end]
+}
+
 fn part_of(size: usize, offset: u64, limit: u64) -> (usize, usize) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(size);
     let length = usize::try_from(limit).unwrap_or(usize::MAX).min(size - start);
@@ -488,35 +764,83 @@ pub(super) fn each_between(
     last: Seq,
     mut show: impl FnMut(&At<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let Some(start) = block_of(connection, number, first)? else { return Ok(()) };
+    let mut reader = Reader::new(connection, number);
+    each_block(connection, number, first, last, |block| reader.each(block, first, last, &mut show))
+}
+
+/// Shows every block that has rows of a profile from one number to another, ascending.
+fn each_block(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    last: Seq,
+    mut show: impl FnMut(&Block<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let start = block_of(connection, number, first)?.unwrap_or(key(number, first));
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         Block::COLUMNS
     ))?;
     let mut blocks = statement.query([start, key(number, last)])?;
-    let mut names = HashMap::new();
-    let mut payloads = Vec::new();
     while let Some(row) = blocks.next()? {
         let block = Block::read(row)?;
-        if block.first_seq + block.rows <= first {
-            continue;
+        if block.first_seq + block.rows > first {
+            show(&block)?;
         }
-        block.payloads(&mut payloads)?;
+    }
+    Ok(())
+}
+
+/// Reads rows out of blocks; keeps what they have in common.
+struct Reader<'a> {
+    connection: &'a Connection,
+    number: i64,
+    names: HashMap<i64, String>,
+    payloads: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(connection: &'a Connection, number: i64) -> Self {
+        Self { connection, number, names: HashMap::new(), payloads: Vec::new() }
+    }
+
+    /// Shows the rows of a block from one number to another.
+    fn each(
+        &mut self,
+        block: &Block<'_>,
+        first: Seq,
+        last: Seq,
+        mut show: impl FnMut(&At<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let Self { connection, number, names, payloads } = self;
+        let properties = block.properties()?;
+        block.payloads(payloads)?;
         let heads = block.heads()?;
         let topics = heads.topics.clone();
         for (seq, head) in (block.first_seq..=last).zip(heads) {
             let head = head.map_err(damaged)?;
-            if seq >= first {
-                let topic = match head.topic {
-                    Some(place) => topic_name(connection, &mut names, topics[place])?,
-                    None => "",
-                };
-                let (properties, payloads) = (block.properties()?, &payloads[..]);
-                show(&At { connection, number, seq, head, topic, properties, payloads })?;
+            if seq < first {
+                continue;
             }
+            let topic_number = head.topic.map(|place| topics[place]);
+            let topic = match topic_number {
+                Some(topic) => topic_name(connection, names, topic)?,
+                None => "",
+            };
+            show(&At {
+                connection,
+                number: *number,
+                seq,
+                head,
+                topic,
+                topic_number,
+                block_rows: block.rows,
+                properties,
+                payloads,
+            })?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn topic_name<'a>(
@@ -543,6 +867,9 @@ pub(super) struct At<'a> {
     pub seq: Seq,
     pub head: Head,
     pub topic: &'a str,
+    /// The topic's number; of an event none.
+    pub topic_number: Option<i64>,
+    block_rows: Seq,
     properties: &'a [u8],
     payloads: &'a [u8],
 }
@@ -553,9 +880,7 @@ impl At<'_> {
         if self.head.outside {
             return big_payload_part(self.connection, key(self.number, self.seq), offset, limit);
         }
-        let whole = self.head.payload(self.payloads).map_err(damaged)?;
-        let (start, end) = part_of(whole.len(), offset, limit);
-        Ok(whole[start..end].to_vec())
+        Ok(part(self.head.payload(self.payloads).map_err(damaged)?, offset, limit).to_vec())
     }
 
     /// Its MQTT 5 properties.
@@ -592,12 +917,12 @@ impl At<'_> {
                 content_type: self.properties()?.content_type,
             }
         };
-        Ok(Row { seq: self.seq, time, content })
+        Ok(Row { seq: self.seq, time, pinned: false, content })
     }
 }
 
 /// The beginning of a payload as one line, and whether that is hex. `cut` says that the payload goes on.
-fn preview(head: &[u8], cut: bool) -> (String, bool) {
+pub(super) fn preview(head: &[u8], cut: bool) -> (String, bool) {
     let cut = cut || head.len() > PREVIEW;
     let head = &head[..head.len().min(PREVIEW)];
     let text = match std::str::from_utf8(head) {
@@ -643,7 +968,7 @@ mod tests {
     #[test]
     fn every_version_of_the_file_becomes_the_newest() {
         migrations().validate().expect("valid");
-        for version in 0..=2 {
+        for version in 0..=3 {
             let mut connection = Connection::open_in_memory().expect("memory");
             migrations().to_version(&mut connection, version).expect("earlier");
             migrations().to_latest(&mut connection).expect("newest");

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,6 +93,7 @@ async fn shown(history: &History, view: ViewId) -> Vec<String> {
     let page = history.page(view, 0, PAGE_ROWS).await.expect("a page");
     let text = |row: &Row| match &row.content {
         RowContent::Message { preview, .. } => preview.clone(),
+        RowContent::Damaged => "damaged".to_owned(),
         RowContent::Event { text, .. } => text.clone(),
     };
     page.rows.iter().map(text).collect()
@@ -722,4 +724,382 @@ async fn what_is_held_for_an_export_is_safe_from_retention() {
     assert!((7_000..8_100).contains(&kept), "from the held row's block on: {kept}");
     drop(hold);
     assert!(fill(10_000).await <= 10);
+}
+
+fn retained(time: UnixMicros, topic: &str, payload: impl Into<Bytes>) -> Item {
+    Item::Message(Message { retain: true, ..message(time, topic, payload) })
+}
+
+fn keep_rows(count: u64) -> RetentionRules {
+    let each = Retention { max_rows: Some(count), max_bytes: None, max_age_s: None };
+    RetentionRules { each, ..RetentionRules::default() }
+}
+
+async fn numbers(history: &History, view: ViewId) -> Vec<Seq> {
+    let page = history.page(view, 0, PAGE_ROWS).await.expect("a page");
+    assert_eq!(page.count.rows, page.rows.len() as u64, "a row for each index");
+    page.rows.iter().map(|row| row.seq).collect()
+}
+
+/// Waits until what retention let go of is no longer in the file.
+async fn tidied(place: &Place, history: &History, blocks_left: i64) {
+    until(history, || async { blocks(place) <= blocks_left }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pinned_and_the_newest_retained_messages_outlive_every_limit() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let history = place.open();
+    history.set_retention(keep_rows(1_000_000));
+    let sink = history.sink(profile);
+    let big = noise(100_000);
+    for n in 1..=5_000 {
+        put(
+            &*sink,
+            match n {
+                500 | 3_000 => retained(n * 10, "state/replaced", n.to_string()),
+                501 => retained(n * 10, "state/kept", n.to_string()),
+                600 => retained(n * 10, "state/cleared", n.to_string()),
+                601 => retained(n * 10, "state/cleared", ""),
+                // What we publish ourselves is not retained here by the broker's word.
+                700 => Item::Message(Message {
+                    direction: Direction::Out,
+                    retain: true,
+                    ..message(n * 10, "state/sent", "700")
+                }),
+                800 => item(n * 10, "t", big.clone()),
+                _ => item(n * 10, "t", n.to_string()),
+            },
+        )
+        .await;
+    }
+    history.flush().await.expect("flushed");
+    for seq in [800, 1_000, 1_001, 2_500, 4_999] {
+        history.pin(profile, seq, true).await.expect("pinned");
+    }
+    let (all, filtered) =
+        (everything(&history, profile).await, history.open_view(profile, text("0")).await.expect("a view").0);
+    let pins = RowFilter { pinned: true, ..RowFilter::default() };
+    assert_eq!(searched(&history, filtered).await.stored, 5_000);
+    let origin = |page: Page| page.count.origin;
+    let before = origin(history.page(all, 0, 0).await.expect("a page"));
+
+    history.set_retention(keep_rows(10));
+    let stay = [501, 800, 1_000, 1_001, 2_500, 3_000];
+    let expected: Vec<Seq> = stay.into_iter().chain(4_991..=5_000).collect();
+    until(&history, || async { history.stored(profile) == expected.len() as u64 }).await;
+    let check = async |history: &History, all: ViewId| {
+        assert_eq!(numbers(history, all).await, expected);
+        for (index, seq) in expected.iter().enumerate() {
+            assert_eq!(history.index_of(all, *seq).await.expect("looked up"), Some(index as u64), "{seq}");
+            assert_eq!(history.index_at(all, seq * 10).await.expect("looked up"), index as u64, "{seq}");
+            let detail = history.detail(profile, *seq).await.expect("a message");
+            assert_eq!(detail.row.time, seq * 10);
+            assert_eq!(detail.row.pinned, [800, 1_000, 1_001, 2_500, 4_999].contains(seq), "{seq}");
+            let payload = history.payload(profile, *seq, 0, 1 << 20).await.expect("a payload");
+            assert!(
+                if *seq == 800 { payload == big } else { payload == seq.to_string().as_bytes() },
+                "{seq}"
+            );
+        }
+        assert_eq!(history.detail(profile, 1_001).await.expect("a message").previous_seq, Some(1_000));
+        assert_eq!(history.detail(profile, 1_000).await.expect("a message").previous_seq, None);
+        assert_eq!(history.index_of(all, 999).await.expect("looked up"), None);
+        assert!(history.payload(profile, 999, 0, 1).await.is_err());
+        let (view, _) = history.open_view(profile, pins.clone()).await.expect("a view");
+        assert_eq!(searched(history, view).await.pinned, 5);
+        assert_eq!(numbers(history, view).await, [800, 1_000, 1_001, 2_500, 4_999]);
+        let (view, _) = history.open_view(profile, text("00")).await.expect("a view");
+        searched(history, view).await;
+        let want: Vec<_> = expected
+            .iter()
+            .filter(|seq| {
+                **seq == 800 && memchr::memmem::find(&big, b"00").is_some()
+                    || **seq != 800 && seq.to_string().contains("00")
+            })
+            .copied()
+            .collect();
+        assert_eq!(numbers(history, view).await, want);
+    };
+    check(&history, all).await;
+    let page = history.page(all, 0, 3).await.expect("a page");
+    assert_eq!(page.count.kept, 6);
+    assert_eq!(origin(page) - before, 5_000 - expected.len() as i64, "by how many rows went");
+    // A view that was open before has let go of the same rows.
+    let want: Vec<_> =
+        expected.iter().filter(|seq| **seq == 800 || seq.to_string().contains('0')).copied().collect();
+    assert_eq!(numbers(&history, filtered).await, want);
+    tidied(&place, &history, 8).await;
+    check(&history, all).await;
+    history.close().await.expect("closed");
+
+    let history = place.open();
+    history.set_retention(keep_rows(10));
+    let all = everything(&history, profile).await;
+    check(&history, all).await;
+    let file = place.folder.path().join("all.ndjson");
+    let order = ExportOrder {
+        profile,
+        filter: RowFilter::default(),
+        format: crate::recording::RecordingFormat::Ndjson,
+    };
+    let exported = history.export(order, &file, Arc::default(), Default::default()).await.expect("exported");
+    assert_eq!(exported.messages, expected.len() as u64);
+
+    // A newer one takes the place of a retained one; a row without its pin goes when others go.
+    let sink = history.sink(profile);
+    history.pin(profile, 1_000, false).await.expect("unpinned");
+    assert!(numbers(&history, all).await.contains(&1_000), "not before");
+    put(&*sink, retained(60_000, "state/kept", "newer")).await;
+    until(&history, || async { numbers(&history, all).await[..5] == [800, 1_001, 2_500, 3_000, 4_992] })
+        .await;
+    assert!(history.pin(profile, 1_000, true).await.is_err(), "what is gone cannot be pinned");
+
+    assert_eq!(history.clear(profile).await.expect("cleared"), 14);
+    assert_eq!(numbers(&history, all).await, [0; 0]);
+    tidied(&place, &history, 0).await;
+    let left: i64 = Connection::open(place.path())
+        .expect("a file")
+        .query_row("SELECT (SELECT count(*) FROM kept) + (SELECT count(*) FROM big_payload)", [], |row| {
+            row.get(0)
+        })
+        .expect("counted");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_is_pinned_and_retained_the_list_has_no_gaps() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let history = place.open();
+    history.set_retention(keep_rows(700));
+    let sink = history.sink(profile);
+    let all = everything(&history, profile).await;
+    let (odd, _) = history.open_view(profile, text("7")).await.expect("a view");
+    let dice = |most: i64| {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).expect("dice");
+        (i64::from_ne_bytes(bytes) >> 1).abs() % most
+    };
+    let (mut pinned, mut newest) = (std::collections::BTreeSet::new(), HashMap::new());
+    let mut last = 0;
+    for _ in 0..60 {
+        for _ in 0..dice(900) {
+            last += 1;
+            let topic = format!("t/{}", dice(40));
+            if dice(10) == 0 {
+                newest.insert(topic.clone(), last);
+                put(&*sink, retained(last, &topic, last.to_string())).await;
+            } else {
+                put(&*sink, item(last, &topic, last.to_string())).await;
+            }
+        }
+        history.flush().await.expect("flushed");
+        let page = history.tail(all, PAGE_ROWS).await.expect("a page");
+        for _ in 0..dice(4) {
+            let Some(row) = page.rows.get(dice(page.rows.len().max(1) as i64) as usize) else { continue };
+            if history.pin(profile, row.seq, true).await.is_ok() {
+                pinned.insert(row.seq);
+            }
+        }
+        if dice(3) == 0
+            && let Some(seq) = pinned.pop_first()
+        {
+            history.pin(profile, seq, false).await.expect("unpinned");
+        }
+        for view in [all, odd] {
+            if view == odd {
+                searched(&history, odd).await;
+            }
+            let mut seen = Vec::new();
+            let count = history.page(view, 0, 0).await.expect("a page").count;
+            while (seen.len() as u64) < count.rows {
+                let page = history.page(view, seen.len() as u64, PAGE_ROWS).await.expect("a page");
+                assert!(!page.rows.is_empty(), "a row for each index");
+                // What went in the meantime shifted the rest: looked at again from the beginning.
+                if page.count.origin != count.origin {
+                    break;
+                }
+                seen.extend(page.rows.iter().map(|row| row.seq));
+            }
+            assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+            if seen.len() as u64 == count.rows {
+                let wanted = |seq: &&Seq| view == all || seq.to_string().contains('7');
+                for seq in pinned.iter().chain(newest.values()).filter(wanted) {
+                    assert!(seen.contains(seq), "{seq} stays");
+                }
+            }
+        }
+    }
+    assert_eq!(history.tail(all, 1).await.expect("a page").rows[0].seq, last);
+}
+
+#[tokio::test]
+async fn retained_messages_of_earlier_versions_stay_as_well() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    {
+        let mut connection = Connection::open(place.path()).expect("a file");
+        connection.pragma_update(None, "application_id", 0x4845_4C49).expect("ours");
+        store::migrations().to_version(&mut connection, 2).expect("the second version");
+        let setup = "INSERT INTO profile VALUES (3, ?1, 1, 3000, 1, 0)";
+        connection.execute(setup, [profile.to_string()]).expect("a profile");
+        for (topic, name) in [(1, "t"), (2, "state"), (3, "cleared")] {
+            connection
+                .execute("INSERT INTO topic VALUES (?1, 3, ?2, 3000, 0)", rusqlite::params![topic, name])
+                .expect("a topic");
+        }
+        for first in [1, 1_001, 2_001] {
+            let mut builder = block::Builder::new(first, first);
+            for seq in first..first + 1_000 {
+                let (topic, flags, payload) = match seq {
+                    5 | 70 => (2, 8, "on"),
+                    80 => (3, 8, "x"),
+                    81 => (3, 8, ""),
+                    _ => (1, 0, "x"),
+                };
+                let payload = payload.as_bytes();
+                builder.push(&block::NewRow { time: seq, flags, topic, back: 0, properties: &[], payload });
+            }
+            store::write_block(&connection, 3, &builder, 0).expect("a block");
+        }
+    }
+    let history = place.open();
+    assert_eq!(history.stored(profile), 3_000);
+    history.set_retention(keep_rows(1));
+    until(&history, || async { history.stored(profile) == 2 }).await;
+    let all = everything(&history, profile).await;
+    assert_eq!(numbers(&history, all).await, [70, 3_000]);
+    assert_eq!(history.payload(profile, 70, 0, 10).await.expect("a payload"), b"on");
+}
+
+fn subscription(filter: &str, live_only: bool) -> crate::profile::Subscription {
+    crate::profile::Subscription { filter: filter.into(), enabled: true, live_only, ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_is_live_only_is_shown_counted_bounded_and_never_in_the_file() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let history = place.open();
+    let split = history.split(profile);
+    let off = crate::profile::Subscription { enabled: false, ..subscription("noisy/off", false) };
+    split.follow(&[subscription("noisy/#", true), subscription("+/both", false), off]);
+    let canary = "canary-that-is-nowhere-on-the-disk";
+    let mut batch: VecDeque<_> = (0..30_000)
+        .map(|n| match n % 3 {
+            0 => item(n, "noisy/1", format!("{canary} {n}")),
+            1 => item(n, "noisy/both", format!("stored {n}")),
+            _ => item(n, "quiet", format!("stored {n}")),
+        })
+        .collect();
+    batch.push_back(item(30_000, "noisy/off", canary));
+    batch.push_back(Item::Message(Message {
+        direction: Direction::Out,
+        ..message(30_001, "noisy/1", "stored, since we sent it")
+    }));
+    while !batch.is_empty() {
+        split.accept_batch(&mut batch);
+        if !batch.is_empty() {
+            split.room().await;
+        }
+    }
+    history.flush().await.expect("flushed");
+    assert_eq!((history.stored(profile), history.live_only(profile)), (20_001, 10_001));
+    let live = RowFilter { live: true, ..RowFilter::default() };
+    let (view, count) = history.open_view(profile, live.clone()).await.expect("a view");
+    assert_eq!((count.rows, count.stored), (10_000, 10_000), "the newest");
+    let page = history.tail(view, 2).await.expect("a page");
+    assert_eq!(page.start, 9_998);
+    assert!(matches!(&page.rows[1].content, RowContent::Message { topic, .. } if topic == "noisy/off"));
+    let seq = page.rows[0].seq;
+    let detail = history.detail(profile, seq).await.expect("a message");
+    assert_eq!(detail.previous_seq, Some(seq - 1));
+    assert_eq!(history.payload(profile, seq, 7, 4).await.expect("a payload"), b"that");
+    assert_eq!(history.index_of(view, seq).await.expect("looked up"), Some(9_998));
+    assert_eq!(history.index_at(view, 29_997).await.expect("looked up"), 9_998);
+    let file = place.folder.path().join("payload");
+    assert_eq!(history.save_payload(profile, seq, &file).await.expect("saved"), canary.len() as u64 + 6);
+    assert!(history.pin(profile, seq, true).await.is_err(), "what is not stored is not kept");
+    let filtered = RowFilter { text: "CANARY".into(), topics: vec!["noisy/1".into()], ..live.clone() };
+    assert_eq!(history.open_view(profile, filtered).await.expect("a view").1.rows, 9_999);
+    let (json, _) =
+        history.open_view(profile, RowFilter { json: "$.a > 1".into(), ..live }).await.expect("a view");
+    put(&*split, item(40_000, "noisy/1", r#"{"a":2}"#)).await;
+    assert_eq!(history.page(json, 0, 5).await.expect("a page").rows.len(), 1);
+    assert_eq!(history.tail(view, 1).await.expect("a page").count.origin, 1, "one has left at the beginning");
+
+    for name in ["messages.db", "messages.db-wal"] {
+        let bytes = std::fs::read(place.folder.path().join(name)).expect("a file");
+        assert!(memchr::memmem::find(&bytes, b"canary").is_none(), "{name}");
+    }
+    // A payload that is bigger than all that is held goes in, and the others give way.
+    put(&*split, item(50_000, "noisy/1", vec![0; 65 << 20])).await;
+    assert_eq!(history.page(view, 0, 9).await.expect("a page").rows.len(), 1);
+    history.clear(profile).await.expect("cleared");
+    assert_eq!(history.page(view, 0, 9).await.expect("a page").rows.len(), 0);
+    split.follow(&[subscription("noisy/#", false)]);
+    put(&*split, item(50_001, "noisy/1", "stored from now on")).await;
+    history.flush().await.expect("flushed");
+    assert_eq!(history.stored(profile), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_keeps_what_is_live_only_in_order_with_the_rest() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let history = place.open_bounded(2, 1 << 20);
+    let split = history.split(profile);
+    split.follow(&[subscription("live", true)]);
+    let total = 3_000;
+    let mut batch: VecDeque<_> =
+        (0..total).map(|n| item(n, if n % 2 == 0 { "live" } else { "stored" }, n.to_string())).collect();
+    while !batch.is_empty() {
+        let before = batch.len();
+        split.accept_batch(&mut batch);
+        if batch.len() == before {
+            split.room().await;
+        }
+    }
+    history.flush().await.expect("flushed");
+    for (filter, parity) in [(RowFilter { live: true, ..RowFilter::default() }, 0), (RowFilter::default(), 1)]
+    {
+        let (view, _) = history.open_view(profile, filter).await.expect("a view");
+        let page = history.page(view, 0, PAGE_ROWS).await.expect("a page");
+        assert_eq!(page.count.rows, 1_500);
+        assert!(page.rows.iter().enumerate().all(|(at, row)| row.time == 2 * at as i64 + parity));
+    }
+}
+
+#[tokio::test]
+async fn payloads_of_any_kind_are_compared() {
+    let place = Place::new();
+    let profile = ProfileId::random();
+    let history = place.open();
+    let split = history.split(profile);
+    split.follow(&[subscription("live", true)]);
+    let one = noise(5 << 20);
+    let mut other = one.clone();
+    other[3 << 20] ^= 1;
+    other.truncate(other.len() - 10);
+    for (topic, payload) in [("t", &one[..]), ("t", &other), ("t", b"small"), ("live", &one)] {
+        put(&*split, item(0, topic, payload.to_vec())).await;
+    }
+    history.flush().await.expect("flushed");
+    let found = history.compare(profile, 1, 2).await.expect("compared");
+    assert_eq!(
+        (found.size_a, found.size_b, found.differing, found.stretches),
+        (5 << 20, (5 << 20) - 10, 11, 2)
+    );
+    let next = history.next_difference(profile, 1, 2, 0).await.expect("looked for").expect("one");
+    assert_eq!((next.start, next.end), (3 << 20, (3 << 20) + 1));
+    let last = history.previous_difference(profile, 2, 1, u64::MAX).await.expect("looked for").expect("one");
+    assert_eq!((last.start, last.end), ((5 << 20) - 10, 5 << 20));
+    assert_eq!(history.compare(profile, 3, 3).await.expect("compared").first, None);
+    let live = RowFilter { live: true, ..RowFilter::default() };
+    let (view, _) = history.open_view(profile, live).await.expect("a view");
+    let seq = history.tail(view, 1).await.expect("a page").rows[0].seq;
+    assert_eq!(history.compare(profile, seq, 1).await.expect("compared").differing, 0);
+    assert!(history.compare(profile, 1, 99).await.is_err());
 }

@@ -1,9 +1,10 @@
 //! What a table on screen asks for: how many rows there are and which stand where. In: a filter. Out: pages.
-//! Without a filter, index and row number differ by a constant. With one, the numbers of the matching rows
+//! Without a filter, index and row number differ by a constant, but for the few rows at the beginning that stay when
+//! retention lets go of what was around them: those are counted off in the file. With a filter, the numbers of the matching rows
 //! are kept, four bytes each, found by a search in short turns: what arrives first, then from the newest row back
 //! to the oldest, since the newest are what a person looks at.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
@@ -17,7 +18,7 @@ use super::condition::{JsonConditions, LARGEST_JSON, PropertyCondition};
 use super::store::{self, Block, Extent};
 use super::{Page, RowFilter, Seq, ViewCount, lock};
 use crate::error::{Error, Result};
-use crate::message::{Direction, UnixMicros};
+use crate::message::{Direction, Message, UnixMicros};
 use crate::profile::{ProfileId, Qos};
 use crate::topic;
 
@@ -50,7 +51,7 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// The indexes, of a view with so many rows.
-    fn among(self, rows: u64) -> std::ops::Range<u64> {
+    pub(super) fn among(self, rows: u64) -> std::ops::Range<u64> {
         match self {
             Self::From(start, limit) => start..start.saturating_add(limit.into()).min(rows).max(start),
             Self::Last(limit) => rows.saturating_sub(limit.into())..rows,
@@ -58,12 +59,13 @@ impl Wanted {
     }
 }
 
-struct Filter {
+pub(super) struct Filter {
     text: Option<Regex>,
     /// Whether a match depends on nothing but the bytes that match: then many payloads are searched as one.
     literal: bool,
     topics: Vec<String>,
     heads: HeadFilter,
+    pinned: bool,
     property: Option<PropertyCondition>,
     json: Option<JsonConditions>,
     found: Mutex<Found>,
@@ -84,9 +86,8 @@ struct HeadFilter {
 }
 
 impl HeadFilter {
-    fn matches(&self, head: &Head) -> bool {
-        let flags = head.flags;
-        if !(self.since..=self.until).contains(&head.time) {
+    fn matches(&self, time: UnixMicros, flags: i64, size: u64) -> bool {
+        if !(self.since..=self.until).contains(&time) {
             return false;
         }
         if store::is_event(flags) {
@@ -95,7 +96,7 @@ impl HeadFilter {
         self.direction.is_none_or(|wanted| wanted == store::direction(flags))
             && (self.qos.is_empty() || self.qos.contains(&store::qos(flags)))
             && self.retain.is_none_or(|wanted| wanted == store::is_retained(flags))
-            && self.sizes.contains(&head.size)
+            && self.sizes.contains(&size)
     }
 }
 
@@ -106,9 +107,14 @@ struct Verdict {
     certain: bool,
 }
 
-/// The rows found so far.
+/// The rows found so far: first those that stay although they are before the first row, then `older`, then `newer`.
 #[derive(Default)]
 struct Found {
+    /// Matches among the rows that stay, oldest first.
+    kept: VecDeque<Seq>,
+    /// The first row, and how many of those that stayed had gone, at the last look.
+    first: Seq,
+    kept_gone: u64,
     /// Rows are kept as distances from here.
     base: Seq,
     /// Those found on the way back, newest first.
@@ -117,11 +123,13 @@ struct Found {
     newer: Vec<u32>,
     /// Where in `newer` the rows begin that are still kept.
     start: usize,
-    /// The next row to look at on the way back; the row before, when that is done.
+    /// The next row to look at on the way back, through the rows that stay to the end: 0 when that is done.
     down: Seq,
     /// The next row to look at of what arrives; 0 before the search began.
     up: Seq,
     limited: bool,
+    /// Rows that could not be looked at.
+    damaged: u64,
     /// Rows that left at the beginning.
     gone: i64,
     /// Rows that were found on the way back.
@@ -131,8 +139,24 @@ struct Found {
 /// The rows to look at next, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stretch {
-    Up { first: Seq, last: Seq },
-    Down { first: Seq, last: Seq },
+    Up {
+        first: Seq,
+        last: Seq,
+    },
+    Down {
+        first: Seq,
+        last: Seq,
+    },
+    /// Rows that stay, on the way back,
+    Kept {
+        first: Seq,
+        last: Seq,
+    },
+    /// and those that arrived and were let go of all but them before they were looked at.
+    Passed {
+        first: Seq,
+        last: Seq,
+    },
 }
 
 impl View {
@@ -172,7 +196,12 @@ impl View {
         let extent = store::extent(&connection, self.profile)?;
         let started = Instant::now();
         loop {
-            let Some(stretch) = lock(&filter.found).next(&extent) else { return Ok(false) };
+            let stretch = {
+                let mut found = lock(&filter.found);
+                found.follow(&connection, &extent)?;
+                found.next(&extent)
+            };
+            let Some(stretch) = stretch else { return Ok(false) };
             if filter.search(&connection, &extent, stretch, (started, time), &mut verdicts)? {
                 return Ok(true);
             }
@@ -182,22 +211,36 @@ impl View {
     pub(super) fn page(&self, connection: &Connection, wanted: Wanted) -> rusqlite::Result<Page> {
         let connection = connection.unchecked_transaction()?;
         let extent = store::extent(&connection, self.profile)?;
-        let stored = extent.rows();
+        let pinned = store::pinned(&connection, extent.number)?;
         let Some(filter) = &self.filter else {
-            let origin = extent.first_seq;
-            let count = ViewCount { rows: stored, stored, searched: stored, limited: false, origin };
+            let stored = extent.rows();
+            let (origin, kept) = (extent.origin(), extent.kept);
+            let (rows, searched) = (stored, stored);
+            let count =
+                ViewCount { rows, stored, searched, limited: false, origin, kept, pinned, damaged: 0 };
             let wanted = wanted.among(stored);
             let start = wanted.start;
-            let rows = match (i64::try_from(wanted.start), i64::try_from(wanted.end)) {
-                (Ok(start), Ok(end)) if start < end => {
-                    let (first, last) = (extent.first_seq + start, extent.first_seq + end - 1);
-                    store::rows_between(&connection, extent.number, first, last)?
+            let mut rows = Vec::new();
+            if start < kept {
+                let limit = wanted.end.min(kept) - start;
+                for seq in store::kept_from_index(&connection, &extent, start, limit)? {
+                    rows.extend(store::rows_between(&connection, extent.number, seq, seq)?);
                 }
-                _ => Vec::new(),
-            };
+            }
+            let place = |index: u64| i64::try_from(index).ok().map(|index| origin + index);
+            if let (Some(first), Some(end)) = (place(start.max(kept)), place(wanted.end))
+                && first < end
+            {
+                rows.extend(store::rows_between(&connection, extent.number, first, end - 1)?);
+            }
             return Ok(Page { start, rows, count });
         };
-        let (start, count, seqs) = lock(&filter.found).page(&extent, wanted);
+        let (start, count, seqs) = {
+            let mut found = lock(&filter.found);
+            found.follow(&connection, &extent)?;
+            found.page(&extent, wanted)
+        };
+        let count = ViewCount { pinned, ..count };
         let mut rows = Vec::with_capacity(seqs.len());
         // Rows that stand side by side are read together.
         for run in seqs.chunk_by(|a, b| a + 1 == *b) {
@@ -209,13 +252,19 @@ impl View {
     }
 
     pub(super) fn index_of(&self, connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {
-        let extent = store::extent(connection, self.profile)?;
-        if !extent.contains(seq) {
+        let connection = connection.unchecked_transaction()?;
+        let extent = store::extent(&connection, self.profile)?;
+        if !extent.contains(&connection, seq)? {
             return Ok(None);
         }
         match &self.filter {
-            None => Ok(u64::try_from(seq - extent.first_seq).ok()),
-            Some(filter) => Ok(lock(&filter.found).index_of(&extent, seq)),
+            None if seq < extent.first_seq => store::kept_before(&connection, extent.number, seq).map(Some),
+            None => Ok(u64::try_from(seq - extent.origin()).ok()),
+            Some(filter) => {
+                let mut found = lock(&filter.found);
+                found.follow(&connection, &extent)?;
+                Ok(found.index_of(seq))
+            }
         }
     }
 }
@@ -225,16 +274,33 @@ impl View {
     pub(super) fn index_at(&self, connection: &Connection, time: UnixMicros) -> rusqlite::Result<u64> {
         let connection = connection.unchecked_transaction()?;
         let extent = store::extent(&connection, self.profile)?;
-        let seq = store::first_since(&connection, &extent, time)?;
+        let kept = store::kept_since(&connection, &extent, time)?;
+        let seq = if kept < extent.kept {
+            let first = store::kept_from_index(&connection, &extent, kept, 1)?;
+            first.first().copied().unwrap_or(extent.first_seq)
+        } else {
+            store::first_since(&connection, &extent, time)?
+        };
         Ok(match &self.filter {
-            None => u64::try_from(seq - extent.first_seq).unwrap_or(0),
-            Some(filter) => lock(&filter.found).index_from(&extent, seq),
+            None if seq < extent.first_seq => kept,
+            None => u64::try_from(seq - extent.origin()).unwrap_or(0),
+            Some(filter) => {
+                let mut found = lock(&filter.found);
+                found.follow(&connection, &extent)?;
+                found.index_from(seq)
+            }
         })
     }
 }
 
 impl Filter {
-    fn new(filter: &RowFilter) -> Result<Option<Self>> {
+    /// None when everything is let through.
+    ///
+    /// # Errors
+    /// `invalid_input` on what is wrong with it.
+    pub(super) fn new(filter: &RowFilter) -> Result<Option<Self>> {
+        // Where the rows are taken from is no matter of the filter.
+        let filter = &RowFilter { live: false, ..filter.clone() };
         if *filter == RowFilter::default() {
             return Ok(None);
         }
@@ -287,11 +353,27 @@ impl Filter {
                 sizes: filter.min_size.unwrap_or(0)..=filter.max_size.unwrap_or(u64::MAX),
                 events: of_any_row == *filter,
             },
+            pinned: filter.pinned,
             property: property.map(PropertyCondition::parse),
             json,
             found: Mutex::default(),
             verdicts: Mutex::default(),
         }))
+    }
+
+    /// Whether a message that is not stored matches.
+    pub(super) fn admits(&self, message: &Message) -> bool {
+        let Message { topic, payload, properties, .. } = message;
+        let has_text = |text: &Regex| text.is_match(topic.as_bytes()) || text.is_match(payload);
+        !self.pinned
+            && self.heads.matches(message.time, store::message_flags(message), payload.len() as u64)
+            && (self.topics.is_empty() || self.topics.iter().any(|filter| topic::matches(filter, topic)))
+            && self.text.as_ref().is_none_or(has_text)
+            && self.property.as_ref().is_none_or(|property| property.holds(properties))
+            && self
+                .json
+                .as_ref()
+                .is_none_or(|json| payload.len() as u64 <= LARGEST_JSON && json.hold(payload))
     }
 
     /// Looks at the rows of a stretch, a block at a time, and takes down which of them match. Says whether it
@@ -304,7 +386,19 @@ impl Filter {
         (started, time): (Instant, Duration),
         verdicts: &mut HashMap<i64, Verdict>,
     ) -> rusqlite::Result<bool> {
-        let (Stretch::Up { first, last } | Stretch::Down { first, last }) = stretch;
+        let (first, last) = match stretch {
+            Stretch::Up { first, last } | Stretch::Down { first, last } => (first, last),
+            Stretch::Kept { first, last } | Stretch::Passed { first, last } => {
+                return self.search_kept(
+                    connection,
+                    extent,
+                    stretch,
+                    (first, last),
+                    (started, time),
+                    verdicts,
+                );
+            }
+        };
         let order = if matches!(stretch, Stretch::Up { .. }) { "ASC" } else { "DESC" };
         // Without a text to find, no payload is read from the disk: SQLite reads a column when it is asked for.
         let mut statement = connection.prepare_cached(&format!(
@@ -318,17 +412,51 @@ impl Filter {
         while let Some(row) = blocks.next()? {
             let block = Block::read(row)?;
             matches.clear();
-            if block.overlaps(self.heads.since, self.heads.until)? {
-                looking.search(&block, verdicts, &mut matches)?;
+            let end = (block.first_seq + block.rows).min(last + 1);
+            if block.overlaps(self.heads.since, self.heads.until)?
+                && !looking.search_what_is_whole(&block, verdicts, &mut matches)?
+            {
+                lock(&self.found).damaged += (end - block.first_seq.max(first)).unsigned_abs();
             }
             matches.retain(|seq| (first..=last).contains(seq));
-            let end = (block.first_seq + block.rows).min(last + 1);
             let room = lock(&self.found).add(stretch, block.first_seq.max(first), end, &matches);
             if !room || started.elapsed() >= time {
                 return Ok(room);
             }
         }
         // Rows that the file lacks are no matches either.
+        lock(&self.found).add(stretch, first, last + 1, &[]);
+        Ok(false)
+    }
+
+    /// Looks at rows that stay, from the newest of them back.
+    fn search_kept(
+        &self,
+        connection: &Connection,
+        extent: &Extent,
+        stretch: Stretch,
+        (first, last): (Seq, Seq),
+        (started, time): (Instant, Duration),
+        verdicts: &mut HashMap<i64, Verdict>,
+    ) -> rusqlite::Result<bool> {
+        let number = extent.number;
+        let mut looking = Looking { filter: self, connection, number, payloads: Vec::new() };
+        let mut matches = Vec::new();
+        for seq in store::kept_between(connection, number, first, last + 1)?.into_iter().rev() {
+            matches.clear();
+            store::block_with(connection, number, seq, |block| {
+                if !looking.search_what_is_whole(block, verdicts, &mut matches)? {
+                    lock(&self.found).damaged += 1;
+                }
+                Ok(())
+            })?;
+            matches.retain(|found| *found == seq);
+            lock(&self.found).add(stretch, seq, seq + 1, &matches);
+            // Those that were passed are few, and looked at in one go.
+            if matches!(stretch, Stretch::Kept { .. }) && started.elapsed() >= time {
+                return Ok(true);
+            }
+        }
         lock(&self.found).add(stretch, first, last + 1, &[]);
         Ok(false)
     }
@@ -410,6 +538,22 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
+    /// As [`Self::search`]; says whether the block could be looked through, and finds nothing in one that is damaged.
+    fn search_what_is_whole(
+        &mut self,
+        block: &Block<'_>,
+        verdicts: &mut HashMap<i64, Verdict>,
+        matches: &mut Vec<Seq>,
+    ) -> rusqlite::Result<bool> {
+        match self.search(block, verdicts, matches) {
+            Err(error) if store::is_damage(&error) => {
+                matches.clear();
+                Ok(false)
+            }
+            searched => searched.map(|()| true),
+        }
+    }
+
     /// The rows of a block that match, in order.
     fn search(
         &mut self,
@@ -418,6 +562,15 @@ impl Looking<'_> {
         matches: &mut Vec<Seq>,
     ) -> rusqlite::Result<()> {
         let filter = self.filter;
+        let pins = if filter.pinned {
+            let last = block.first_seq + block.rows - 1;
+            store::pinned_between(self.connection, self.number, block.first_seq, last)?
+        } else {
+            Vec::new()
+        };
+        if filter.pinned && pins.is_empty() {
+            return Ok(());
+        }
         let heads = block.heads()?;
         let mut topics = Vec::with_capacity(heads.topics.len());
         for topic in &heads.topics {
@@ -426,6 +579,7 @@ impl Looking<'_> {
         if !filter.heads.events && !topics.iter().any(|verdict| verdict.possible) {
             return Ok(());
         }
+        let properties = if filter.property.is_some() { block.properties()? } else { &[] };
         self.payloads.clear();
         if filter.text.is_some() || filter.json.is_some() {
             block.payloads(&mut self.payloads)?;
@@ -443,7 +597,10 @@ impl Looking<'_> {
                 // An event has no topic: without a text to find, its time alone counts.
                 None => Verdict { possible: true, certain: filter.text.is_none() },
             };
-            if !verdict.possible || !filter.heads.matches(&head) {
+            if !verdict.possible || !filter.heads.matches(head.time, head.flags, head.size) {
+                continue;
+            }
+            if filter.pinned && pins.binary_search(&seq).is_err() {
                 continue;
             }
             let has_text = verdict.certain
@@ -452,16 +609,16 @@ impl Looking<'_> {
                     Some(hits) => hits.within(&head, &self.payloads)?,
                     None => self.payload_has_text(&head)?,
                 };
-            if has_text && self.has_property(block, &head)? && self.json_holds(seq, &head)? {
+            if has_text && self.has_property(properties, &head)? && self.json_holds(seq, &head)? {
                 matches.push(seq);
             }
         }
         Ok(())
     }
 
-    fn has_property(&self, block: &Block<'_>, head: &Head) -> rusqlite::Result<bool> {
+    fn has_property(&self, properties: &[u8], head: &Head) -> rusqlite::Result<bool> {
         let Some(condition) = &self.filter.property else { return Ok(true) };
-        let json = head.properties(block.properties()?).map_err(store::damaged)?;
+        let json = head.properties(properties).map_err(store::damaged)?;
         Ok(!json.is_empty() && serde_json::from_slice(json).is_ok_and(|read| condition.holds(&read)))
     }
 
@@ -535,6 +692,11 @@ impl Found {
             self.base = extent.first_seq;
             self.down = extent.last_seq;
             self.up = extent.last_seq + 1;
+            self.first = extent.first_seq;
+            self.kept_gone = extent.kept_gone;
+        }
+        if self.up < extent.first_seq && extent.kept > 0 {
+            return Some(Stretch::Passed { first: self.up, last: extent.first_seq - 1 });
         }
         let first = self.up.max(extent.first_seq);
         if first <= extent.last_seq {
@@ -543,7 +705,40 @@ impl Found {
         if self.down >= extent.first_seq && !self.limited {
             return Some(Stretch::Down { first: extent.first_seq, last: self.down });
         }
+        if self.down > 0 && extent.kept > 0 && !self.limited {
+            return Some(Stretch::Kept { first: 1, last: self.down.min(extent.first_seq - 1) });
+        }
         None
+    }
+
+    /// Takes down which rows have gone since the last look, and which of those stay.
+    fn follow(&mut self, connection: &Connection, extent: &Extent) -> rusqlite::Result<()> {
+        if self.up == 0 {
+            return Ok(());
+        }
+        let before = self.len();
+        if extent.first_seq > self.first {
+            if extent.kept > 0 {
+                for seq in store::kept_between(connection, extent.number, self.first, extent.first_seq)? {
+                    if self.place(seq).is_some() {
+                        self.kept.push_back(seq);
+                    }
+                }
+            }
+            self.forget_before(extent.first_seq);
+            self.first = extent.first_seq;
+        }
+        if extent.kept_gone > self.kept_gone {
+            if !self.kept.is_empty() {
+                let there: HashSet<_> = store::kept_between(connection, extent.number, 1, extent.first_seq)?
+                    .into_iter()
+                    .collect();
+                self.kept.retain(|seq| there.contains(seq));
+            }
+            self.kept_gone = extent.kept_gone;
+        }
+        self.gone += before as i64 - self.len() as i64;
+        Ok(())
     }
 
     /// Takes down that the rows from `first` on and before `end` were looked at and which of them match. Says
@@ -573,70 +768,99 @@ impl Found {
                 self.limited |= matches.len() > room;
                 !self.limited
             }
+            Stretch::Kept { .. } | Stretch::Passed { .. } => {
+                for seq in matches {
+                    if let Err(place) = self.kept.binary_search(seq) {
+                        self.kept.insert(place, *seq);
+                        self.came += 1;
+                    }
+                }
+                if matches!(stretch, Stretch::Kept { .. }) {
+                    self.down = first - 1;
+                } else {
+                    self.up = self.up.max(end);
+                }
+                true
+            }
         }
     }
 
     fn len(&self) -> usize {
-        self.older.len() + self.newer.len() - self.start
+        self.kept.len() + self.older.len() + self.newer.len() - self.start
     }
 
-    /// The distance that stands at an index.
-    fn at(&self, index: usize) -> Option<u32> {
-        match self.older.len().checked_sub(index + 1) {
+    /// The row that stands at an index.
+    fn at(&self, index: usize) -> Option<Seq> {
+        let Some(index) = index.checked_sub(self.kept.len()) else { return self.kept.get(index).copied() };
+        let distance = match self.older.len().checked_sub(index + 1) {
             Some(from_end) => self.older.get(from_end).copied(),
             None => self.newer.get(self.start + index - self.older.len()).copied(),
-        }
+        };
+        distance.map(|distance| self.base + Seq::from(distance))
     }
 
-    fn page(&mut self, extent: &Extent, wanted: Wanted) -> (u64, ViewCount, Vec<Seq>) {
-        self.forget_before(extent.first_seq);
+    /// What a page says, but for the pins.
+    fn page(&self, extent: &Extent, wanted: Wanted) -> (u64, ViewCount, Vec<Seq>) {
         let stored = extent.rows();
-        let looked_at = self.up - (self.down + 1).max(extent.first_seq);
+        let ahead = (self.up - extent.first_seq).max(0) - (self.down + 1 - extent.first_seq).max(0);
+        let stay = if self.down == 0 { extent.kept } else { 0 };
+        let looked_at = if self.up == 0 { 0 } else { u64::try_from(ahead).unwrap_or(0) + stay };
         let count = ViewCount {
             rows: self.len() as u64,
             stored,
-            searched: u64::try_from(looked_at).unwrap_or(0).min(stored),
+            searched: looked_at.min(stored),
             limited: self.limited,
             origin: self.gone - self.came,
+            kept: self.kept.len() as u64,
+            pinned: 0,
+            damaged: self.damaged,
         };
         let wanted = wanted.among(count.rows);
         let start = wanted.start;
         let seqs = wanted.filter_map(|index| self.at(usize::try_from(index).ok()?));
-        (start, count, seqs.map(|distance| self.base + Seq::from(distance)).collect())
+        (start, count, seqs.collect())
     }
 
-    fn index_of(&mut self, extent: &Extent, seq: Seq) -> Option<u64> {
-        self.forget_before(extent.first_seq);
-        let distance = u32::try_from(seq - self.base).ok()?;
-        let index = match self.newer[self.start..].binary_search(&distance) {
-            Ok(index) => self.older.len() + index,
-            Err(_) => {
-                let from_end = self.older.binary_search_by(|known| distance.cmp(known)).ok()?;
-                self.older.len() - 1 - from_end
-            }
+    fn index_of(&self, seq: Seq) -> Option<u64> {
+        let index = match self.kept.binary_search(&seq) {
+            Ok(index) => index,
+            Err(_) => self.kept.len() + self.place(seq)?,
         };
         Some(index as u64)
     }
 
-    /// Where the first row stands that has this number or a higher one.
-    fn index_from(&mut self, extent: &Extent, seq: Seq) -> u64 {
-        self.forget_before(extent.first_seq);
-        let distance = u32::try_from(seq - self.base).unwrap_or(u32::MAX);
-        let later = self.older.partition_point(|known| *known >= distance);
-        if later > 0 {
-            return (self.older.len() - later) as u64;
+    /// Where a row stands among those from the first one on.
+    fn place(&self, seq: Seq) -> Option<usize> {
+        let distance = u32::try_from(seq - self.base).ok()?;
+        match self.newer[self.start..].binary_search(&distance) {
+            Ok(index) => Some(self.older.len() + index),
+            Err(_) => {
+                let from_end = self.older.binary_search_by(|known| distance.cmp(known)).ok()?;
+                Some(self.older.len() - 1 - from_end)
+            }
         }
-        let earlier = self.newer[self.start..].partition_point(|known| *known < distance);
-        (self.older.len() + earlier) as u64
     }
 
-    /// Rows that are not kept any more leave the view at its beginning.
+    /// Where the first row stands that has this number or a higher one.
+    fn index_from(&self, seq: Seq) -> u64 {
+        let kept = self.kept.partition_point(|known| *known < seq);
+        if kept < self.kept.len() {
+            return kept as u64;
+        }
+        let distance = u32::try_from((seq - self.base).max(0)).unwrap_or(u32::MAX);
+        let later = self.older.partition_point(|known| *known >= distance);
+        if later > 0 {
+            return (kept + self.older.len() - later) as u64;
+        }
+        let earlier = self.newer[self.start..].partition_point(|known| *known < distance);
+        (kept + self.older.len() + earlier) as u64
+    }
+
+    /// Rows before the first one leave the view.
     fn forget_before(&mut self, first: Seq) {
         let Ok(first) = u32::try_from(first - self.base) else { return };
-        let before = self.len();
         self.older.truncate(self.older.partition_point(|distance| *distance >= first));
         self.start += self.newer[self.start..].partition_point(|distance| *distance < first);
-        self.gone += (before - self.len()) as i64;
         if self.start > self.newer.len() / 2 {
             self.newer.drain(..self.start);
             self.start = 0;

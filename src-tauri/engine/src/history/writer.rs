@@ -38,6 +38,8 @@ const PURGE_BLOCKS: i64 = 16;
 /// Free pages from which on the file is made smaller, and how many at a time.
 const FREE_PAGES: i64 = 4_096;
 const VACUUM_PAGES: i64 = 1_024;
+/// Rows that stayed and are let go of at a time.
+const FORGOTTEN: i64 = 4_096;
 /// Topics remembered of a profile; beyond, they are read from the file again.
 const TOPICS: usize = 200_000;
 
@@ -66,6 +68,10 @@ struct Open {
     tail: Option<Tail>,
     /// Blocks before this row are gone for readers.
     gone_until: Seq,
+    /// Rows that stay may have lost their reason to: a newer retained message came,
+    superseded: bool,
+    /// or one was unpinned; it goes when others go.
+    unpinned: bool,
 }
 
 /// The block that new rows go into.
@@ -83,6 +89,9 @@ struct Topic {
     id: i64,
     last_in: Seq,
     last_out: Seq,
+    /// Its newest message with RETAIN, 0 without one, and whether that has to be written.
+    last_retained: Seq,
+    retained_moved: bool,
     touched: bool,
 }
 
@@ -94,6 +103,8 @@ struct Batch {
     freed: HashMap<ProfileId, Held>,
     reported: Vec<(ProfileId, u64)>,
     cleared: u64,
+    /// Whether the row that was to be pinned is there.
+    found: bool,
 }
 
 impl Writer {
@@ -214,6 +225,12 @@ impl Writer {
                     batch.freed.entry(*profile).or_default();
                     break;
                 }
+                Entry::Pin { profile, seq, pinned, .. } => {
+                    let open = opened(open, &transaction, *profile)?;
+                    batch.found = open.pin(&transaction, *seq, *pinned)?;
+                    batch.freed.entry(*profile).or_default();
+                    break;
+                }
                 Entry::Flush(_) => break,
                 Entry::Retention(wanted) => {
                     rules.clone_from(wanted);
@@ -250,6 +267,8 @@ impl Writer {
         for entry in entries.drain(..batch.taken) {
             match entry {
                 Entry::Clear(_, answer) => drop(answer.send(Ok(batch.cleared))),
+                Entry::Pin { answer, .. } if batch.found => drop(answer.send(Ok(()))),
+                Entry::Pin { answer, .. } => drop(answer.send(Err(Error::not_found("The message")))),
                 Entry::Flush(answer) => drop(answer.send(Ok(()))),
                 _ => {}
             }
@@ -263,7 +282,7 @@ impl Writer {
         for entry in queue::split_questions(entries).into_iter().chain(self.queue.take_questions()) {
             match entry {
                 Entry::Clear(_, answer) => drop(answer.send(Err(error.clone()))),
-                Entry::Flush(answer) => drop(answer.send(Err(error.clone()))),
+                Entry::Pin { answer, .. } | Entry::Flush(answer) => drop(answer.send(Err(error.clone()))),
                 _ => {}
             }
         }
@@ -299,7 +318,8 @@ impl Writer {
         for (_, profile, extent) in aged {
             let retention = rules.of(profile).without(over, extent.bytes);
             let gone = extent.oldest_seq < store::kept_from(connection, &extent)?;
-            if !gone && !store::has_more_than(connection, &extent, retention, now())? {
+            let superseded = open.get(&profile).is_some_and(|open| open.superseded);
+            if !gone && !superseded && !store::has_more_than(connection, &extent, retention, now())? {
                 continue;
             }
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -310,7 +330,11 @@ impl Writer {
             }
             let open = opened(open, &transaction, profile)?;
             let before = open.extent;
-            open.trim(&transaction, retention, shared.held_from(profile), now())?;
+            let held = shared.held_from(profile);
+            open.trim(&transaction, retention, held, now())?;
+            if held == Seq::MAX {
+                open.forget_superseded(&transaction)?;
+            }
             open.purge(&transaction)?;
             store::write_extent(&transaction, &open.extent)?;
             if !open.has_gone_rows() {
@@ -318,7 +342,7 @@ impl Writer {
             }
             transaction.commit()?;
             over = over.saturating_sub(before.bytes - open.extent.bytes);
-            if before.first_seq != open.extent.first_seq {
+            if before.origin() != open.extent.origin() {
                 shared.set_stored(profile, open.extent.rows());
                 shared.changed();
             }
@@ -357,6 +381,8 @@ fn opened<'a>(
                 touched: Vec::new(),
                 tail: None,
                 gone_until: extent.oldest_seq,
+                superseded: false,
+                unpinned: true,
             }))
         }
     }
@@ -366,14 +392,28 @@ impl Open {
     fn append_message(&mut self, transaction: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
         let properties = properties_json(message);
         let seq = self.extent.last_seq + 1;
-        let (topic, last) = self.topic(transaction, message)?;
+        let index = self.topic(transaction, &message.topic)?;
+        let first_seq = self.extent.first_seq;
+        let topic = &mut self.topics[index];
+        let last = match message.direction {
+            Direction::In => &mut topic.last_in,
+            Direction::Out => &mut topic.last_out,
+        };
         let back = if *last > 0 { seq - *last } else { 0 };
         *last = seq;
+        let flags = store::message_flags(message);
+        if store::is_retained_by_broker(flags) {
+            self.superseded |= (1..first_seq).contains(&topic.last_retained);
+            // An empty one says that there is none any more (MQTT 5, 3.3.1.3).
+            topic.last_retained = if message.payload.is_empty() { 0 } else { seq };
+            topic.retained_moved = true;
+        }
+        let topic = topic.id;
         self.append(
             transaction,
             &NewRow {
                 time: message.time,
-                flags: store::message_flags(message),
+                flags,
                 topic,
                 back,
                 properties: properties.as_deref().unwrap_or_default(),
@@ -431,26 +471,18 @@ impl Open {
         Ok(())
     }
 
-    /// The number of the message's topic, and its last row in the message's direction, to be changed.
-    fn topic(
-        &mut self,
-        transaction: &Transaction<'_>,
-        message: &Message,
-    ) -> rusqlite::Result<(i64, &mut Seq)> {
-        let index = match self.by_name.get(&message.topic) {
+    /// The place of a topic among those that are remembered; what is said of it there is written with the batch.
+    fn topic(&mut self, transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<usize> {
+        let index = match self.by_name.get(name) {
             Some(&index) => index,
-            None => self.read_topic(transaction, &message.topic)?,
+            None => self.read_topic(transaction, name)?,
         };
         let topic = &mut self.topics[index];
         if !topic.touched {
             topic.touched = true;
             self.touched.push(index);
         }
-        let last = match message.direction {
-            Direction::In => &mut topic.last_in,
-            Direction::Out => &mut topic.last_out,
-        };
-        Ok((topic.id, last))
+        Ok(index)
     }
 
     fn read_topic(&mut self, transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<usize> {
@@ -461,20 +493,23 @@ impl Open {
         }
         let number = self.extent.number;
         let known = transaction
-            .prepare_cached("SELECT id, last_in, last_out FROM topic WHERE profile = ?1 AND name = ?2")?
-            .query_row(params![number, name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached(
+                "SELECT id, last_in, last_out, last_retained FROM topic WHERE profile = ?1 AND name = ?2",
+            )?
+            .query_row(params![number, name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        let (id, last_in, last_out) = match known {
+        let (id, last_in, last_out, last_retained) = match known {
             Some(known) => known,
             None => {
                 transaction
                     .prepare_cached("INSERT INTO topic (profile, name) VALUES (?1, ?2)")?
                     .execute(params![number, name])?;
-                (transaction.last_insert_rowid(), 0, 0)
+                (transaction.last_insert_rowid(), 0, 0, 0)
             }
         };
         let index = self.topics.len();
-        self.topics.push(Topic { id, last_in, last_out, touched: false });
+        let (retained_moved, touched) = (false, false);
+        self.topics.push(Topic { id, last_in, last_out, last_retained, retained_moved, touched });
         self.by_name.insert(name.to_owned(), index);
         Ok(index)
     }
@@ -486,6 +521,12 @@ impl Open {
             let topic = &mut self.topics[index];
             topic.touched = false;
             update.execute(params![topic.id, topic.last_in, topic.last_out])?;
+            // Apart, since there is an index of these.
+            if std::mem::take(&mut topic.retained_moved) {
+                transaction
+                    .prepare_cached("UPDATE topic SET last_retained = ?2 WHERE id = ?1")?
+                    .execute([topic.id, topic.last_retained])?;
+            }
         }
         Ok(())
     }
@@ -497,9 +538,50 @@ impl Open {
         self.by_name.clear();
         self.touched.clear();
         self.tail = None;
+        let number = self.extent.number;
+        // Rows that stayed are in blocks among those that were deleted long ago.
+        let oldest = store::kept_between(transaction, number, 1, self.extent.oldest_seq)?;
+        self.extent.oldest_seq = oldest.first().copied().unwrap_or(self.extent.oldest_seq);
+        let all = [store::key(number, 0), store::key(number, store::SEQ_MASK)];
+        transaction.execute("DELETE FROM kept WHERE id BETWEEN ?1 AND ?2", all)?;
+        self.extent.kept_gone += self.extent.kept;
+        self.extent.kept = 0;
         self.extent.first_seq = self.extent.last_seq + 1;
         self.extent.bytes = 0;
         Ok(())
+    }
+
+    /// Pins a message, so that it stays, or lets it go with others. Says whether it is there.
+    fn pin(&mut self, transaction: &Transaction<'_>, seq: Seq, pinned: bool) -> rusqlite::Result<bool> {
+        // It may be of this very batch.
+        self.write_tail(transaction)?;
+        let Extent { number, first_seq, .. } = self.extent;
+        let key = store::key(number, seq);
+        if !self.extent.contains(transaction, seq)? {
+            return Ok(false);
+        }
+        let mut topic = None;
+        let read = store::each_between(transaction, number, seq, seq, |at| {
+            topic = at.topic_number;
+            Ok(())
+        });
+        match read {
+            // What cannot be read cannot be kept, and nothing else waits for it.
+            Err(error) if store::is_damage(&error) => return Ok(false),
+            read => read?,
+        }
+        let Some(topic) = topic else { return Ok(false) };
+        if pinned {
+            let sql = "INSERT INTO kept (id, topic, pinned) VALUES (?1, ?2, 1)
+                       ON CONFLICT DO UPDATE SET pinned = 1";
+            transaction.execute(sql, [key, topic])?;
+        } else if seq < first_seq {
+            transaction.execute("UPDATE kept SET pinned = 0 WHERE id = ?1", [key])?;
+            self.unpinned = true;
+        } else {
+            transaction.execute("DELETE FROM kept WHERE id = ?1", [key])?;
+        }
+        Ok(true)
     }
 
     /// Lets go of the oldest blocks while there is more than what is to be kept. The newest one stays, and so does
@@ -515,6 +597,8 @@ impl Open {
             return Ok(());
         }
         let Extent { number, first_seq, last_seq, .. } = self.extent;
+        // Written before the limits are looked at: the newest retained messages are known by it.
+        debug_assert!(self.touched.is_empty());
         let oldest = store::block_of(transaction, number, first_seq)?;
         let newest = store::block_of(transaction, number, last_seq)?;
         let mut blocks = transaction.prepare_cached(
@@ -523,6 +607,9 @@ impl Open {
         let mut blocks = blocks.query([oldest, newest])?;
         while let Some(block) = blocks.next()? {
             let end = store::seq_of(block.get(0)?) + block.get::<_, Seq>(1)?;
+            if end <= first_seq {
+                continue;
+            }
             let rows_after = (last_seq + 1 - end).unsigned_abs();
             let too_many = retention.max_rows.is_some_and(|most| rows_after >= most);
             let too_big = retention.max_bytes.is_some_and(|most| self.extent.bytes > most);
@@ -538,6 +625,66 @@ impl Open {
         if let Some(most) = retention.max_rows.and_then(|most| Seq::try_from(most).ok()) {
             self.extent.first_seq = self.extent.first_seq.max((last_seq + 1 - most.max(1)).min(held));
         }
+        self.stay(transaction, first_seq)
+    }
+
+    /// Of the rows from `first` on that retention has just let go of, those stay that are pinned or the newest retained
+    /// message of their topic.
+    fn stay(&mut self, transaction: &Transaction<'_>, first: Seq) -> rusqlite::Result<()> {
+        let Extent { number, first_seq, .. } = self.extent;
+        if first_seq <= first {
+            return Ok(());
+        }
+        self.superseded |= std::mem::take(&mut self.unpinned);
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO kept (id, topic, pinned)
+                 SELECT (?1 << 40) | last_retained, id, 0 FROM topic
+                 WHERE profile = ?1 AND last_retained > 0 AND last_retained >= ?2 AND last_retained < ?3",
+            )?
+            .execute([number, first, first_seq])?;
+        let stay = transaction
+            .prepare_cached("SELECT count(*) FROM kept WHERE id >= ?1 AND id < ?2")?
+            .query_row([store::key(number, first), store::key(number, first_seq)], |row| {
+                row.get::<_, i64>(0)
+            })?;
+        self.extent.kept += stay.unsigned_abs();
+        Ok(())
+    }
+
+    /// Lets go of rows that stayed and have no reason to any more, a few thousand at a time.
+    fn forget_superseded(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        if !self.superseded {
+            return Ok(());
+        }
+        let Extent { number, first_seq, .. } = self.extent;
+        let mut without_reason = transaction.prepare_cached(
+            "SELECT id FROM kept WHERE id >= ?1 AND id < ?2 AND pinned = 0 AND NOT EXISTS
+             (SELECT 1 FROM topic WHERE topic.id = kept.topic AND last_retained = kept.id & ?3) LIMIT ?4",
+        )?;
+        let keys = without_reason
+            .query_map(
+                [store::key(number, 1), store::key(number, first_seq), store::SEQ_MASK, FORGOTTEN],
+                |row| row.get::<_, i64>(0),
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        for key in &keys {
+            self.let_go(transaction, *key)?;
+        }
+        self.superseded = keys.len() as i64 == FORGOTTEN;
+        Ok(())
+    }
+
+    /// A row that stayed is gone.
+    fn let_go(&mut self, transaction: &Transaction<'_>, key: i64) -> rusqlite::Result<()> {
+        transaction.prepare_cached("DELETE FROM kept WHERE id = ?1")?.execute([key])?;
+        // Later ones are still in the block that they were in, and go with it.
+        if store::seq_of(key) < self.extent.oldest_seq {
+            transaction.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([key])?;
+            transaction.prepare_cached("DELETE FROM big_payload WHERE id = ?1")?.execute([key])?;
+        }
+        self.extent.kept = self.extent.kept.saturating_sub(1);
+        self.extent.kept_gone += 1;
         Ok(())
     }
 
@@ -555,15 +702,36 @@ impl Open {
         let mut next = transaction.prepare_cached(
             "SELECT id FROM block WHERE id BETWEEN ?1 AND ?2 - 1 ORDER BY id LIMIT 1 OFFSET ?3",
         )?;
-        let mut delete = transaction.prepare_cached("DELETE FROM block WHERE id BETWEEN ?1 AND ?2 - 1")?;
-        let mut delete_big =
-            transaction.prepare_cached("DELETE FROM big_payload WHERE id BETWEEN ?1 AND ?2 - 1")?;
+        // Rows that stay have a block of their own by then.
+        let mut delete = transaction.prepare_cached(
+            "DELETE FROM block WHERE id BETWEEN ?1 AND ?2 - 1 AND NOT (rows = 1 AND id IN
+             (SELECT id FROM kept WHERE id BETWEEN ?1 AND ?2 - 1))",
+        )?;
+        let mut delete_big = transaction.prepare_cached(
+            "DELETE FROM big_payload WHERE id BETWEEN ?1 AND ?2 - 1 AND id NOT IN
+             (SELECT id FROM kept WHERE id BETWEEN ?1 AND ?2 - 1)",
+        )?;
         while self.has_gone_rows() && started.elapsed() < PURGE_TIME {
             let start = store::key(number, self.extent.oldest_seq);
             let until =
                 next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional()?.unwrap_or(end);
+            let mut apart = Vec::new();
+            for seq in store::kept_between(transaction, number, self.extent.oldest_seq, store::seq_of(until))?
+            {
+                match store::set_apart(transaction, number, seq) {
+                    Ok(block) => apart.extend(block),
+                    // It cannot be read any more, so it cannot stay. Nothing else waits for it.
+                    Err(error) if store::is_damage(&error) => {
+                        self.let_go(transaction, store::key(number, seq))?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             delete.execute([start, until])?;
             delete_big.execute([start, until])?;
+            for block in apart {
+                store::write_block(transaction, number, &block, 0)?;
+            }
             self.extent.oldest_seq = store::seq_of(until);
         }
         Ok(())
@@ -571,9 +739,11 @@ impl Open {
 
     /// Deletes topics none of whose rows is left.
     fn forget_topics(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let Extent { number, first_seq, .. } = self.extent;
         let gone = transaction.execute(
-            "DELETE FROM topic WHERE profile = ?1 AND max(last_in, last_out) < ?2",
-            [self.extent.number, self.extent.first_seq],
+            "DELETE FROM topic WHERE profile = ?1 AND max(last_in, last_out) < ?2
+             AND id NOT IN (SELECT topic FROM kept WHERE id >= ?3 AND id < ?4)",
+            [number, first_seq, store::key(number, 0), store::key(number, first_seq)],
         )?;
         if gone > 0 {
             self.topics.clear();

@@ -426,6 +426,7 @@ fn subscription(fields: &mut Fields<'_>, index: usize) -> Subscription {
         no_local: fields.switch("nl").unwrap_or_default(),
         retain_as_published: fields.switch("rap").unwrap_or_default(),
         retain_handling: fields.number("rh").filter(|number| *number <= 2).unwrap_or_default(),
+        live_only: false,
     }
 }
 

@@ -65,6 +65,31 @@ test("a selected message is inspected, copied, filtered by and put into the comp
   expect(streamFilter(id).topics).toEqual([topic]);
 });
 
+test("a selected message is pinned, marked and compared, and deleting all of them says so", async () => {
+  const grid = await open();
+  const pin = vi.spyOn(backend, "pinMessage");
+  await fireEvent.keyDown(grid, { key: "ArrowUp" });
+  await waitFor(() => expect(selected()).not.toBeNull());
+  await fireEvent.keyDown(grid, { key: "p" });
+  await waitFor(() => expect(selected()?.querySelector(".pinned")).not.toBeNull());
+  expect(pin).toHaveBeenCalledWith(id, expect.any(Number), true);
+  await fireEvent.keyDown(grid, { key: "m" });
+  const marked = pin.mock.calls[0]?.[1];
+  await fireEvent.keyDown(grid, { key: "k" });
+  await waitFor(() => expect(selected()?.querySelector(".pinned")).toBeNull());
+  const compare = vi.spyOn(backend, "comparePayloads");
+  await fireEvent.keyDown(grid, { key: "d" });
+  await screen.findByRole("dialog", { name: "Compare messages" });
+  await waitFor(() => expect(compare).toHaveBeenCalledWith(id, expect.any(Number), marked));
+  await fireEvent.click(screen.getByRole("button", { name: "Close" }));
+  await fireEvent.click(screen.getByRole("button", { name: "More" }));
+  const entry = menus.open?.entries.find((one) => one !== "separator" && one.danger === true);
+  if (!entry || entry === "separator") throw new Error("no entry");
+  entry.run();
+  await waitFor(() => expect(confirmations.asked?.text).toContain("1 pinned message goes with them."));
+  confirmations.answer(false);
+});
+
 test("no match repeats the filter and clears it", async () => {
   const grid = await open();
   const field = screen.getByRole("textbox", { name: "Filter messages" });

@@ -9,6 +9,14 @@ import { PORTION, wholePayload } from "./payload.svelte";
 
 export type MessageRow = Extract<Row, { kind: "message" }>;
 
+/** Rows from this number on are in memory alone: those of subscriptions that are not stored. */
+const LIVE_FROM = 2 ** 40;
+
+/** Whether a message is shown and not stored. */
+export function isLiveOnly(row: MessageRow): boolean {
+  return row.seq >= LIVE_FROM;
+}
+
 /** The draft that publishes a message again; null when its payload is too large to edit. */
 export async function draftOf(id: ProfileId, row: MessageRow): Promise<Partial<Draft> | null> {
   const bytes = await wholePayload(id, row.seq, row.size, PORTION);

@@ -101,6 +101,7 @@ test("what went wrong is said with numbers and the first line", () => {
     counts: {
       messages: 7,
       events: 0,
+      damaged: 0,
       unreadable: 1,
       earlier: 0,
       refused: 2,

@@ -28,7 +28,16 @@ export type Jump = { index: number; center: boolean } | "end";
 export class Stream {
   /** Rows that the list has: what is loaded while live, what matches while paused. */
   rows = $state(0);
-  count = $state.raw<ViewCount>({ rows: 0, stored: 0, searched: 0, limited: false, origin: 0 });
+  count = $state.raw<ViewCount>({
+    rows: 0,
+    stored: 0,
+    searched: 0,
+    limited: false,
+    origin: 0,
+    kept: 0,
+    pinned: 0,
+    damaged: 0,
+  });
   /** Whether the list follows the newest row. */
   live = $state(true);
   /** When it was paused, in Unix milliseconds. */
@@ -175,6 +184,19 @@ export class Stream {
     this.selectedIndex = null;
   }
 
+  /** Shows that a row was pinned, or is no longer. */
+  setPinned(seq: number, pinned: boolean): void {
+    for (const chunk of this.#chunks.values()) {
+      chunk.forEach((row, at) => {
+        if (row.seq === seq) chunk[at] = { ...row, pinned };
+      });
+    }
+    if (this.selectedRow?.seq === seq) this.selectedRow = { ...this.selectedRow, pinned };
+    this.count = { ...this.count, pinned: Math.max(0, this.count.pinned + (pinned ? 1 : -1)) };
+    this.#painted++;
+    if (this.#wanted?.pinned) void this.#open();
+  }
+
   /** Starts over, after the stored rows were deleted. */
   async reopen(): Promise<void> {
     this.deselect();
@@ -286,7 +308,7 @@ export class Stream {
       const page = await ask(view);
       if (view !== this.#view) return null;
       if (this.#stale) this.#chunks.clear();
-      else this.#shift(page.count.origin - this.count.origin);
+      else this.#shift(page.count.origin - this.count.origin, this.count.kept, page.count.kept);
       this.#stale = false;
       this.problem = null;
       this.#take(page.count);
@@ -298,16 +320,23 @@ export class Stream {
     }
   }
 
-  /** Counts places anew after rows before them are gone, or came; what is on screen stays where it is. */
-  #shift(by: number): void {
+  /**
+   * Counts places anew after rows are gone, or came before all others; what is on screen stays where it is. Rows go
+   * from behind the `kept` ones at the beginning: those, and what has become one, are asked for again.
+   */
+  #shift(by: number, kept: number, keptNow: number): void {
     if (by === 0) return;
-    if (by >= this.#last) {
+    const stay = by > 0 ? kept : 0;
+    const moved = (index: number): number | null =>
+      index < stay || (by > 0 && index - by < keptNow) ? null : index - by;
+    const stands = this.#first < stay;
+    if (by > 0 && !stands && this.#last - by <= keptNow) {
       // Nothing that was on screen is left.
       this.#chunks.clear();
-      this.selectedIndex = null;
       this.#last -= this.#first;
       this.#first = 0;
       this.#pausedRows = 0;
+      this.#find();
       this.onshift(Number.MAX_SAFE_INTEGER);
       return;
     }
@@ -315,17 +344,29 @@ export class Stream {
     this.#chunks = new Map();
     for (const [key, chunk] of chunks) {
       chunk.forEach((row, at) => {
-        const index = key * CHUNK + at - by;
-        if (index >= 0) this.#put(index, row);
+        const index = moved(key * CHUNK + at);
+        if (index !== null) this.#put(index, row);
       });
     }
-    this.#first = Math.max(0, this.#first - by);
-    this.#last = Math.max(0, this.#last - by);
     this.#pausedRows = Math.max(0, this.#pausedRows - by);
     if (this.selectedIndex !== null) {
-      this.selectedIndex = this.selectedIndex >= by ? this.selectedIndex - by : null;
+      this.selectedIndex = moved(this.selectedIndex);
+      if (this.selectedIndex === null) this.#find();
     }
+    if (stands) return;
+    this.#first = Math.max(0, this.#first - by);
+    this.#last = Math.max(0, this.#last - by);
     this.onshift(by);
+  }
+
+  /** Looks up where the selected row stands by now; it may have stayed when others went. */
+  #find(): void {
+    const { selected } = this;
+    this.selectedIndex = null;
+    if (selected === null) return;
+    void this.#indexOf(selected).then((index) => {
+      if (this.selected === selected) this.selectedIndex ??= index;
+    });
   }
 
   #take(count: ViewCount): void {

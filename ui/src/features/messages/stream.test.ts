@@ -11,6 +11,8 @@ import { Stream, type Jump } from "./stream.svelte";
 const store = vi.hoisted(() => ({
   stored: 0,
   first: 1,
+  /** Rows before the first one that stay. */
+  kept: [] as number[],
   views: new Map<number, (seq: number) => boolean>(),
   next: 1,
   pages: [] as { start: number; limit: number }[],
@@ -23,7 +25,7 @@ vi.mock("$lib/backend", () => {
   const rowsOf = (view: number): number[] => {
     const keep = store.views.get(view);
     if (!keep) throw { code: "not_found", message: "closed", details: {} };
-    const seqs: number[] = [];
+    const seqs = store.kept.filter((seq) => seq < store.first && keep(seq));
     for (let seq = lookedAtFrom(); seq <= store.stored; seq++) if (keep(seq)) seqs.push(seq);
     return seqs;
   };
@@ -32,16 +34,28 @@ vi.mock("$lib/backend", () => {
   const count = (view: number) => {
     const keep = store.views.get(view);
     let origin = 0;
+    const kept = store.kept.filter((seq) => seq < store.first && keep?.(seq)).length;
     for (let seq = 1; seq < lookedAtFrom(); seq++) if (keep?.(seq)) origin++;
+    origin -= kept;
     return {
       rows: rowsOf(view).length,
       stored: store.stored - store.first + 1,
       searched: store.stored - lookedAtFrom() + 1,
       limited: store.limited,
       origin,
+      kept,
+      pinned: 0,
+      damaged: 0,
     };
   };
-  const rowOf = (seq: number): Row => ({ seq, time: seq, kind: "event", event: "connected", text: "" });
+  const rowOf = (seq: number): Row => ({
+    seq,
+    time: seq,
+    pinned: false,
+    kind: "event",
+    event: "connected",
+    text: "",
+  });
   return {
     asEngineError: (thrown: unknown) => thrown,
     backend: {
@@ -89,6 +103,8 @@ const filter = (text: string, regex = false): RowFilter => ({
   direction: null,
   qos: [],
   retain: null,
+  pinned: false,
+  live: false,
   since: null,
   until: null,
   min_size: null,
@@ -109,6 +125,7 @@ describe("the stream", () => {
     store.searched = null;
     store.limited = false;
     store.first = 1;
+    store.kept = [];
     store.stored = 1000;
     stream = new Stream("p");
     jumps = [];
@@ -133,6 +150,53 @@ describe("the stream", () => {
     await vi.advanceTimersByTimeAsync(500);
     expect(stream.searching).toBe(false);
     expect(stream.count).toMatchObject({ stored: 1000, searched: 600, limited: true });
+  });
+
+  it("leaves rows that stay at their place when what is around them goes", async () => {
+    await opened();
+    const shifts: number[] = [];
+    stream.onshift = (by) => shifts.push(by);
+    stream.show(0, 30);
+    await stream.select(2);
+    store.kept = [3];
+    const goes = async (first: number) => {
+      store.first = first;
+      stream.touch();
+      await settle(200);
+      stream.show(0, 30);
+      await settle(200);
+    };
+    const shown = () => [0, 1, 2].map((index) => stream.row(index)?.seq);
+    await goes(501);
+    expect(shown()).toEqual([3, 501, 502]);
+    expect([stream.selected, stream.selectedIndex]).toEqual([3, 0]);
+    shifts.length = 0;
+    // Seen from the beginning nothing moves: rows go from behind the one that stays.
+    await goes(601);
+    expect(shown()).toEqual([3, 601, 602]);
+    expect([stream.selectedIndex, shifts]).toEqual([0, []]);
+    // Seen from further down, the list counts anew and stays where it is.
+    await stream.select(100);
+    stream.show(90, 120);
+    await settle(200);
+    const before = stream.row(100)?.seq;
+    store.first = 651;
+    stream.touch();
+    await settle(200);
+    expect([stream.selectedIndex, stream.row(50)?.seq, shifts]).toEqual([50, before, [50]]);
+  });
+
+  it("shows what is pinned, and asks again when only that is shown", async () => {
+    await opened();
+    await stream.select(10);
+    stream.setPinned(11, true);
+    expect([stream.row(10)?.pinned, stream.selectedRow?.pinned]).toEqual([true, true]);
+    const before = store.opened.length;
+    stream.filter({ ...filter(""), pinned: true });
+    await settle();
+    stream.setPinned(11, false);
+    await settle();
+    expect(store.opened.length).toBe(before + 2);
   });
 
   it("starts at the newest row and follows it", async () => {

@@ -34,6 +34,7 @@ export function filterWords(filter: RowFilter): string {
   if (filter.qos.length > 0) parts.push(`QoS ${filter.qos.join(", ")}`);
   if (filter.retain === true) parts.push(m.stream_retained());
   if (filter.retain === false) parts.push(m.stream_filter_retained_not());
+  if (filter.pinned) parts.push(m.stream_pinned());
   if (filter.since !== null) parts.push(`≥ ${writeMoment(filter.since)}`);
   if (filter.until !== null) parts.push(`≤ ${writeMoment(filter.until)}`);
   if (filter.min_size !== null) parts.push(`≥ ${bytes(filter.min_size)}`);

@@ -5,7 +5,9 @@
 import type { AppInfo } from "./types/AppInfo";
 import type { BrokerOptions } from "./types/BrokerOptions";
 import type { BrokerStatus } from "./types/BrokerStatus";
+import type { Comparison } from "./types/Comparison";
 import type { ConnectionStatus } from "./types/ConnectionStatus";
+import type { Difference } from "./types/Difference";
 import type { DraftReport } from "./types/DraftReport";
 import type { EngineEvent } from "./types/EngineEvent";
 import type { ExportSummary } from "./types/ExportSummary";
@@ -196,6 +198,18 @@ export interface Backend {
   messagePayload(id: ProfileId, seq: number, offset: number, limit: number): Promise<Uint8Array>;
   /** Writes the whole payload to a file and says how many bytes. */
   saveMessagePayload(id: ProfileId, seq: number, path: string): Promise<number>;
+  /** Pins a stored message, so that no limit lets go of it, or takes the pin away. */
+  pinMessage(id: ProfileId, seq: number, pinned: boolean): Promise<void>;
+  /** Compares two payloads of any size, in the engine. */
+  comparePayloads(id: ProfileId, a: number, b: number): Promise<Comparison>;
+  /** The first difference from an offset on, or the last that begins before it. */
+  findDifference(
+    id: ProfileId,
+    a: number,
+    b: number,
+    offset: number,
+    backwards: boolean,
+  ): Promise<Difference | null>;
   /** Deletes all stored rows of a profile and says how many. */
   clearHistory(id: ProfileId): Promise<number>;
 

@@ -92,6 +92,9 @@ export const tauri: Backend = {
   messagePayload: async (id, seq, offset, limit) =>
     new Uint8Array(await invoke<ArrayBuffer>("message_payload", { id, seq, offset, limit })),
   saveMessagePayload: (id, seq, path) => invoke("save_message_payload", { id, seq, path }),
+  pinMessage: (id, seq, pinned) => invoke("pin_message", { id, seq, pinned }),
+  comparePayloads: (id, a, b) => invoke("compare_payloads", { id, a, b }),
+  findDifference: (id, a, b, offset, backwards) => invoke("find_difference", { id, a, b, offset, backwards }),
   clearHistory: (id) => invoke("clear_history", { id }),
 
   exportMessages: (id, filter, format, path) => invoke("export_messages", { id, filter, format, path }),

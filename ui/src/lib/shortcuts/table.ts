@@ -45,6 +45,9 @@ export const SHORTCUTS = [
   { id: "copy_payload", keys: "Mod+C", scope: "stream", label: m.shortcut_copy_payload, local: true },
   { id: "only_topic", keys: "F", scope: "stream", label: m.shortcut_only_topic, local: true },
   { id: "republish", keys: "R", scope: "stream", label: m.shortcut_republish, local: true },
+  { id: "pin", keys: "P", scope: "stream", label: m.shortcut_pin, local: true },
+  { id: "mark", keys: "M", scope: "stream", label: m.shortcut_mark, local: true },
+  { id: "compare", keys: "D", scope: "stream", label: m.shortcut_compare, local: true },
   { id: "composer", keys: "Mod+P", scope: "publish", label: m.shortcut_composer },
   { id: "publish", keys: "Mod+Enter", scope: "publish", label: m.shortcut_publish, local: true },
 ] as const satisfies readonly Shortcut[];

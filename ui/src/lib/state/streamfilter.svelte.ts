@@ -9,6 +9,7 @@ import type { RowFilter } from "$lib/backend/types/RowFilter";
 export interface Criteria {
   qos: Qos[];
   retain: boolean | null;
+  pinned: boolean;
   /** In microseconds since the Unix epoch. */
   since: number | null;
   until: number | null;
@@ -22,6 +23,7 @@ function noCriteria(): Criteria {
   return {
     qos: [],
     retain: null,
+    pinned: false,
     since: null,
     until: null,
     min_size: null,
@@ -33,10 +35,11 @@ function noCriteria(): Criteria {
 
 /** How many of the criteria say something. */
 function countCriteria(criteria: Criteria): number {
-  const { qos, retain, since, until, min_size, max_size, property, json } = criteria;
+  const { qos, retain, pinned, since, until, min_size, max_size, property, json } = criteria;
   const said = [
     qos.length > 0,
     retain !== null,
+    pinned,
     since !== null || until !== null,
     min_size !== null || max_size !== null,
     property.trim() !== "",
@@ -53,6 +56,8 @@ export class StreamFilter {
   /** Topic filters and topics, any of which a message must match; all when empty. */
   topics = $state.raw<readonly string[]>([]);
   criteria = $state<Criteria>(noCriteria());
+  /** Whether the messages are shown that are live only, instead of what is stored. */
+  live = $state(false);
 
   /** As the engine takes it. Text between slashes is a regular expression. */
   get rows(): RowFilter {
@@ -63,6 +68,7 @@ export class StreamFilter {
       case_sensitive: this.caseSensitive,
       topics: [...this.topics],
       direction: this.direction,
+      live: this.live,
       ...$state.snapshot(this.criteria),
     };
   }
@@ -92,13 +98,15 @@ export class StreamFilter {
   }
 
   /** Takes over a filter that was saved. */
-  apply({ text, regex, case_sensitive, topics, direction, ...criteria }: RowFilter): void {
+  apply({ text, regex, case_sensitive, topics, direction, live, ...criteria }: RowFilter): void {
     this.text = text;
     this.regex = regex;
     this.caseSensitive = case_sensitive;
     this.topics = topics;
     this.direction = direction;
-    this.criteria = criteria;
+    this.live = live ?? false;
+    // What was saved by an earlier version knows less.
+    this.criteria = { ...noCriteria(), ...criteria };
   }
 
   clearCriteria(): void {
@@ -122,12 +130,12 @@ export function streamFilter(id: ProfileId): StreamFilter {
   return filter;
 }
 
-/** A filter under a name. */
 /** The filter that lets everything through. */
 export function noFilter(): RowFilter {
   return new StreamFilter().rows;
 }
 
+/** A filter under a name. */
 export interface SavedFilter {
   name: string;
   filter: RowFilter;

@@ -332,6 +332,7 @@ impl Line {
                 no_local: at(&given.no_local, index),
                 retain_as_published: at(&given.retain_as_published, index),
                 retain_handling: if given.no_retained && v5 { 2 } else { at(&given.retain_handling, index) },
+                live_only: false,
             });
         }
     }

@@ -21,6 +21,10 @@ dropped: number,
  */
 stored: number, 
 /**
+ * Messages that were shown and not stored, since their subscriptions say so.
+ */
+live_only: number, 
+/**
  * Messages received in the last second.
  */
 received_per_s: number, 

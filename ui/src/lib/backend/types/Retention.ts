@@ -2,7 +2,7 @@
 
 /**
  * How much is kept of a connection's messages and events. Beyond, the oldest go, a thousand or so at a time; the
- * newest always stay.
+ * newest always stay. So do pinned messages and the newest retained one of each topic, which count for nothing here.
  */
 export type Retention = { 
 /**

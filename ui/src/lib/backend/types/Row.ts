@@ -14,7 +14,11 @@ seq: number,
 /**
  * When.
  */
-time: number, } & ({ "kind": "message", 
+time: number, 
+/**
+ * Whether retention leaves it alone because a person said so.
+ */
+pinned: boolean, } & ({ "kind": "message", 
 /**
  * Which way.
  */
@@ -58,4 +62,4 @@ event: EventKind,
 /**
  * Facts in words: a reason code's name, a count, an error.
  */
-text: string, });
+text: string, } | { "kind": "damaged" });

@@ -50,4 +50,4 @@ event: EventKind,
 /**
  * Facts in words: a reason code's name, a count, an error.
  */
-text: string, };
+text: string, } | { "kind": "damaged" };

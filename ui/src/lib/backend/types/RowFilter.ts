@@ -36,6 +36,14 @@ qos: Array<Qos>,
  */
 retain: boolean | null, 
 /**
+ * Only pinned ones.
+ */
+pinned: boolean, 
+/**
+ * The messages that are shown live only, instead of what is stored.
+ */
+live: boolean, 
+/**
  * Only from this time on.
  */
 since: number | null, 

@@ -36,4 +36,8 @@ retain_as_published: boolean,
 /**
  * Retain Handling: 0 send retained messages, 1 only for a new subscription, 2 never. MQTT 5.
  */
-retain_handling: number, };
+retain_handling: number, 
+/**
+ * Whether messages that only come for subscriptions like this one are shown and not stored.
+ */
+live_only: boolean, };

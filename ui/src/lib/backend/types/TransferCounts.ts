@@ -14,6 +14,10 @@ messages: number,
  */
 events: number, 
 /**
+ * Stored messages that were left out, since the database is damaged where they stand.
+ */
+damaged: number, 
+/**
  * Lines of a file that are no messages.
  */
 unreadable: number, 

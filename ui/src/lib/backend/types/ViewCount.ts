@@ -22,7 +22,20 @@ searched: number,
 limited: boolean, 
 /**
  * Where the view's first row stands in a count of its own: it moves by one for each row that is found
- * before the others or goes from the beginning, so that index + origin names one row for as long as the
- * view is open.
+ * before the others or goes, so that index + origin names one row for as long as the view is open. That does
+ * not hold for the first `kept` rows.
  */
-origin: number, };
+origin: number, 
+/**
+ * Rows at the beginning that stay although retention has let go of what was around them: rows go from behind
+ * them.
+ */
+kept: number, 
+/**
+ * Pinned rows in the profile, matching or not.
+ */
+pinned: number, 
+/**
+ * Rows that a filter could not look at, since the file is damaged where they stand.
+ */
+damaged: number, };
