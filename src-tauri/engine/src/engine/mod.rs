@@ -234,8 +234,8 @@ impl Engine {
                 }
                 let mut ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
                 ids.retain(|&id| {
-                    let stored = inner.history.stored(id);
-                    known.insert(id, stored) != Some(stored)
+                    let rows = (inner.history.stored(id), inner.history.live_only(id));
+                    known.insert(id, rows) != Some(rows)
                 });
                 inner.outbox.pulse(ids);
                 let health = inner.history.health().borrow().clone();
