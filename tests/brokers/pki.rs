@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
 
 /// PEM files of a certificate and its key.
@@ -94,14 +94,17 @@ impl Pki {
 
     /// A client with a key of its own kind, signed by the CA.
     pub fn issue_client(&self, dir: &Path, name: &str, key: &KeyPair) -> Identity {
+        let cert = self.certify_client(dir, name, key);
+        Identity { cert, key: write(dir, &format!("{name}.key"), &key.serialize_pem()) }
+    }
+
+    /// A certificate for a client's key that may be somewhere else, signed by the CA.
+    pub fn certify_client(&self, dir: &Path, name: &str, key: &impl PublicKeyData) -> PathBuf {
         let read = |path: &Path| std::fs::read_to_string(path).expect("PEM");
         let ca_key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
         let issuer = Issuer::from_ca_cert_pem(&read(&self.ca), ca_key).expect("CA");
         let cert = client_params(name).signed_by(key, &issuer).expect("certificate");
-        Identity {
-            cert: write(dir, &format!("{name}.pem"), &cert.pem()),
-            key: write(dir, &format!("{name}.key"), &key.serialize_pem()),
-        }
+        write(dir, &format!("{name}.pem"), &cert.pem())
     }
 }
 

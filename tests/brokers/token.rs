@@ -59,26 +59,21 @@ impl SoftHsm {
         let der = certificate.with_extension("der");
         let (from, to) = (certificate.to_str().expect("path"), der.to_str().expect("path"));
         self.run("openssl", &["x509", "-in", from, "-outform", "DER", "-out", to]);
-        self.run(
-            "pkcs11-tool",
-            &[
-                "--module",
-                Self::module(),
-                "--token-label",
-                token,
-                "--login",
-                "--pin",
-                TOKEN_PIN,
-                "--write-object",
-                to,
-                "--type",
-                "cert",
-                "--label",
-                label,
-                "--id",
-                id,
-            ],
-        );
+        self.tool(token, &["--write-object", to, "--type", "cert", "--label", label, "--id", id]);
+    }
+
+    /// Makes an RSA key on a token that wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE), and writes its
+    /// public key (SubjectPublicKeyInfo, DER) to a file.
+    pub fn generate_asking(&self, token: &str, label: &str, id: &str, public: &Path) {
+        let made = ["--keypairgen", "--key-type", "rsa:2048", "--always-auth", "--label", label, "--id", id];
+        self.tool(token, &made);
+        let public = public.to_str().expect("path");
+        self.tool(token, &["--read-object", "--type", "pubkey", "--id", id, "--output-file", public]);
+    }
+
+    fn tool(&self, token: &str, arguments: &[&str]) {
+        let login = ["--module", Self::module(), "--token-label", token, "--login", "--pin", TOKEN_PIN];
+        self.run("pkcs11-tool", &[&login, arguments].concat());
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {

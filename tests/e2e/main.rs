@@ -22,6 +22,7 @@ mod order;
 mod private_session;
 mod recordings;
 mod refusals;
+mod secrets;
 mod sizes;
 mod transfer;
 mod vault;

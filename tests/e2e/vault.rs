@@ -34,7 +34,7 @@ fn nowhere_in(folder: &Path, secret: &str) {
 }
 
 /// At the smallest size, in both themes, with nothing cut off.
-async fn small(window: &Window, name: &str) -> Result<()> {
+pub async fn small(window: &Window, name: &str) -> Result<()> {
     window.resize(900, 600).await?;
     window.shots(&format!("{name}-small")).await?;
     let cut = window.js(OVERFLOWS).await?;
@@ -43,7 +43,7 @@ async fn small(window: &Window, name: &str) -> Result<()> {
 }
 
 /// The secrets' section of the settings, on screen.
-async fn settings(window: &Window, name: &str) -> Result<()> {
+pub async fn settings(window: &Window, name: &str) -> Result<()> {
     for (width, height, size) in [(1440, 900, ""), (900, 600, "-small")] {
         window.resize(width, height).await?;
         window

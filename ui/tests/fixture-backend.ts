@@ -874,7 +874,13 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     },
     async dropImport() {},
     async exportConnections(_, only) {
-      return { profiles: only?.length ?? profiles.length, secrets: 0, missing: 0, damaged: [] };
+      return {
+        profiles: only?.length ?? profiles.length,
+        secrets: 0,
+        without_key: [],
+        missing: 0,
+        damaged: [],
+      };
     },
     async restoreProfile(id) {
       const broken = deletedDamaged.get(id);

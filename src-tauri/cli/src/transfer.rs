@@ -11,6 +11,7 @@ use heliograph_engine::import::{self, ImportDone, ImportPreview, ImportSource, P
 use heliograph_engine::library::{ImportedProfile, Library};
 use heliograph_engine::paths::default_data_dir;
 use heliograph_engine::secret::{Secret, SecretField};
+use heliograph_engine::vault::Vault;
 use heliograph_engine::whole_file;
 
 use crate::args::{ExportArgs, ImportArgs};
@@ -40,7 +41,8 @@ pub fn export(args: &ExportArgs) -> Result<(), Ending> {
                 )));
             };
             let vault = vault::open(library.clone());
-            vault::unlocked(&vault, || export::with_secrets(&library, &vault, only, &passphrase))?
+            let data_dir = default_data_dir();
+            vault::unlocked(&vault, || export::with_secrets(&library, &vault, &data_dir, only, &passphrase))?
         }
     };
     for damaged in &summary.damaged {
@@ -49,6 +51,14 @@ pub fn export(args: &ExportArgs) -> Result<(), Ending> {
     if summary.missing > 0 {
         let secrets = output::count(summary.missing, "secret", "secrets");
         output::warn(&format!("{secrets} of these connections are not kept anywhere, and not in the export"));
+    }
+    if !summary.without_key.is_empty() {
+        let names = summary.without_key.join(", ");
+        let why = match args.with_secrets {
+            true => "is not in this vault, and so not in the export",
+            false => "is in the vault, and not in an export without secrets (--with-secrets takes it along)",
+        };
+        output::warn(&printable(&format!("The private key of these connections {why}: {names}")));
     }
     let Some(file) = &args.output else {
         output::print(&text);
@@ -93,7 +103,8 @@ pub fn import(args: &ImportArgs) -> Result<(), Ending> {
         plan.without_secrets();
     }
     let library = Arc::new(profiles::open()?);
-    let preview = plan.preview(&library)?;
+    let vault = vault::open(library.clone());
+    let preview = plan.preview(&library, &vault)?;
     if args.dry_run {
         match args.json {
             true => output::line(&output::json(&preview)),
@@ -101,7 +112,7 @@ pub fn import(args: &ImportArgs) -> Result<(), Ending> {
         }
         return Ok(());
     }
-    let done = apply(&plan, &library)?;
+    let done = apply(&plan, &library, &vault)?;
     if args.json {
         done.profiles.iter().for_each(|profile| output::line(&output::json(profile)));
     } else {
@@ -128,17 +139,16 @@ pub fn import(args: &ImportArgs) -> Result<(), Ending> {
 }
 
 /// Nothing comes in when its secrets could not be kept: they would be gone with this process.
-fn apply(plan: &Plan, library: &Arc<Library>) -> Result<ImportDone, Ending> {
-    let vault = vault::open(library.clone());
+fn apply(plan: &Plan, library: &Library, vault: &Vault) -> Result<ImportDone, Ending> {
     if plan.secrets() > 0 {
-        vault::can_keep(&vault).map_err(|ending| match ending {
+        vault::can_keep(vault).map_err(|ending| match ending {
             Ending::Usage(why) => {
                 Ending::Usage(format!("{why}. Nothing was added; --without-secrets leaves them out"))
             }
             other => other,
         })?;
     }
-    let done = tokio::task::block_in_place(|| plan.apply(None, library, &vault))?;
+    let done = tokio::task::block_in_place(|| plan.apply(None, library, vault))?;
     match done.secrets_error {
         Some(error) => Err(error.into()),
         None => Ok(done),

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 
-use crate::endpoint::{Endpoint, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointError, EndpointParts};
 use crate::engine::{DraftReport, FileReport, IdentityReport, Problem, Severity};
 use crate::error::{Error, ErrorCode, Result};
 use crate::failure::FailureCode;
@@ -23,6 +23,8 @@ use crate::topic;
 /// The largest payload there can be: the largest packet (MQTT 5, 2.1.4), in bytes.
 const LARGEST_PAYLOAD: u64 = 268_435_455;
 
+const CERT_FIELD: &str = "settings.client_certificate.cert_file";
+const KEY_FIELD: &str = "settings.client_certificate.key_file";
 /// Where remarks on the passphrase of a key stand; it is no part of the settings.
 const PASSPHRASE_FIELD: &str = "settings.client_certificate.passphrase";
 
@@ -87,11 +89,12 @@ pub fn check_files(settings: &Settings, secrets: &Secrets) -> CheckedFiles {
 /// The profile of a draft. Other problems than an endpoint that cannot be dialled do not stand in the way.
 ///
 /// # Errors
-/// `invalid_input` with the endpoint's field in `details.field`.
+/// `invalid_input` with the endpoint's field in `details.field`, and `details.reason` and `details.value` as
+/// [`EndpointError`] has them.
 pub fn build(draft: ProfileDraft) -> Result<Profile> {
     let ProfileDraft { id, name, endpoint, mut settings } = draft;
-    let endpoint = Endpoint::try_from(endpoint)
-        .map_err(|error| Error::invalid(&format!("endpoint.{}", error.field), error.message))?;
+    let endpoint =
+        Endpoint::try_from(endpoint).map_err(|error| refused(&format!("endpoint.{}", error.field), error))?;
     for header in settings.websocket.headers.iter_mut().filter(|header| header.secret) {
         // Its value is among the secrets; a copy here would be stored in the open.
         header.value = String::new();
@@ -104,6 +107,12 @@ pub fn build(draft: ProfileDraft) -> Result<Profile> {
         name => name.to_owned(),
     };
     Ok(Profile { id, name, endpoint, settings })
+}
+
+/// An endpoint that cannot be dialled, as an error of this field.
+pub(crate) fn refused(field: &str, error: EndpointError) -> Error {
+    let reason = serde_json::to_value(error.reason).unwrap_or_default();
+    Error::invalid(field, error.message).with("reason", reason).with("value", error.value)
 }
 
 /// The bytes that a person's text stands for.
@@ -417,12 +426,11 @@ fn check_identity(
     remarks: &mut Remarks,
 ) -> Option<IdentityReport> {
     let given = &settings.client_certificate;
-    let cert_field = "settings.client_certificate.cert_file";
     let named = [&given.cert_file, &given.key_file].iter().any(|path| !path.trim().is_empty());
     if !named {
         if given.enabled && tls {
             let message = "No certificate file is given: choose one, or switch the client certificate off";
-            remarks.error(cert_field, "certificate_missing", message);
+            remarks.error(CERT_FIELD, "certificate_missing", message);
         }
         return None;
     }
@@ -439,41 +447,58 @@ fn check_identity(
     match identity {
         Ok(None) => {}
         Ok(Some(identity)) => {
-            for certificate in &identity.chain {
-                check_validity(certificate, cert_field, now, remarks);
-            }
             if !identity.unused.is_empty() {
                 let names: Vec<_> = identity.unused.iter().map(CertificateInfo::short_name).collect();
                 let message = format!(
                     "Not sent, since it is no part of the client certificate's chain: {}",
                     names.join(", ")
                 );
-                remarks.warn(cert_field, "certificate_not_in_chain", message);
+                remarks.warn(CERT_FIELD, "certificate_not_in_chain", message);
             }
-            let Some(leaf) = identity.chain.first() else { return Some(report) };
-            if leaf.is_ca {
-                let message = format!("The key is that of the CA {}, not of a client", leaf.short_name());
-                remarks.warn(cert_field, "certificate_is_ca", message);
-            }
-            if !leaf.allows("clientAuth") {
-                let message = format!(
-                    "{} is not made for clients: its extended key usage lacks clientAuth",
-                    leaf.short_name()
-                );
-                remarks.warn(cert_field, "certificate_wrong_purpose", message);
-            }
+            check_chain(&identity.chain, now, remarks);
         }
         Err((role, error)) => {
             let locked = matches!(error.code, FailureCode::PassphraseRequired | FailureCode::PassphraseWrong);
             let field = match role {
                 _ if locked => PASSPHRASE_FIELD,
-                Role::Certificate => cert_field,
-                Role::Key => "settings.client_certificate.key_file",
+                Role::Certificate => CERT_FIELD,
+                Role::Key => KEY_FIELD,
             };
             remarks.error(field, &code_name(error.code), format!("{}. {}", error.message, error.cause));
         }
     }
     Some(report)
+}
+
+/// The certificates that a client sends, leaf first.
+fn check_chain(chain: &[CertificateInfo], now: UnixMicros, remarks: &mut Remarks) {
+    for certificate in chain {
+        check_validity(certificate, CERT_FIELD, now, remarks);
+    }
+    let Some(leaf) = chain.first() else { return };
+    if leaf.is_ca {
+        let message = format!("The key is that of the CA {}, not of a client", leaf.short_name());
+        remarks.warn(CERT_FIELD, "certificate_is_ca", message);
+    }
+    if !leaf.allows("clientAuth") {
+        let message =
+            format!("{} is not made for clients: its extended key usage lacks clientAuth", leaf.short_name());
+        remarks.warn(CERT_FIELD, "certificate_wrong_purpose", message);
+    }
+}
+
+/// What a token shows of a key and its certificate to somebody who has no PIN, and what is wrong with them or with the
+/// token. Asks the token, for a bounded time: not for while a person types.
+pub(crate) fn check_token(uri: &str) -> (IdentityReport, Vec<Problem>) {
+    let mut remarks = Remarks::default();
+    let (report, error) = identity::report_on_token(uri);
+    match error {
+        Some(error) => {
+            remarks.error(KEY_FIELD, &code_name(error.code), format!("{}. {}", error.message, error.cause));
+        }
+        None => check_chain(&report.chain, Clock::start().now(), &mut remarks),
+    }
+    (report, remarks.0)
 }
 
 fn check_authorities(

@@ -72,8 +72,79 @@ pub enum Host {
 pub struct EndpointError {
     /// Which part.
     pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: EndpointReason,
+    /// The text that it is about, shortened; empty when that goes without saying, or might hold a secret.
+    pub value: String,
     /// One sentence that says what to do.
     pub message: String,
+}
+
+impl EndpointError {
+    pub(crate) fn new(field: &'static str, reason: EndpointReason, message: impl Into<String>) -> Self {
+        Self { field, reason, value: String::new(), message: message.into() }
+    }
+
+    fn about(self, text: &str) -> Self {
+        Self { value: shorten(text), ..self }
+    }
+}
+
+/// What can be wrong with an endpoint; the window has words for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum EndpointReason {
+    /// Nothing is typed.
+    UrlEmpty,
+    /// It begins with `://`.
+    SchemeMissing,
+    /// `value` is no transport.
+    SchemeUnknown,
+    /// A URL of a broker has no `#` part.
+    UrlFragment,
+    /// A slash or question mark in user name or password has to be encoded.
+    LoginCharacters,
+    /// The user name is not UTF-8.
+    UsernameNotUtf8,
+    /// The bracket after an IPv6 address is missing.
+    BracketMissing,
+    /// Something else than a port stands after it.
+    AfterBracket,
+    /// In a URL an IPv6 address stands in brackets.
+    BracketsNeeded,
+    /// There is no host.
+    HostMissing,
+    /// A whole URL stands where the host belongs.
+    HostIsUrl,
+    /// A port stands where the host belongs.
+    HostWithPort,
+    /// `value` is no IPv6 address.
+    NotIpv6,
+    /// What stands after `%` is no zone.
+    ZoneInvalid,
+    /// The host has a space in it.
+    HostSpace,
+    /// The host has characters that names cannot have.
+    HostCharacters,
+    /// The host has nothing between two dots.
+    HostEmptyPart,
+    /// The host is too long.
+    HostTooLong,
+    /// The host ends in a number and is no IPv4 address.
+    NotIpv4,
+    /// `value` is no port.
+    PortInvalid,
+    /// The path has a `#` part.
+    PathFragment,
+    /// The path has a control character.
+    PathControl,
+    /// The path is too long.
+    PathTooLong,
+    /// Only WebSocket has a path, not `value`.
+    PathWithoutWebsocket,
+    /// It is no URL of a proxy.
+    ProxyUrl,
 }
 
 /// What a URL says: the endpoint, and the login that stood in it.
@@ -182,10 +253,10 @@ impl Endpoint {
         let endpoint = Self::try_from(EndpointParts { path, ..parts })?;
         if path_without_websocket {
             let (plain, web) = (endpoint.scheme(), Scheme::of(true, endpoint.tls));
-            return Err(refuse(
-                "path",
-                format!("{plain}:// has no path: remove it, or use {web}:// for MQTT over WebSocket"),
-            ));
+            let message =
+                format!("{plain}:// has no path: remove it, or use {web}:// for MQTT over WebSocket");
+            let error = EndpointError::new("path", EndpointReason::PathWithoutWebsocket, message);
+            return Err(error.about(plain.as_str()));
         }
         Ok(endpoint)
     }
@@ -288,17 +359,26 @@ impl std::fmt::Display for Host {
 pub fn split_url(text: &str, default: Scheme) -> Result<SplitUrl, EndpointError> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(refuse("url", "Type a URL, for example mqtt://broker.example.com"));
+        return Err(EndpointError::new(
+            "url",
+            EndpointReason::UrlEmpty,
+            "Type a URL, for example mqtt://broker.example.com",
+        ));
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((name, rest)) if !name.contains(['/', '@', '?', '#', ':']) => match Scheme::from_name(name) {
             Some(scheme) => (scheme, rest),
             None if name.is_empty() => {
-                return Err(refuse("scheme", "Begin the URL with mqtt://, mqtts://, ws:// or wss://"));
+                return Err(EndpointError::new(
+                    "scheme",
+                    EndpointReason::SchemeMissing,
+                    "Begin the URL with mqtt://, mqtts://, ws:// or wss://",
+                ));
             }
             None => {
                 let known = "use mqtt, mqtts, ws or wss";
-                return Err(refuse("scheme", format!("“{}” is not a transport: {known}", shorten(name))));
+                let message = format!("“{}” is not a transport: {known}", shorten(name));
+                return Err(EndpointError::new("scheme", EndpointReason::SchemeUnknown, message).about(name));
             }
         },
         _ => (default, text),
@@ -309,19 +389,32 @@ pub fn split_url(text: &str, default: Scheme) -> Result<SplitUrl, EndpointError>
         None => ("", authority),
     };
     if path.contains('#') {
-        return Err(refuse("path", "A URL of a broker has no # part: write # as %23, or remove it"));
+        return Err(EndpointError::new(
+            "path",
+            EndpointReason::UrlFragment,
+            "A URL of a broker has no # part: write # as %23, or remove it",
+        ));
     }
     let (host, port) = split_address(address)?;
     if login.is_empty() && path.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()) {
         // Most likely a password with a slash in it; it must not come back as a wrong port.
-        return Err(refuse("url", "In a user name or password, write / as %2F and ? as %3F"));
+        return Err(EndpointError::new(
+            "url",
+            EndpointReason::LoginCharacters,
+            "In a user name or password, write / as %2F and ? as %3F",
+        ));
     }
     let (username, password) = match login.split_once(':') {
         Some((username, password)) => (username, Some(percent_decoded(password))),
         None => (login, None),
     };
-    let username = String::from_utf8(percent_decoded(username))
-        .map_err(|_| refuse("url", "The user name in the URL is not UTF-8 text"))?;
+    let username = String::from_utf8(percent_decoded(username)).map_err(|_| {
+        EndpointError::new(
+            "url",
+            EndpointReason::UsernameNotUtf8,
+            "The user name in the URL is not UTF-8 text",
+        )
+    })?;
     Ok(SplitUrl {
         parts: EndpointParts {
             websocket: scheme.websocket(),
@@ -338,18 +431,30 @@ pub fn split_url(text: &str, default: Scheme) -> Result<SplitUrl, EndpointError>
 /// `host`, `host:port`, `[address]` or `[address]:port` to host (brackets kept) and port.
 fn split_address(text: &str) -> Result<(&str, &str), EndpointError> {
     if text.starts_with('[') {
-        let end = text.find(']').ok_or_else(|| refuse("host", "The ] after the IPv6 address is missing"))?;
+        let end = text.find(']').ok_or_else(|| {
+            EndpointError::new(
+                "host",
+                EndpointReason::BracketMissing,
+                "The ] after the IPv6 address is missing",
+            )
+        })?;
         let (host, rest) = text.split_at(end + 1);
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, port)),
             None if rest.is_empty() => Ok((host, "")),
-            None => Err(refuse("port", "After the ] of an IPv6 address comes :PORT or nothing")),
+            None => Err(EndpointError::new(
+                "port",
+                EndpointReason::AfterBracket,
+                "After the ] of an IPv6 address comes :PORT or nothing",
+            )),
         };
     }
     match text.split_once(':') {
-        Some((_, port)) if port.contains(':') => {
-            Err(refuse("host", "Write an IPv6 address in a URL in brackets: [::1] or [::1]:1883"))
-        }
+        Some((_, port)) if port.contains(':') => Err(EndpointError::new(
+            "host",
+            EndpointReason::BracketsNeeded,
+            "Write an IPv6 address in a URL in brackets: [::1] or [::1]:1883",
+        )),
         Some((host, port)) => Ok((host, port)),
         None => Ok((text, "")),
     }
@@ -357,17 +462,26 @@ fn split_address(text: &str) -> Result<(&str, &str), EndpointError> {
 
 fn read_host(text: &str) -> Result<(Host, Option<String>), EndpointError> {
     if text.is_empty() {
-        return Err(refuse("host", "The host is missing: type a name or an address"));
+        return Err(EndpointError::new(
+            "host",
+            EndpointReason::HostMissing,
+            "The host is missing: type a name or an address",
+        ));
     }
     if text.contains("://") {
-        return Err(refuse(
+        return Err(EndpointError::new(
             "host",
+            EndpointReason::HostIsUrl,
             "The host is the name or address alone: put a whole URL into the URL field",
         ));
     }
     if let Some(inside) = text.strip_prefix('[') {
         let address = inside.strip_suffix(']').ok_or_else(|| {
-            refuse("host", "The host is the address alone: the port goes into the port field")
+            EndpointError::new(
+                "host",
+                EndpointReason::HostWithPort,
+                "The host is the address alone: the port goes into the port field",
+            )
         })?;
         // In a URL the % before the zone is written %25 (RFC 6874); people write it plainly as well.
         let (address, scope) = match address.split_once('%') {
@@ -381,7 +495,13 @@ fn read_host(text: &str) -> Result<(Host, Option<String>), EndpointError> {
     }
     match text.split(':').count() {
         1 => {}
-        2 => return Err(refuse("host", "The host is the name alone: the port goes into the port field")),
+        2 => {
+            return Err(EndpointError::new(
+                "host",
+                EndpointReason::HostWithPort,
+                "The host is the name alone: the port goes into the port field",
+            ));
+        }
         _ => {
             return match text.split_once('%') {
                 Some((address, scope)) => read_ipv6(address, Some(scope)),
@@ -393,41 +513,54 @@ fn read_host(text: &str) -> Result<(Host, Option<String>), EndpointError> {
 }
 
 fn read_ipv6(address: &str, scope: Option<&str>) -> Result<(Host, Option<String>), EndpointError> {
-    let parsed: Ipv6Addr = address
-        .parse()
-        .map_err(|_| refuse("host", format!("“{}” is not an IPv6 address", shorten(address))))?;
+    let parsed: Ipv6Addr = address.parse().map_err(|_| {
+        let message = format!("“{}” is not an IPv6 address", shorten(address));
+        EndpointError::new("host", EndpointReason::NotIpv6, message).about(address)
+    })?;
     let zone_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     match scope {
-        Some(scope) if scope.is_empty() || scope.len() > 64 || !scope.bytes().all(zone_byte) => Err(refuse(
-            "host",
-            "After the % of an IPv6 address comes the name of a network interface, as in fe80::1%eth0",
-        )),
+        Some(scope) if scope.is_empty() || scope.len() > 64 || !scope.bytes().all(zone_byte) => {
+            Err(EndpointError::new(
+                "host",
+                EndpointReason::ZoneInvalid,
+                "After the % of an IPv6 address comes the name of a network interface, as in fe80::1%eth0",
+            ))
+        }
         scope => Ok((Host::Address(parsed.into()), scope.map(str::to_owned))),
     }
 }
 
 fn read_name(text: &str) -> Result<Host, EndpointError> {
     use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-    let wrong = |why: &str| refuse("host", format!("“{}” is not a host name: {why}", shorten(text)));
+    let wrong = |reason, why: &str| {
+        let message = format!("“{}” is not a host name: {why}", shorten(text));
+        EndpointError::new("host", reason, message).about(text)
+    };
     if text.contains(char::is_whitespace) {
-        return Err(wrong("it has a space in it"));
+        return Err(wrong(EndpointReason::HostSpace, "it has a space in it"));
     }
     let name = Uts46::new()
         .to_ascii(text.as_bytes(), AsciiDenyList::URL, Hyphens::Allow, DnsLength::Ignore)
-        .map_err(|_| wrong("it has characters that names cannot have"))?;
+        .map_err(|_| wrong(EndpointReason::HostCharacters, "it has characters that names cannot have"))?;
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return Ok(Host::Address(address.into()));
     }
     let labels = name.strip_suffix('.').unwrap_or(&name);
     if labels.split('.').any(str::is_empty) {
-        return Err(wrong("it has an empty part between dots"));
+        return Err(wrong(EndpointReason::HostEmptyPart, "it has an empty part between dots"));
     }
     if labels.len() > 253 || labels.split('.').any(|label| label.len() > 63) {
-        return Err(wrong("names have at most 253 characters, and 63 between dots"));
+        return Err(wrong(
+            EndpointReason::HostTooLong,
+            "names have at most 253 characters, and 63 between dots",
+        ));
     }
     let last = labels.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong("it ends in a number and is not an IPv4 address such as 192.0.2.1 either"));
+        return Err(wrong(
+            EndpointReason::NotIpv4,
+            "it ends in a number and is not an IPv4 address such as 192.0.2.1 either",
+        ));
     }
     Ok(Host::Name(name.into_owned()))
 }
@@ -436,17 +569,28 @@ fn read_port(text: &str) -> Result<u16, EndpointError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u16>() {
         Ok(port) if digits && port > 0 => Ok(port),
-        _ => Err(refuse("port", format!("“{}” is not a port: type a number from 1 to 65535", shorten(text)))),
+        _ => {
+            let message = format!("“{}” is not a port: type a number from 1 to 65535", shorten(text));
+            Err(EndpointError::new("port", EndpointReason::PortInvalid, message).about(text))
+        }
     }
 }
 
 /// Path and query as they go into the request line (RFC 9112, 3.2.1), other characters percent-encoded.
 fn read_path(text: &str) -> Result<String, EndpointError> {
     if text.contains('#') {
-        return Err(refuse("path", "A WebSocket path has no # part: write # as %23, or remove it"));
+        return Err(EndpointError::new(
+            "path",
+            EndpointReason::PathFragment,
+            "A WebSocket path has no # part: write # as %23, or remove it",
+        ));
     }
     if text.contains(char::is_control) {
-        return Err(refuse("path", "The path has a control character in it"));
+        return Err(EndpointError::new(
+            "path",
+            EndpointReason::PathControl,
+            "The path has a control character in it",
+        ));
     }
     let (path, query) = text.split_at(text.find('?').unwrap_or(text.len()));
     let mut target = String::with_capacity(text.len() + 1);
@@ -463,7 +607,11 @@ fn read_path(text: &str) -> Result<String, EndpointError> {
         }
     }
     if target.len() > 8_192 {
-        return Err(refuse("path", "The path is longer than 8,192 characters"));
+        return Err(EndpointError::new(
+            "path",
+            EndpointReason::PathTooLong,
+            "The path is longer than 8,192 characters",
+        ));
     }
     Ok(target)
 }
@@ -487,10 +635,6 @@ fn percent_decoded(text: &str) -> Vec<u8> {
         }
     }
     decoded
-}
-
-fn refuse(field: &'static str, message: impl Into<String>) -> EndpointError {
-    EndpointError { field, message: message.into() }
 }
 
 fn shorten(text: &str) -> String {

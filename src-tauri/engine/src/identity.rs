@@ -146,6 +146,45 @@ pub(crate) fn certificates_in_bytes(bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
     (certificates, !contents.keys.is_empty() || contents.bundle.is_some())
 }
 
+/// The certificates (DER) in a file; none when it cannot be read.
+pub(crate) fn certificates_in_file(path: &str) -> Vec<Vec<u8>> {
+    let certificates = ReadFile::of(path, None).certificates().unwrap_or_default();
+    certificates.iter().map(|der| der.to_vec()).collect()
+}
+
+/// A private key that came as bytes, without a file of its own, as the vault keeps it.
+pub(crate) struct LooseKey {
+    /// Its name in the vault.
+    pub name: VaultKey,
+    /// PKCS#8 in DER, in the clear; or the bytes as they came, when only a passphrase opens them.
+    pub key: Secret,
+    /// The certificates that came with it, as far as they can be seen.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+/// No private key is larger, in bytes, with the certificates that may stand beside it.
+const LARGEST_KEY: usize = 256 * 1024;
+
+/// The private key in the bytes of a file of any format. What opens without a passphrase is opened; `None` when there
+/// is no key in it, or it is larger than keys are.
+pub(crate) fn loose_key(bytes: &[u8]) -> Option<LooseKey> {
+    if bytes.len() > LARGEST_KEY {
+        return None;
+    }
+    let mut contents = Contents::of_bytes(bytes);
+    contents.unlock(None);
+    let certificates = contents.certificates.iter().map(|der| der.to_vec()).collect();
+    let open = contents.keys.iter().find_map(|key| {
+        let spki = key.public_key()?;
+        Some((VaultKey::of(&spki), key.pkcs8(&spki)?))
+    });
+    if let Some((name, der)) = open {
+        return Some(LooseKey { name, key: Secret::new(der.to_vec()), certificates });
+    }
+    let something = !contents.keys.is_empty() || contents.bundle.is_some();
+    something.then(|| LooseKey { name: VaultKey::of_locked(bytes), key: Secret::new(bytes), certificates })
+}
+
 /// A certificate in DER as PEM.
 pub fn certificate_pem(der: &[u8]) -> String {
     pem("CERTIFICATE", der)
@@ -376,6 +415,36 @@ pub(crate) fn inspect_client(
     (report, identity)
 }
 
+/// What a token shows of a key to somebody who has no PIN, with its certificate when that is on it.
+pub(crate) fn report_on_token(uri: &str) -> (IdentityReport, Option<IdentityError>) {
+    let mut report =
+        IdentityReport { cert: None, key: None, key_matches: None, chain: Vec::new(), unused: Vec::new() };
+    let found = match KeyPlace::of(uri) {
+        Ok(KeyPlace::Token(key)) => token::look(&key, token::PATIENCE_OF_A_LIST),
+        Ok(_) => return (report, None),
+        Err(cause) => Err(not_a_token_uri(cause)),
+    };
+    let mut file = FileReport { path: uri.to_owned(), ..FileReport::default() };
+    let error = match found {
+        Ok(token::Shown { certificates, key_type }) => {
+            report.chain = presented(&certificates, 0).0.chain;
+            file.key_type = key_type;
+            None
+        }
+        Err(error) => {
+            file.error = Some(error.clone().into());
+            Some(error)
+        }
+    };
+    report.key = Some(file);
+    (report, error)
+}
+
+fn not_a_token_uri(cause: String) -> IdentityError {
+    let message = "The key is not where a pkcs11: URI could name it";
+    IdentityError::new(FailureCode::TokenNotFound, "pkcs11:", message, cause)
+}
+
 /// What is in one file of certificates, keys or both.
 pub fn report_file(path: &str, passphrase: Option<&Secret>) -> FileReport {
     let file = ReadFile::of(path, passphrase);
@@ -486,10 +555,15 @@ impl ReadFile {
         Self { path: path.to_owned(), contents: Contents::of_file(path, passphrase) }
     }
 
-    /// A private key that was imported.
-    fn of_vault(name: VaultKey, key: Option<&Secret>) -> Self {
+    /// A private key that was imported; a passphrase opens one that is kept encrypted.
+    fn of_vault(name: VaultKey, key: Option<&Secret>, passphrase: Option<&Secret>) -> Self {
         let path = name.to_string();
-        let contents = key.map(|key| Contents::of_bytes(key.expose())).ok_or_else(|| {
+        let read = |key: &Secret| {
+            let mut contents = Contents::of_bytes(key.expose());
+            contents.unlock(passphrase);
+            contents
+        };
+        let contents = key.map(read).ok_or_else(|| {
             let message = "The private key is not in the vault";
             let cause = "It was imported into a vault that is not the one in use: import it again, or choose its file";
             IdentityError::new(FailureCode::PrivateKeyMissing, &path, message, cause)
@@ -523,9 +597,9 @@ impl ReadFile {
         let report = self.report();
         let (format, found) = match &self.contents {
             Ok(contents) => match contents.format() {
+                _ if self.is_in_vault() => ("vault", contents.found(None)),
                 "PKCS#12" => ("pkcs12", contents.found(None)),
                 "PEM" => ("pem", contents.found(None)),
-                _ if KeyPlace::in_vault(&self.path).is_some() => ("vault", contents.found(None)),
                 _ => ("der", contents.found(None)),
             },
             Err(error) => ("", error.message.clone()),
@@ -641,47 +715,57 @@ impl ReadFile {
         ["p12", "pfx"].iter().any(|name| extension.eq_ignore_ascii_case(name))
     }
 
+    fn is_in_vault(&self) -> bool {
+        KeyPlace::in_vault(&self.path).is_some()
+    }
+
     /// A private key that stays encrypted.
     fn locked_key(&self, locked: &Locked) -> IdentityError {
-        let path = &self.path;
+        let (path, place) = match self.is_in_vault() {
+            true => ("key.pem", "the vault"),
+            false => (self.path.as_str(), self.path.as_str()),
+        };
         let damaged = "The file was cut or changed in copying: copy it again";
         let (code, message, cause) = match locked {
             Locked::Required => (
                 FailureCode::PassphraseRequired,
-                format!("The private key in {path} is encrypted"),
+                format!("The private key in {place} is encrypted"),
                 "Its passphrase is needed to use it".to_owned(),
             ),
             Locked::Wrong => (
                 FailureCode::PassphraseWrong,
-                format!("The passphrase does not open the private key in {path}"),
+                format!("The passphrase does not open the private key in {place}"),
                 "Decrypting with it gives no key. Upper and lower case and the keyboard's layout matter"
                     .to_owned(),
             ),
             Locked::Damaged(why) => (
                 FailureCode::NotAPrivateKey,
-                format!("The private key in {path} is damaged: {why}"),
+                format!("The private key in {place} is damaged: {why}"),
                 damaged.to_owned(),
             ),
             Locked::Unsupported(what) => (
                 FailureCode::UnsupportedKey,
-                format!("The private key in {path} is encrypted in a way that is not read here: {what}"),
+                format!("The private key in {place} is encrypted in a way that is not read here: {what}"),
                 format!("Encrypt it anew: openssl pkcs8 -topk8 -in {} -out key-new.pem", quoted(path)),
             ),
             Locked::TooCostly(why) => (
                 FailureCode::UnsupportedKey,
-                format!("The private key in {path} cannot be opened: {why}"),
+                format!("The private key in {place} cannot be opened: {why}"),
                 format!(
                     "If the file is yours, encrypt it anew: openssl pkcs8 -topk8 -in {} -out key-new.pem",
                     quoted(path)
                 ),
             ),
         };
-        IdentityError::new(code, path, message, cause)
+        IdentityError::new(code, &self.path, message, cause)
     }
 
     /// A PKCS#12 bundle that stays closed.
     fn locked_bundle(&self, locked: &Locked) -> IdentityError {
-        let path = &self.path;
+        let (path, place) = match self.is_in_vault() {
+            true => ("bundle.p12", "in the vault"),
+            false => (self.path.as_str(), self.path.as_str()),
+        };
         let anew = format!(
             "Write it anew: openssl pkcs12 -in {0} -nodes -legacy | openssl pkcs12 -export -out new.p12",
             quoted(path)
@@ -689,12 +773,12 @@ impl ReadFile {
         let (code, message, cause) = match locked {
             Locked::Required => (
                 FailureCode::PassphraseRequired,
-                format!("The PKCS#12 bundle {path} is encrypted"),
+                format!("The PKCS#12 bundle {place} is encrypted"),
                 "Its passphrase is needed to open it".to_owned(),
             ),
             Locked::Wrong => (
                 FailureCode::PassphraseWrong,
-                format!("The passphrase does not open the PKCS#12 bundle {path}"),
+                format!("The passphrase does not open the PKCS#12 bundle {place}"),
                 "The bundle was made with another one. Upper and lower case and the keyboard's layout matter"
                     .to_owned(),
             ),
@@ -705,16 +789,16 @@ impl ReadFile {
             ),
             Locked::Unsupported(what) => (
                 FailureCode::UnsupportedKey,
-                format!("The PKCS#12 bundle {path} is sealed in a way that is not read here: {what}"),
+                format!("The PKCS#12 bundle {place} is sealed in a way that is not read here: {what}"),
                 anew,
             ),
             Locked::TooCostly(why) => (
                 FailureCode::UnsupportedKey,
-                format!("The PKCS#12 bundle {path} cannot be opened: {why}"),
+                format!("The PKCS#12 bundle {place} cannot be opened: {why}"),
                 format!("If the file is yours: {anew}"),
             ),
         };
-        IdentityError::new(code, path, message, cause)
+        IdentityError::new(code, &self.path, message, cause)
     }
 }
 
@@ -729,13 +813,18 @@ impl ReadIdentity {
             Ok(KeyPlace::WithCertificate) => {}
             Ok(KeyPlace::File(path)) => read.key = Some(ReadFile::of(&path, passphrase)),
             Ok(KeyPlace::Vault(name)) => {
-                read.key = Some(ReadFile::of_vault(name, secrets.get(&SecretField::PrivateKey)));
+                let key = ReadFile::of_vault(name, secrets.get(&SecretField::PrivateKey), passphrase);
+                let bundle = key.contents.as_ref().is_ok_and(|contents| contents.bundle.is_some());
+                match read.cert {
+                    // A bundle is its own certificate file, in the vault as well.
+                    None if bundle => read.cert = Some(key),
+                    _ => read.key = Some(key),
+                }
             }
             Ok(KeyPlace::Token(key)) => read.token = Some(OnToken { key, opened: None }),
             Err(cause) => {
-                let message = "The key is not where a pkcs11: URI could name it";
-                let error = IdentityError::new(FailureCode::TokenNotFound, "pkcs11:", message, cause);
-                read.key = Some(ReadFile { path: "pkcs11:".to_owned(), contents: Err(error) });
+                let contents = Err(not_a_token_uri(cause));
+                read.key = Some(ReadFile { path: "pkcs11:".to_owned(), contents });
             }
         }
         read

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::identity::without_pin;
 use crate::message::{Clock, UnixMicros};
 use crate::profile::{Profile, ProfileId};
-pub(crate) use export::{Document, FORMAT, FolderOfProfiles};
+pub(crate) use export::{Document, FORMAT, FolderOfProfiles, UnknownField};
 pub use export::{ImportedProfile, LibraryExport, LibraryImport};
 
 /// Versions of the file, oldest first. Only ever add to the end.

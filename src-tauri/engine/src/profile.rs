@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, EndpointError, EndpointParts, Scheme, SplitUrl, split_url};
+use crate::endpoint::{Endpoint, EndpointError, EndpointParts, EndpointReason, Scheme, SplitUrl, split_url};
 use crate::secret::Secret;
 
 /// Names a profile for ever, also across export and import.
@@ -277,9 +277,9 @@ impl Proxy {
     /// # Errors
     /// What cannot be understood.
     pub fn parse_url(text: &str) -> Result<(Self, Option<Secret>), EndpointError> {
-        let wrong = || EndpointError {
-            field: "proxy",
-            message: "A proxy is http://, https://, socks5:// or socks5h:// and host:port".into(),
+        let wrong = || {
+            let message = "A proxy is http://, https://, socks5:// or socks5h:// and host:port";
+            EndpointError::new("proxy", EndpointReason::ProxyUrl, message)
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
         let (kind, port, resolve_locally) = match scheme.to_ascii_lowercase().as_str() {

@@ -277,6 +277,22 @@ impl std::fmt::Debug for Mask {
 mod tests {
     use super::*;
 
+    /// Compiles only while none of these can be serialised: with `Serialize` there would be two ways to read it.
+    #[test]
+    fn nothing_that_holds_a_secret_can_be_serialised() {
+        trait OneWay<Way> {
+            fn seen() {}
+        }
+        struct Serialised;
+        impl<T: ?Sized> OneWay<()> for T {}
+        impl<T: ?Sized + Serialize> OneWay<Serialised> for T {}
+        <Secret as OneWay<_>>::seen();
+        <Secrets as OneWay<_>>::seen();
+        <SecretText as OneWay<_>>::seen();
+        <SecretEdit as OneWay<_>>::seen();
+        <Mask as OneWay<_>>::seen();
+    }
+
     #[test]
     fn debug_shows_nothing() {
         let mut secrets = Secrets::default();

@@ -29,7 +29,9 @@ const VAULT: &str = "canary-vault-c3c3";
 const NEXT_VAULT: &str = "canary-next-vault-1e7f";
 const BROKER: &str = "canary-broker-4b60";
 const PIN: &str = "canary-pin-2d0c";
-const ALL: [&str; 8] = [PASSWORD, PASSPHRASE, PROXY, HEADER, VAULT, NEXT_VAULT, BROKER, PIN];
+/// The secret half of an Ed25519 key is any 32 bytes.
+const KEY: &str = "canary-key-9d3f-canary-key-9d3f-";
+const ALL: [&str; 9] = [PASSWORD, PASSPHRASE, PROXY, HEADER, VAULT, NEXT_VAULT, BROKER, PIN, KEY];
 
 const FOLDER: &str = "CANARIES_FOLDER";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,6 +194,14 @@ async fn in_and_out(engine: &Engine, folder: &Path) {
         "username": "planta", "password": PASSWORD, "keepalive": {"wrong": PASSWORD}, "apiToken": HEADER,
         "properties": {"authenticationData": PASSPHRASE},
     }]);
+    // PKCS#8 (RFC 8410, 7) around it.
+    let key = [&hex::decode("302e020100300506032b657004220420").expect("hex")[..], KEY.as_bytes()].concat();
+    let key = base64::engine::general_purpose::STANDARD.encode(key);
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
+    let explorer = serde_json::json!({ "ConnectionManager_connections": { "a": {
+        "type": "mqtt", "name": "with a key", "host": "e.invalid", "encryption": true, "password": PASSWORD,
+        "clientKey": { "name": "k", "data": base64::engine::general_purpose::STANDARD.encode(&pem) },
+    } } });
     let line = format!(
         "mqttx sub -t a -P {PASSWORD} -wh 'X-Token: {HEADER}' --unknown={PROXY} -l ws -h b.invalid -p 80"
     );
@@ -200,6 +210,7 @@ async fn in_and_out(engine: &Engine, folder: &Path) {
     );
     for text in [
         mqttx.to_string(),
+        explorer.to_string(),
         line,
         other,
         format!("mosquitto_sub -P '{PASSWORD}"),
@@ -223,6 +234,7 @@ async fn in_and_out(engine: &Engine, folder: &Path) {
         .await
         .expect("exported");
     println!("{plain:?} {sealed:?}");
+    assert_eq!((plain.without_key.len(), sealed.without_key.len()), (1, 0), "the key is in the vault");
     assert!(sealed.secrets > 4 && plain.secrets == 0, "{sealed:?}");
     let again = serde_json::json!({ "from": "file", "path": path("sealed.json") });
     let again = || serde_json::from_value(again.clone()).expect("input");

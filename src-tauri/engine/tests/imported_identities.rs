@@ -13,6 +13,7 @@ use heliograph_engine::broker::{BrokerOptions, BrokerPorts};
 use heliograph_engine::endpoint::Scheme;
 use heliograph_engine::engine::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use heliograph_engine::error::{Error, ErrorCode};
+use heliograph_engine::import::RemarkCode;
 use heliograph_engine::profile::{ClientCertificate, Profile, ProfileDraft, TrustMode};
 use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
 use heliograph_engine::trace::{StageDetail, Trace};
@@ -241,6 +242,125 @@ async fn an_imported_identity_outlives_its_files() {
     engine.close().await;
     // The key is 1.2 KiB; a part from its middle would be found wherever it lay in the clear.
     assert!(!contains(&data, &der[200..232]), "a private key lies in the data folder");
+}
+
+/// A connection whose key is in the vault and whose certificate and CA have no file but ours, on another computer: only
+/// the sealed export goes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_export_takes_the_key_along_and_connects_elsewhere() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pki = Pki::make(dir.path());
+    let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    let url = format!("wss://localhost:{}/mqtt", broker.wss);
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    let engine = with_vault(&here).await;
+    let ca =
+        engine.add_certificate_text(std::fs::read_to_string(&pki.ca).expect("PEM")).await.expect("taken");
+    let imported = engine
+        .import_identity(files(&pki.client.cert, &pki.client.key), None, Vec::new())
+        .await
+        .expect("imported");
+    let draft = draft(&engine, "a", &url, Path::new(&ca), imported.clone()).await;
+    let saved = engine.save_profile(draft, None, Vec::new()).await.expect("saved");
+    let (sealed, plain) = (text(&dir.path().join("sealed.json")), text(&dir.path().join("plain.json")));
+    let left = engine.export_connections(plain.clone(), None, None).await.expect("exported");
+    assert_eq!((left.secrets, left.without_key), (0, vec!["a".to_owned()]));
+    let passphrase = || Some(Secret::new("battery staple"));
+    let taken = engine.export_connections(sealed.clone(), None, passphrase()).await.expect("exported");
+    assert_eq!((taken.secrets, taken.without_key.len()), (1, 0));
+    let der = identity_der(&pki.client.key);
+    engine.close().await;
+    drop(engine);
+    std::fs::remove_dir_all(&here).expect("removed");
+    for file in [&pki.client.key, &pki.client.cert] {
+        std::fs::remove_file(file).expect("removed");
+    }
+
+    let engine = with_vault(&there).await;
+    let preview = |path: &str, passphrase| {
+        let input = serde_json::json!({ "from": "file", "path": path });
+        engine.preview_import(serde_json::from_value(input).expect("input"), passphrase)
+    };
+    let row = preview(&plain, None).await.expect("read").rows.remove(0);
+    let codes: Vec<_> = row.remarks.iter().map(|remark| remark.code).collect();
+    assert!(codes.contains(&RemarkCode::KeyLeft), "{row:?}");
+    let plan = preview(&sealed, passphrase()).await.expect("read");
+    assert_eq!(plan.rows[0].remarks, []);
+    let done = engine.apply_import(plan.plan, vec![0]).await.expect("applied");
+    assert_eq!((done.secrets, done.secrets_error.is_none()), (1, true));
+    let came = engine.profile(saved.id).expect("there");
+    assert_eq!(came.settings.client_certificate.key_file, imported.key_file);
+    assert_eq!(outcome(&attempt(&engine, &came).await.expect("tried")), "planta-client");
+    // It is listed as one that was imported here, stays when its connection goes, and can be deleted then.
+    let listed = identities(&engine).await;
+    assert!(listed.len() == 1 && listed[0].copy && listed[0].added, "{listed:?}");
+    engine.delete_profile(saved.id).await.expect("deleted");
+    let left = identities(&engine).await.remove(0);
+    assert_eq!((left.key_file.as_str(), left.used_by.len()), (imported.key_file.as_str(), 0));
+    engine.forget_certificate(&left.file).await.expect("deleted");
+    assert_eq!(engine.vault_status().await.expect("status").stored, 0);
+    engine.close().await;
+    assert!(!contains(&there, &der[der.len() - 40..der.len() - 8]), "a private key lies in the data folder");
+}
+
+/// A key that came encrypted is kept so: its passphrase is asked for, opens it, and it can be deleted when nothing names
+/// it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_came_encrypted_wants_its_passphrase_and_connects() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pki = Pki::make(dir.path());
+    let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    openssl(dir.path(), "pkey -in client.key -aes256 -passout pass:sesame -out locked.key");
+    let base64 = |path: &Path| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, read(path));
+    let explorer = serde_json::json!({ "ConnectionManager_connections": { "a": {
+        "type": "mqtt", "name": "a", "host": "localhost", "port": broker.wss, "protocol": "ws", "basePath": "mqtt",
+        "encryption": true, "certValidation": true, "configVersion": 1, "subscriptions": [],
+        "selfSignedCertificate": { "name": "ca", "data": base64(&pki.ca) },
+        "clientCertificate": { "name": "c", "data": base64(&pki.client.cert) },
+        "clientKey": { "name": "k", "data": base64(&dir.path().join("locked.key")) },
+    } } });
+    let engine = with_vault(&dir.path().join("data")).await;
+    let input = serde_json::json!({ "from": "text", "text": explorer.to_string() });
+    let plan =
+        engine.preview_import(serde_json::from_value(input).expect("input"), None).await.expect("read");
+    let done = engine.apply_import(plan.plan, vec![0]).await.expect("applied");
+    let profile = engine.profile(done.profiles[0].id).expect("there");
+    assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "passphrase_required");
+    engine.set_secrets(profile.id, passphrase("wrong")).await.expect("set");
+    assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "passphrase_wrong");
+    engine.set_secrets(profile.id, passphrase("sesame")).await.expect("set");
+    assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "planta-client");
+    // Decrypted, it is a key like others; the encrypted one is named by nothing then, and goes.
+    let own = profile.settings.client_certificate.clone();
+    let clear = engine.import_identity(own.clone(), Some(profile.id), Vec::new()).await.expect("imported");
+    assert_ne!(clear.key_file, own.key_file);
+    let change = CertificateReplacement {
+        role: CertificateRole::Identity,
+        file: own.cert_file.clone(),
+        key_file: own.key_file.clone(),
+        new_file: clear.cert_file.clone(),
+        new_key_file: clear.key_file,
+    };
+    engine.replace_certificate(&change).expect("replaced");
+    assert!(engine.forget_certificate(&clear.cert_file).await.is_err(), "a connection uses it");
+    let orphan = identities(&engine).await.into_iter().find(|entry| entry.key_file == own.key_file);
+    let orphan = orphan.expect("listed");
+    assert_eq!((orphan.file.as_str(), orphan.used_by.len()), ("", 0));
+    let stored = engine.vault_status().await.expect("status").stored;
+    engine.forget_certificate(&orphan.key_file).await.expect("deleted");
+    assert_eq!(engine.vault_status().await.expect("status").stored, stored - 1);
+    let changed = engine.profile(profile.id).expect("there");
+    assert_eq!(outcome(&attempt(&engine, &changed).await.expect("tried")), "planta-client");
+    engine.close().await;
+}
+
+/// The key in a PEM file, as it would lie in a file in the clear.
+fn identity_der(key: &Path) -> Vec<u8> {
+    let folder = key.parent().expect("a folder");
+    openssl(folder, "pkcs8 -topk8 -nocrypt -in client.key -outform DER -out client.der");
+    read(&folder.join("client.der"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

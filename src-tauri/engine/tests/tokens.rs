@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use brokers::{Identity, Mosquitto, MosquittoOptions, Nginx, NginxOptions, Pki, SoftHsm, TOKEN_PIN};
 use heliograph_engine::Engine;
 use heliograph_engine::endpoint::{Endpoint, Scheme};
-use heliograph_engine::engine::EngineEvent;
+use heliograph_engine::engine::{CertificateRole, EngineEvent};
 use heliograph_engine::error::ErrorCode;
-use heliograph_engine::identity::{TokenKey, token};
+use heliograph_engine::identity::{self, TokenKey, token};
 use heliograph_engine::profile::{ClientCertificate, Profile, ProfileDraft, ProfileId, Settings, TrustMode};
 use heliograph_engine::secret::{Secret, SecretEdit, SecretField, Secrets};
 use heliograph_engine::session::{self, Phase, SessionConfig};
 use heliograph_engine::trace::{StageDetail, TlsDetail, Trace, VerdictOutcome};
-use rcgen::KeyPair;
+use rcgen::{KeyPair, SubjectPublicKeyInfo};
 
 const FOLDER: &str = "TOKENS_FOLDER";
 const TOKEN: &str = "Plant; north";
@@ -50,6 +50,10 @@ fn run(case: &str, mechanisms: &str) {
             tokens.certificate(TOKEN, label, id, &cert);
         }
     }
+    let public = dir.path().join("asks.pub");
+    tokens.generate_asking(TOKEN, "asks", "a4", &public);
+    let public = std::fs::read(public).expect("public key");
+    pki.certify_client(dir.path(), "asks", &SubjectPublicKeyInfo::from_der(&public).expect("public key"));
     let exe = std::env::current_exe().expect("this test");
     let output = Command::new(exe)
         .args([case, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -77,6 +81,16 @@ fn what_a_token_cannot_is_done_another_way_or_named() {
     // SoftHSM passes over the first of a list of exceptions.
     let lacks = "-CKM_MD5,CKM_RSA_PKCS_PSS,CKM_SHA256_RSA_PKCS_PSS,CKM_SHA384_RSA_PKCS_PSS,CKM_SHA512_RSA_PKCS_PSS,CKM_ECDSA";
     run("inside_mechanisms_are_missing", lacks);
+}
+
+#[test]
+fn a_key_that_wants_its_pin_for_each_signature_gets_it() {
+    run("inside_a_key_asks_each_time", "ALL");
+}
+
+#[test]
+fn a_key_on_a_token_is_in_the_library_without_a_file() {
+    run("inside_the_library", "ALL");
 }
 
 #[test]
@@ -210,6 +224,101 @@ async fn inside_mechanisms_are_missing() {
     assert_eq!(code(&trace), "token_mechanism_unsupported");
     let trace = attempt(&url, with("p256"), Some(TOKEN_PIN)).await;
     assert_eq!(code(&trace), "token_mechanism_unsupported");
+}
+
+/// What the key itself says: its PIN is asked for again each time it signs, also within one session.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a case of its own process"]
+async fn inside_a_key_asks_each_time() {
+    let (_pki, broker, old) = servers();
+    let with = || settings(&key("asks"), path("asks.pem"));
+    for url in [
+        format!("mqtts://localhost:{}", broker.mqtts),
+        format!("wss://localhost:{}/mqtt", broker.wss),
+        format!("wss://localhost:{}/mqtt", old.port),
+    ] {
+        for _ in 0..2 {
+            let trace = attempt(&url, with(), Some(TOKEN_PIN)).await;
+            assert_eq!(code(&trace), "connected", "{url}");
+            let sent = tls(&trace).client_cert_sent.and_then(|sent| sent.common_name);
+            assert_eq!(sent.as_deref(), Some("asks"), "{url}");
+        }
+    }
+    // One identity signs again and again, each time after the PIN.
+    let mut secrets = Secrets::default();
+    secrets.put(SecretField::TokenPin, Some(Secret::new(TOKEN_PIN)));
+    let own = with().client_certificate;
+    let loaded = identity::load_client(&own, &secrets, &mut Vec::new()).expect("an identity");
+    let signer = loaded.key.key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).expect("a scheme");
+    for message in [b"one", b"two"] {
+        assert_eq!(signer.sign(message).expect("signed").len(), 256);
+    }
+    assert!(!format!("{signer:?}").contains(TOKEN_PIN));
+    let loaded =
+        identity::load_client(&own, &Secrets::default(), &mut Vec::new()).expect("the token is open");
+    let asking = loaded.key.key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).expect("a scheme");
+    let said = asking.sign(b"three").expect_err("no PIN").to_string();
+    assert!(said.contains("wants its PIN"), "{said}");
+    // The token is open, since another connection opened it: the PIN that a signature wants is still checked, once.
+    secrets.put(SecretField::TokenPin, Some(Secret::new("not-the-pin")));
+    let loaded = identity::load_client(&own, &secrets, &mut Vec::new()).expect("the token is open");
+    let signer = loaded.key.key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).expect("a scheme");
+    let said = signer.sign(b"three").expect_err("refused").to_string();
+    assert!(said.contains("refuses the PIN for a signature"), "{said}");
+    let url = format!("mqtts://localhost:{}", broker.mqtts);
+    assert_eq!(code(&attempt(&url, with(), Some("not-the-pin")).await), "token_pin_wrong");
+    assert_eq!(code(&attempt(&url, with(), Some(TOKEN_PIN)).await), "connected");
+}
+
+/// Identities without a certificate file: from the token where it shows the certificate, else the key alone; and a token
+/// that is absent or does not answer holds nobody up.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a case of its own process"]
+async fn inside_the_library() {
+    let engine = Engine::open(&folder().join("data")).expect("opened");
+    let slow = hanging_module();
+    let cases = [
+        ("with", key(CERTIFICATE_OF_ITS_OWN)),
+        ("without", key("rsa")),
+        ("hidden", TokenKey { token: "Other".into(), ..key("rsa") }),
+        ("absent", TokenKey { token: "Nowhere".into(), ..key("rsa") }),
+        ("slow", TokenKey { module: slow, ..key("rsa") }),
+    ];
+    let mut ids = std::collections::BTreeMap::new();
+    for (name, key) in &cases {
+        let draft = ProfileDraft {
+            name: (*name).into(),
+            endpoint: engine.parse_endpoint("mqtts://localhost", Scheme::Mqtts).expect("URL").endpoint,
+            settings: settings(key, String::new()),
+            ..engine.new_draft()
+        };
+        ids.insert(key.uri(), (*name, engine.save_profile(draft, None, Vec::new()).await.expect("saved").id));
+    }
+    for round in 0..2 {
+        let began = Instant::now();
+        let list = engine.certificate_library().await.expect("listed");
+        assert!(began.elapsed() < token::PATIENCE, "round {round}: {:?}", began.elapsed());
+        let identities: Vec<_> =
+            list.iter().filter(|entry| entry.role == CertificateRole::Identity).collect();
+        assert_eq!(identities.len(), cases.len());
+        for entry in identities {
+            let (name, id) = ids[&entry.key_file];
+            assert_eq!((entry.file.as_str(), entry.used_by.as_slice()), ("", &[id][..]), "{name}");
+            let identity = entry.identity.as_ref().expect("an identity");
+            let names: Vec<_> =
+                identity.chain.iter().filter_map(|info| info.common_name.as_deref()).collect();
+            let codes: Vec<_> = entry.problems.iter().map(|problem| problem.code.as_str()).collect();
+            let (chain, problems): (&[&str], &[&str]) = match name {
+                "with" => (&[CERTIFICATE_OF_ITS_OWN], &[]),
+                "without" | "hidden" => (&[], &[]),
+                "absent" => (&[], &["token_not_found"]),
+                _ => (&[], &["token_timeout"]),
+            };
+            assert_eq!((names.as_slice(), codes.as_slice()), (chain, problems), "{name}");
+            assert_eq!(entry.not_after.is_some(), name == "with", "{name}");
+        }
+    }
+    engine.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

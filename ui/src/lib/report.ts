@@ -1,5 +1,6 @@
 /** Tells the person about a command that the engine refused. In: what was thrown. Out: a toast. */
 import { asEngineError, type EngineError } from "$lib/backend";
+import { endpointProblem } from "$lib/endpointwords";
 import { toasts } from "$lib/state/toasts.svelte";
 import { m } from "$messages";
 
@@ -21,6 +22,8 @@ export function errorText(thrown: unknown): string {
       return storageText(error) ?? error.message;
     case "file":
       return fileText(error) ?? error.message;
+    case "invalid_input":
+      return endpointProblem(error.details) ?? error.message;
     default:
       return error.message;
   }

@@ -146,6 +146,51 @@ fn an_export_with_secrets_opens_with_its_passphrase_alone() {
     assert!(ended.out.contains("Plant 2 (was Plant)"), "{ended:#?}");
 }
 
+/// A private key inside the settings of MQTT Explorer: into the vault, to another computer and back to the broker.
+#[test]
+fn a_private_key_goes_along_in_a_sealed_export_alone() {
+    use base64::Engine as _;
+    let (bench, other) = (Bench::new(), Bench::new());
+    let broker = bench.mosquitto(&MosquittoOptions { require_certificate: true, ..Default::default() });
+    let data = |path: &std::path::Path| {
+        let content = std::fs::read(path).expect("read");
+        json!({ "name": "x", "data": base64::engine::general_purpose::STANDARD.encode(content) })
+    };
+    let file = bench.path("settings.json");
+    let content = json!({ "ConnectionManager_connections": { "a": {
+        "type": "mqtt", "name": "Press", "host": "localhost", "port": broker.wss, "protocol": "ws", "basePath": "mqtt",
+        "encryption": true, "selfSignedCertificate": data(&bench.pki.ca),
+        "clientCertificate": data(&bench.pki.client.cert), "clientKey": data(&bench.pki.client.key),
+    } } });
+    std::fs::write(&file, content.to_string()).expect("written");
+    run(&bench, &["profiles", "import", &file], None, None).assert_status(2).assert_says("--without-secrets");
+    with_vault(&bench);
+    let dry = run(&bench, &["profiles", "import", &file, "--dry-run"], None, None).assert_status(0);
+    assert!(dry.out.contains("into the vault: private key"), "{dry:#?}");
+    let done = run(&bench, &["profiles", "import", &file], Some(PASSPHRASE), None).assert_status(0);
+    assert!(done.err.contains("still holds 1 secret in the open"), "{done:#?}");
+
+    let plain = run(&bench, &["profiles", "export"], None, None).assert_status(0);
+    assert!(
+        plain.err.contains("The private key of these connections is in the vault")
+            && plain.err.contains("Press"),
+        "{plain:#?}"
+    );
+    let sealed = bench.path("sealed.json");
+    let words = ["profiles", "export", "--with-secrets", "-o", &sealed];
+    let done = run(&bench, &words, Some(PASSPHRASE), Some("horse battery")).assert_status(0);
+    assert!(done.err.contains("1 connection with 1 secret"), "{done:#?}");
+
+    with_vault(&other);
+    let kept = other.path("plain.json");
+    std::fs::write(&kept, &plain.out).expect("written");
+    let dry = run(&other, &["profiles", "import", &kept, "--dry-run"], None, None).assert_status(0);
+    assert!(dry.out.contains("The private key is in the vault of where this comes from"), "{dry:#?}");
+    run(&other, &["profiles", "import", &sealed], Some(PASSPHRASE), Some("horse battery")).assert_status(0);
+    let trace = run(&other, &["trace", "@Press", "--json"], Some(PASSPHRASE), None).assert_status(0).json();
+    assert_eq!(trace.last().expect("a verdict")["outcome"], "connected");
+}
+
 #[test]
 fn a_command_line_becomes_a_saved_connection() {
     let bench = Bench::new();

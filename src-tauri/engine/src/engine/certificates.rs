@@ -1,7 +1,8 @@
 //! The certificate library: every certificate file that a connection uses or that was added by hand, with where it is
 //! used and what is wrong with it. Files are referred to, not copied, but for certificates that came as text or from a
 //! server, which have no file of their own, and for identities that a person imports: their certificates are kept here,
-//! their keys in the vault and nowhere else. Keys on tokens are listed here too, and never leave them.
+//! their keys in the vault and nowhere else. Keys on tokens are listed here too, and never leave them: what a token shows
+//! without its PIN is asked for, for a bounded time.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -25,8 +26,6 @@ use crate::profile::{ClientCertificate, Profile, ProfileId, Settings, Trust, Tru
 use crate::secret::{Secret, SecretEdit, SecretField, Secrets};
 use crate::whole_file;
 
-/// Key of [`crate::library::Library::value`] for the paths that were added by hand.
-const ADDED: &str = "engine.certificates.added";
 /// A file with more authorities than this is a collection, in which something always ends soon.
 const FEW_AUTHORITIES: usize = 8;
 
@@ -49,9 +48,10 @@ pub enum CertificateRole {
 pub struct LibraryCertificate {
     /// What it is for.
     pub role: CertificateRole,
-    /// The file with the certificate, the bundle, or the list.
+    /// The file with the certificate, the bundle, or the list; empty for an identity that is all on a token or in the
+    /// vault.
     pub file: String,
-    /// The file with the private key; empty when it is in `file`, and for other roles.
+    /// Where the private key is, as connections name it; empty when it is in `file`, and for other roles.
     pub key_file: String,
     /// What was found, for an identity.
     pub identity: Option<IdentityReport>,
@@ -90,7 +90,8 @@ type Key = (CertificateRole, String, String);
 
 /// The certificate library.
 impl Engine {
-    /// Every certificate in use or added, identities first. Reads the files.
+    /// Every certificate in use or added, and every key in the vault, identities first. Reads the files, and what tokens
+    /// show without a PIN.
     ///
     /// # Errors
     /// `storage`.
@@ -111,6 +112,7 @@ impl Engine {
             }
         }
         let folder = self.certificates_dir();
+        let on_tokens = look_at_tokens(used.keys()).await?;
         self.with_vault(move |vault| {
             let known = |path: &str| used.keys().any(|(_, file, key)| file == path || key == path);
             let mut unused: Vec<Key> = Vec::new();
@@ -130,7 +132,10 @@ impl Engine {
                 // Nobody in particular: only the key of this name is asked for.
                 let (imported, locked) = vault.at_hand(ProfileId(uuid::Uuid::nil()), &key.2, &[])?;
                 secrets.put(SecretField::PrivateKey, imported.get(&SecretField::PrivateKey).cloned());
-                let mut entry = describe(key, &secrets);
+                let mut entry = match on_tokens.get(&key) {
+                    Some(shown) => describe_on_token(key, shown.clone()),
+                    None => describe(key, &secrets),
+                };
                 if locked.contains(&SecretField::PrivateKey) {
                     entry.problems.retain(|problem| problem.code != "private_key_missing");
                 }
@@ -138,6 +143,15 @@ impl Engine {
                 entry.added = added.contains(&entry.file);
                 entry.copy = Path::new(&entry.file).starts_with(&folder);
                 list.push(entry);
+            }
+            // Keys that nothing names any more can be seen, and deleted.
+            for name in vault.keys() {
+                let name = name.to_string();
+                if !list.iter().any(|entry| entry.key_file == name) {
+                    let (secrets, _) = vault.at_hand(ProfileId(uuid::Uuid::nil()), &name, &[])?;
+                    let entry = describe((CertificateRole::Identity, String::new(), name), &secrets);
+                    list.push(LibraryCertificate { problems: Vec::new(), ..entry });
+                }
             }
             list.sort_by(|a, b| a.role.cmp(&b.role).then_with(|| a.file.cmp(&b.file)));
             Ok(list)
@@ -301,17 +315,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a file off the list; a copy of ours is deleted, with its key in the vault. The connections that name it
-    /// keep doing so.
+    /// Takes a file off the list; a copy of ours is deleted, with its key in the vault, and so is such a key that has no
+    /// file, by its name. The connections that name it keep doing so.
     ///
     /// # Errors
-    /// `invalid_input` for a copy that a connection uses. `vault_locked`: its key cannot be deleted now. `file`,
+    /// `invalid_input` for a copy or key that a connection uses. `vault_locked`: its key cannot be deleted now. `file`,
     /// `storage`.
     pub async fn forget_certificate(&self, path: &str) -> Result<()> {
         let copy = Path::new(path).starts_with(self.certificates_dir());
-        if copy {
+        if copy || KeyPlace::in_vault(path).is_some() {
             let library = self.certificate_library().await?;
-            let (of_it, others): (Vec<_>, Vec<_>) = library.into_iter().partition(|entry| entry.file == path);
+            let is_it = |entry: &LibraryCertificate| {
+                entry.file == path || (entry.file.is_empty() && entry.key_file == path)
+            };
+            let (of_it, others): (Vec<_>, Vec<_>) = library.into_iter().partition(is_it);
             if of_it.iter().any(|entry| !entry.used_by.is_empty()) {
                 return Err(Error::invalid("path", "A connection uses this certificate: change that first"));
             }
@@ -402,12 +419,11 @@ impl Engine {
     }
 
     fn added_certificates(&self) -> Result<Vec<String>> {
-        let added = self.inner.library.value(ADDED)?.unwrap_or(Value::Null);
-        Ok(serde_json::from_value(added).unwrap_or_default())
+        kept::listed(&self.inner.library)
     }
 
     fn keep_added(&self, added: &[String]) -> Result<()> {
-        self.inner.library.set_value(ADDED, Value::from(added.to_vec()))?;
+        kept::list(&self.inner.library, added)?;
         self.inner.outbox.library();
         Ok(())
     }
@@ -422,12 +438,35 @@ impl Engine {
     }
 }
 
+/// What was found out about a key on a token.
+type OnToken = (IdentityReport, Vec<Problem>);
+
+/// Looks at the identities that are all on tokens, side by side: one that is slow holds up no other.
+async fn look_at_tokens(keys: impl Iterator<Item = &Key>) -> Result<BTreeMap<Key, OnToken>> {
+    let mut asked = Vec::new();
+    for key in keys.filter(|(role, file, key_file)| {
+        *role == CertificateRole::Identity && file.trim().is_empty() && identity::is_token(key_file)
+    }) {
+        let uri = key.2.clone();
+        asked.push((key.clone(), tokio::spawn(blocking(move || Ok(draft::check_token(&uri))))));
+    }
+    let mut found = BTreeMap::new();
+    for (key, answer) in asked {
+        if let Ok(answer) = answer.await {
+            found.insert(key, answer?);
+        }
+    }
+    Ok(found)
+}
+
 /// What the settings of a connection name.
 fn keys_of(settings: &Settings) -> Vec<Key> {
     let ClientCertificate { cert_file, key_file, .. } = &settings.client_certificate;
     let named = |path: &&String| !path.trim().is_empty();
     let mut keys = Vec::new();
-    if named(&cert_file) {
+    // A key on a token or in the vault may have its certificate beside it.
+    let elsewhere = identity::is_token(key_file) || KeyPlace::in_vault(key_file).is_some();
+    if named(&cert_file) || elsewhere {
         keys.push((CertificateRole::Identity, cert_file.clone(), key_file.clone()));
     }
     let Trust { ca_files, crl_files, .. } = &settings.trust;
@@ -448,6 +487,21 @@ fn role_of(path: &str) -> CertificateRole {
         CertificateRole::Authority
     } else {
         CertificateRole::Identity
+    }
+}
+
+fn describe_on_token((role, file, key_file): Key, (identity, problems): OnToken) -> LibraryCertificate {
+    LibraryCertificate {
+        role,
+        file,
+        key_file,
+        report: identity.key.clone().unwrap_or_default(),
+        not_after: identity.chain.iter().map(|certificate| certificate.not_after).min(),
+        identity: Some(identity),
+        problems,
+        used_by: Vec::new(),
+        added: false,
+        copy: false,
     }
 }
 

@@ -380,7 +380,8 @@ impl Engine {
     /// # Errors
     /// `invalid_input` with the part in `details.field`.
     pub fn parse_endpoint(&self, text: &str, fallback: Scheme) -> Result<ParsedEndpoint> {
-        let parsed = Endpoint::parse_url(text, fallback).map_err(|e| Error::invalid(e.field, e.message))?;
+        let parsed =
+            Endpoint::parse_url(text, fallback).map_err(|error| draft::refused(error.field, error))?;
         let password = parsed.password.and_then(|secret| secret.expose_text().ok().map(str::to_owned));
         let url = parsed.endpoint.url();
         Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })

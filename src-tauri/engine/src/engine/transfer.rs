@@ -57,7 +57,7 @@ impl Engine {
             };
             let text = text.expose_text().map_err(|_| import::not_text())?;
             let plan = Plan::read(text, passphrase.as_ref(), &inner.data_dir)?;
-            let mut preview = plan.preview(&inner.library)?;
+            let mut preview = plan.preview(&inner.library, &inner.vault)?;
             let mut planned = lock(&inner.planned);
             planned.number += 1;
             planned.plan = Some(plan);
@@ -113,7 +113,9 @@ impl Engine {
             let only = only.as_deref();
             let export = match &passphrase {
                 None => export::without_secrets(&inner.library, only)?,
-                Some(passphrase) => export::with_secrets(&inner.library, &inner.vault, only, passphrase)?,
+                Some(passphrase) => {
+                    export::with_secrets(&inner.library, &inner.vault, &inner.data_dir, only, passphrase)?
+                }
             };
             whole_file::write(&PathBuf::from(path), export.text.as_bytes())?;
             Ok(export.summary)

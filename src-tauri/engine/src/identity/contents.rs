@@ -224,7 +224,8 @@ impl Contents {
         Ok(contents)
     }
 
-    fn unlock(&mut self, passphrase: Option<&Secret>) {
+    /// Opens what is encrypted in it, or notes why that cannot be.
+    pub fn unlock(&mut self, passphrase: Option<&Secret>) {
         let mut budget = Budget::default();
         self.keys.iter_mut().for_each(|key| key.unlock(passphrase, &mut budget));
         let Some(bundle) = &mut self.bundle else { return };

@@ -11,6 +11,8 @@ use crate::secret::Secret;
 
 const VAULT: &str = "vault:";
 const PKCS11: &str = "pkcs11:";
+/// The version of the names of keys that are kept encrypted.
+const LOCKED: usize = 5;
 
 /// Where a private key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub enum KeyPlace {
     Token(TokenKey),
 }
 
-/// Names a private key in the vault: by its public key, so that one key is kept once.
+/// Names a private key in the vault: by its public key, so that one key is kept once; one that is kept encrypted, whose
+/// public key nobody can tell, by its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VaultKey(pub(crate) Uuid);
 
@@ -101,6 +104,19 @@ impl VaultKey {
         let mut name = [0; 16];
         name.copy_from_slice(&Sha256::digest(spki)[..16]);
         Self(uuid::Builder::from_custom_bytes(name).into_uuid())
+    }
+
+    /// The name of a key that is kept as it came, encrypted.
+    pub(super) fn of_locked(bytes: &[u8]) -> Self {
+        let mut name = [0; 16];
+        name.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        Self(uuid::Builder::from_sha1_bytes(name).into_uuid())
+    }
+
+    /// Whether the key is kept encrypted, and wants its passphrase when it is used: the two kinds of name have
+    /// different versions (RFC 9562, 4.2), so that it can be told without opening the vault.
+    pub(crate) fn wants_passphrase(self) -> bool {
+        self.0.get_version_num() == LOCKED
     }
 }
 
@@ -252,6 +268,10 @@ mod tests {
         assert_eq!(KeyPlace::of(" "), Ok(KeyPlace::WithCertificate));
         assert_eq!(KeyPlace::of("/a/b.key"), Ok(KeyPlace::File("/a/b.key".into())));
         assert_eq!(KeyPlace::of(&VaultKey(id).to_string()), Ok(KeyPlace::Vault(VaultKey(id))));
+        for (name, locked) in [(VaultKey::of(b"key"), false), (VaultKey::of_locked(b"key"), true)] {
+            assert_eq!(KeyPlace::in_vault(&name.to_string()), Some(name));
+            assert_eq!(name.wants_passphrase(), locked);
+        }
         // A file may be called so.
         assert_eq!(KeyPlace::of("vault:key.pem"), Ok(KeyPlace::File("vault:key.pem".into())));
         assert!(KeyPlace::of("pkcs11:token=a").expect_err("no module").contains("module-path"));

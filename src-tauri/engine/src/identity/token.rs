@@ -2,12 +2,13 @@
 //! signs with, and the certificates beside it; or what is on the tokens, to choose from. Every call of a module runs on
 //! a thread of the module's own ([`module`]) and is waited for no longer than [`PATIENCE`].
 //!
-//! Never done: a PIN tried twice. One that the token refused is not offered to it again until it is another.
+//! Never done: a PIN tried twice. One that the token refused is not offered to it again until it is another. A key that
+//! wants its PIN before each signature is given the one that just opened the token, once a signature.
 
 mod module;
 mod sign;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cryptoki::error::{Error as Pkcs11Error, RvError};
@@ -22,7 +23,7 @@ use serde::Serialize;
 use ts_rs::TS;
 
 use self::module::{Loaded, Module};
-use self::sign::{Mechanisms, OpenKey, TokenSigningKey};
+use self::sign::{Asks, Mechanisms, OpenKey, TokenSigningKey};
 use super::der::{BIT_STRING, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, encode, expect};
 use super::{IdentityError, TokenKey, describe};
 use crate::failure::FailureCode;
@@ -31,6 +32,8 @@ use crate::secret::Secret;
 /// How long a module may take for one call; below the usual time bound of an attempt, so that it is the module that is
 /// named.
 pub const PATIENCE: Duration = Duration::from_secs(8);
+/// The same for a list of many things, which a person waits for.
+pub(crate) const PATIENCE_OF_A_LIST: Duration = Duration::from_secs(3);
 /// More objects of a kind are not looked at.
 const MOST_OBJECTS: usize = 256;
 
@@ -112,6 +115,63 @@ pub fn list(module: &str, token: &str, pin: Option<&Secret>) -> Result<Vec<Token
     })
 }
 
+/// What a token shows of a key to somebody who has no PIN.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// The certificates on the token, the key's first; none when the key's is not among them.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The key's type, e.g. `ECDSA P-256`, when its public half shows.
+    pub key_type: Option<String>,
+}
+
+/// Looks at a key on its token without logging in.
+///
+/// # Errors
+/// The module or the token cannot be used; `token_key_not_found` where keys show without a PIN, and it does not.
+pub(super) fn look(key: &TokenKey, patience: Duration) -> Result<Shown, IdentityError> {
+    let wanted = key.clone();
+    Module::at(&key.module).ask(patience, move |loaded| {
+        let (slot, info) = loaded.token(&wanted)?;
+        let label = info.label().to_owned();
+        let fail = |error| failed(&label, &error);
+        let session = loaded.context(&wanted.module)?.open_ro_session(slot).map_err(fail)?;
+        let mut keys = Vec::new();
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            for object in matching(&session, class, &wanted).map_err(fail)? {
+                keys.push(KeyFacts::of(&session, object).map_err(fail)?);
+            }
+        }
+        let mut found = certificates(&session).map_err(fail)?;
+        let of_keys = found.iter().position(|(der, id)| {
+            keys.iter().any(|key| match &key.spki {
+                Some(spki) => super::leaf_of(spki, std::slice::from_ref(der)).is_some(),
+                None => !id.is_empty() && *id == key.id,
+            })
+        });
+        // Where keys do not show, the certificate tells of them: it has their identifier or their label.
+        let named = matching(&session, ObjectClass::CERTIFICATE, &wanted).map_err(fail)?;
+        let named = named.first().filter(|_| !wanted.label.is_empty() || !wanted.id.is_empty());
+        let named = named.map(|object| session.get_attributes(*object, &[AttributeType::Value])).transpose();
+        let named = named.map_err(fail)?.and_then(|values| {
+            let [Attribute::Value(value)] = &values[..] else { return None };
+            found.iter().position(|(der, _)| der.as_ref() == value.as_slice())
+        });
+        let first = of_keys.or(named);
+        if keys.is_empty() && first.is_none() && !info.login_required() {
+            return Err(key_not_found(&session, &wanted, &label));
+        }
+        let certificates = match first {
+            None => Vec::new(),
+            Some(first) => {
+                found.swap(0, first);
+                found.into_iter().map(|(der, _)| der).collect()
+            }
+        };
+        let key_type = keys.iter().find_map(|key| describe::key_type_of_spki(key.spki.as_deref()?));
+        Ok(Shown { certificates, key_type })
+    })
+}
+
 /// Whether the token of a key wants a PIN before it signs.
 ///
 /// # Errors
@@ -146,7 +206,7 @@ fn open_here(
     let fail = |error| failed(&label, &error);
     let session = context.open_ro_session(slot).map_err(fail)?;
     log_in(loaded, &session, slot, &info, pin)?;
-    let found = private_keys(&session, wanted).map_err(fail)?;
+    let found = matching(&session, ObjectClass::PRIVATE_KEY, wanted).map_err(fail)?;
     if found.is_empty() {
         return Err(key_not_found(&session, wanted, &label));
     }
@@ -164,7 +224,18 @@ fn open_here(
         };
         let facts = KeyFacts::of(&session, object).map_err(fail)?;
         let kind = facts.spki.as_deref().and_then(describe::key_type_of_spki);
-        let key = OpenKey::new(module, session, object, label.clone());
+        let key = OpenKey {
+            module: Arc::clone(module),
+            session: Mutex::new(Some(session)),
+            object,
+            token: label.clone(),
+            asks: facts.asks_each_time.then(|| Asks {
+                pin: pin.cloned(),
+                own_keys: info.protected_authentication_path(),
+                serial: info.serial_number().to_owned(),
+            }),
+        };
+        let key = Arc::new(key);
         match TokenSigningKey::new(key, &facts, &mechanisms) {
             Ok(key) => keys.push((Arc::new(key), kind)),
             Err(why) => unusable = Some(why),
@@ -196,14 +267,7 @@ fn log_in(
     let own_keys = info.protected_authentication_path();
     let pin = match pin.filter(|pin| !pin.expose().is_empty()) {
         None if own_keys => None,
-        None => {
-            return Err(IdentityError::new(
-                FailureCode::TokenPinRequired,
-                label,
-                format!("The token {label} wants its PIN"),
-                "It signs after its PIN was given, and none is kept",
-            ));
-        }
+        None => return Err(pin_required(label)),
         Some(pin) if loaded.was_refused(&serial, pin) => {
             return Err(pin_wrong(label, "It refused this PIN before, so it was not asked again", info));
         }
@@ -218,7 +282,7 @@ fn log_in(
             loaded.forget_refused(&serial);
             Ok(())
         }
-        Err(Pkcs11Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+        Err(error) if is_refusal(&error) => {
             if let Some(pin) = pin {
                 loaded.refuse(&serial, pin);
             }
@@ -233,6 +297,12 @@ fn log_in(
         Err(Pkcs11Error::Pkcs11(RvError::PinLocked, _)) => Err(pin_locked(label)),
         Err(error) => Err(failed(label, &error)),
     }
+}
+
+/// Whether the token says that the PIN is not the right one.
+fn is_refusal(error: &Pkcs11Error) -> bool {
+    use RvError::{PinIncorrect, PinInvalid, PinLenRange};
+    matches!(error, Pkcs11Error::Pkcs11(PinIncorrect | PinInvalid | PinLenRange, _))
 }
 
 fn is_user(state: cryptoki::session::SessionState) -> bool {
@@ -251,6 +321,12 @@ fn pin_wrong(label: &str, tried: &str, info: &TokenInfo) -> IdentityError {
     let message = format!("The token {label} refuses the PIN");
     let cause = format!("{tried}; {left}");
     IdentityError::new(FailureCode::TokenPinWrong, label, message, cause)
+}
+
+fn pin_required(label: &str) -> IdentityError {
+    let message = format!("The token {label} wants its PIN");
+    let cause = "It signs after its PIN was given, and none is kept";
+    IdentityError::new(FailureCode::TokenPinRequired, label, message, cause)
 }
 
 fn pin_locked(label: &str) -> IdentityError {
@@ -400,8 +476,13 @@ fn unsigned(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-fn private_keys(session: &Session, wanted: &TokenKey) -> Result<Vec<ObjectHandle>, Pkcs11Error> {
-    let mut template = vec![Attribute::Class(ObjectClass::PRIVATE_KEY)];
+/// The objects of a class that a URI matches.
+fn matching(
+    session: &Session,
+    class: ObjectClass,
+    wanted: &TokenKey,
+) -> Result<Vec<ObjectHandle>, Pkcs11Error> {
+    let mut template = vec![Attribute::Class(class)];
     if !wanted.label.is_empty() {
         template.push(Attribute::Label(wanted.label.clone().into_bytes()));
     }

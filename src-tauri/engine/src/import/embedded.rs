@@ -1,5 +1,6 @@
-//! Certificates and keys inside the settings of another client, as base64 or PEM text. In: the value. Out: files to
-//! be written, whose paths stand in the settings already. What is no certificate or key is not written.
+//! Certificates and keys inside the settings of another client, as base64 or PEM text. In: the value. Out: certificates
+//! as files to be written, whose paths stand in the settings already, and the private key for the vault. What is no
+//! certificate or key is left out.
 
 use std::path::Path;
 
@@ -8,9 +9,8 @@ use zeroize::Zeroizing;
 
 use super::Found;
 use super::remarks::RemarkCode;
-use crate::identity;
+use crate::identity::{self, LooseKey};
 use crate::kept::KeptFile;
-use crate::secret::Secret;
 
 /// What was embedded, in base64 as it stands there. Each comes with the name of its field.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Embedded<'a> {
 }
 
 impl Embedded<'_> {
-    /// Puts files in the place of what is embedded.
+    /// Puts files, and the name of a key in the vault, in the place of what is embedded.
     pub fn keep(&self, folder: &Path, found: &mut Found) {
         let path = |file: &KeptFile| file.path.to_string_lossy().into_owned();
         if let Some((field, text)) = self.authority {
@@ -38,15 +38,16 @@ impl Embedded<'_> {
         let mut key_inside = None;
         if let Some((field, text)) = self.certificate {
             let bytes = decoded(text);
-            let (certificates, has_key) = parts(&bytes);
-            if certificates.is_empty() && !has_key {
+            key_inside = identity::loose_key(&bytes);
+            let certificates = match &mut key_inside {
+                Some(key) => std::mem::take(&mut key.certificates),
+                None => parts(&bytes).0,
+            };
+            if certificates.is_empty() && key_inside.is_none() {
                 found.remarks.push(RemarkCode::Unreadable, field, "", "");
             } else {
                 let own = &mut found.settings.client_certificate;
                 own.enabled = true;
-                if has_key {
-                    key_inside = Some(Secret::new(bytes.to_vec()));
-                }
                 // A locked bundle shows its certificates only once it is open: it is its own certificate file.
                 if !certificates.is_empty() {
                     let file = KeptFile::of_certificates(folder, &certificates);
@@ -56,22 +57,22 @@ impl Embedded<'_> {
             }
         }
         let key = self.key.and_then(|(field, text)| {
-            let bytes = decoded(text);
-            let is_key = parts(&bytes).1;
-            if !is_key {
+            let key = identity::loose_key(&decoded(text));
+            if key.is_none() {
                 found.remarks.push(RemarkCode::Unreadable, field, "", "");
             }
-            is_key.then(|| Secret::new(bytes.to_vec()))
+            key
         });
-        if let Some(key) = key.or(key_inside) {
-            let file = KeptFile::of_private_key(folder, key);
+        if let Some(LooseKey { name, key, certificates }) = key.or(key_inside) {
             let own = &mut found.settings.client_certificate;
             own.enabled = true;
-            match own.cert_file.is_empty() {
-                true => own.cert_file = path(&file),
-                false => own.key_file = path(&file),
+            own.key_file = name.to_string();
+            if own.cert_file.is_empty() && !certificates.is_empty() {
+                let file = KeptFile::of_certificates(folder, &certificates);
+                own.cert_file = path(&file);
+                found.files.push(file);
             }
-            found.files.push(file);
+            found.key = Some((name, key));
         }
     }
 }

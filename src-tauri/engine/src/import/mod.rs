@@ -1,7 +1,7 @@
 //! Connections from elsewhere: exports of ours, with and without secrets, of MQTTX and of MQTT Explorer, and command
 //! lines of `mosquitto_sub`, `mosquitto_pub` and `mqttx`. In: text. Out: first a plan, which says row by row what
 //! would come in and what could not be understood; then, when a person says so, what the plan says, in the library,
-//! the vault and the folder of certificates. Reads no other program's files by itself, changes nothing that is there,
+//! the vault and the folder of certificates; private keys go to the vault as well. Reads no other program's files by itself, changes nothing that is there,
 //! and shows no secret.
 
 mod command_line;
@@ -27,11 +27,13 @@ use zeroize::Zeroizing;
 use crate::draft;
 use crate::endpoint::EndpointParts;
 use crate::error::{Error, ErrorCode, Result};
+use crate::identity::{self, KeyPlace, LooseKey, VaultKey};
 use crate::kept::{self, KeptFile};
-use crate::library::{Document, FORMAT, FolderId, FolderOfProfiles, ImportedProfile, Library};
+use crate::library::{Document, FORMAT, FolderId, FolderOfProfiles, ImportedProfile, Library, UnknownField};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, TrustMode};
 use crate::secret::{Secret, SecretField, Secrets};
-use crate::vault::{self, Vault};
+use crate::vault::Vault;
+use crate::vault::sealed_text::{self, WholeExport};
 
 use light::Light;
 pub use remarks::{ImportRemark, RemarkCode};
@@ -103,7 +105,7 @@ pub struct ImportRow {
     pub subscriptions: Vec<String>,
     /// The secrets that go into the vault.
     pub secrets: Vec<SecretField>,
-    /// Files that are written for it: certificates and keys that stand in the text.
+    /// Files that are written for it: certificates that stand in the text.
     pub files: Vec<String>,
     /// What could not be understood, has no counterpart, or deserves a look.
     pub remarks: Vec<ImportRemark>,
@@ -117,7 +119,7 @@ pub struct ImportDone {
     pub folders: Vec<String>,
     /// The connections that were added, in order.
     pub profiles: Vec<ImportedProfile>,
-    /// How many secrets were given to the vault, which keeps them by its own rules.
+    /// How many secrets, private keys among them, were given to the vault, which keeps them by its own rules.
     pub secrets: u32,
     /// Why the vault could not write them; they are in memory then.
     pub secrets_error: Option<Error>,
@@ -138,6 +140,8 @@ pub struct Plan {
 #[derive(Debug, Default)]
 struct Facts {
     secrets: Secrets,
+    /// The private key that it names.
+    key: Option<(VaultKey, Secret)>,
     files: Vec<KeptFile>,
     remarks: Remarks,
 }
@@ -149,6 +153,8 @@ struct Found {
     endpoint: EndpointParts,
     settings: Settings,
     secrets: Secrets,
+    /// The private key that it names, when it came along.
+    key: Option<(VaultKey, Secret)>,
     files: Vec<KeptFile>,
     remarks: Remarks,
 }
@@ -167,6 +173,7 @@ impl Found {
                 ..Settings::default()
             },
             secrets: Secrets::default(),
+            key: None,
             files: Vec::new(),
             remarks: Remarks::default(),
         }
@@ -223,7 +230,8 @@ impl Plan {
     /// # Errors
     /// `invalid_input` with `details.reason`: `not_known` (nothing that can be read), `damaged` (with
     /// `details.place` where it is known), `not_an_export`, `unknown_version`, `empty` (no connection in it),
-    /// `too_many`, `passphrase_needed`; `passphrase_wrong`.
+    /// `too_many`, `passphrase_needed`; `passphrase_wrong`. A place in the text is also `details.line` and
+    /// `details.column`.
     pub fn read(text: &str, passphrase: Option<&Secret>, data_dir: &Path) -> Result<Self> {
         // Editors on Windows begin files with it.
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -236,13 +244,16 @@ impl Plan {
         let Light(value) = serde_json::from_str(text).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             let message = format!("The text is damaged at {place}: {error}. Nothing was added");
-            refuse("damaged", message).with("place", place)
+            refuse("damaged", message)
+                .with("place", place)
+                .with("line", error.line())
+                .with("column", error.column())
         })?;
         let format = value.get("format").and_then(Value::as_str);
-        if format == Some(vault::sealed_text::FORMAT) {
-            plan.read_sealed(text, passphrase)?;
+        if format == Some(sealed_text::FORMAT) {
+            plan.read_sealed(text, passphrase, &kept)?;
         } else if format == Some(FORMAT) {
-            plan.document = Document::read(text)?;
+            plan.read_own(text)?;
         } else if mqtt_explorer::is_it(&value) {
             plan.source = ImportSource::MqttExplorer;
             mqtt_explorer::read(&value, &kept, &mut plan);
@@ -255,26 +266,31 @@ impl Plan {
         plan.with_something()
     }
 
-    /// How many secrets would go into the vault.
+    /// How many secrets, private keys among them, would go into the vault.
     pub fn secrets(&self) -> usize {
-        self.facts.values().map(|facts| facts.secrets.set_fields().len()).sum()
+        let keys: BTreeSet<_> = self.facts.values().filter_map(|facts| Some(facts.key.as_ref()?.0)).collect();
+        self.facts.values().map(|facts| facts.secrets.set_fields().len()).sum::<usize>() + keys.len()
     }
 
-    /// Leaves the secrets where they are.
+    /// Leaves the secrets and the private keys where they are.
     pub fn without_secrets(&mut self) {
-        self.facts.values_mut().for_each(|facts| facts.secrets = Secrets::default());
+        for facts in self.facts.values_mut() {
+            facts.secrets = Secrets::default();
+            facts.key = None;
+        }
     }
 
     /// What would be done now.
     ///
     /// # Errors
     /// `storage`.
-    pub fn preview(&self, library: &Library) -> Result<ImportPreview> {
+    pub fn preview(&self, library: &Library, vault: &Vault) -> Result<ImportPreview> {
         let rehearsed = library.rehearse(&self.document)?;
         let profiles: BTreeMap<_, _> = self.document.all().map(|profile| (profile.id, profile)).collect();
+        let keys = vault.keys();
         let rows = (0..).zip(rehearsed.profiles).filter_map(|(index, imported)| {
             let profile = profiles.get(&imported.id_there)?;
-            Some(self.row(index, imported, profile))
+            Some(self.row(index, imported, profile, &keys))
         });
         Ok(ImportPreview {
             plan: 0,
@@ -310,8 +326,15 @@ impl Plan {
         })?;
         let mut done =
             ImportDone { folders: added.folders, profiles: added.profiles, secrets: 0, secrets_error: None };
+        let mut keys = BTreeSet::new();
         for profile in &done.profiles {
-            let Some(Facts { secrets, .. }) = self.facts.get(&profile.id_there) else { continue };
+            let Some(Facts { secrets, key, .. }) = self.facts.get(&profile.id_there) else { continue };
+            if let Some((name, key)) = key.as_ref().filter(|(name, _)| keys.insert(*name)) {
+                done.secrets += 1;
+                if let Err(error) = vault.put_key(*name, key) {
+                    done.secrets_error.get_or_insert(error);
+                }
+            }
             let number = secrets.set_fields().len();
             if number == 0 {
                 continue;
@@ -321,10 +344,37 @@ impl Plan {
                 done.secrets_error.get_or_insert(error);
             }
         }
+        if let Err(error) = self.list_certificates(&done, library) {
+            done.secrets_error.get_or_insert(error);
+        }
         Ok(done)
     }
 
-    fn row(&self, index: u32, imported: ImportedProfile, profile: &Profile) -> ImportRow {
+    /// The certificate of a key that came into the vault stays on the list when its connection goes, as one that was
+    /// imported by itself.
+    fn list_certificates(&self, done: &ImportDone, library: &Library) -> Result<()> {
+        let mut listed = kept::listed(library)?;
+        let before = listed.len();
+        for profile in &done.profiles {
+            let Some(facts) = self.facts.get(&profile.id_there).filter(|facts| facts.key.is_some()) else {
+                continue;
+            };
+            let own = library.profile(profile.id)?.settings.client_certificate.cert_file;
+            let ours = facts.files.iter().any(|file| file.path == Path::new(&own));
+            if ours && !listed.contains(&own) {
+                listed.push(own);
+            }
+        }
+        if listed.len() > before { kept::list(library, &listed) } else { Ok(()) }
+    }
+
+    fn row(
+        &self,
+        index: u32,
+        imported: ImportedProfile,
+        profile: &Profile,
+        here: &BTreeSet<VaultKey>,
+    ) -> ImportRow {
         let settings = &profile.settings;
         let login = &settings.login;
         let nothing = Facts::default();
@@ -333,6 +383,12 @@ impl Plan {
         let name = |file: &KeptFile| {
             file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
         };
+        let mut remarks = facts.remarks.clone();
+        let named = KeyPlace::in_vault(&settings.client_certificate.key_file);
+        if named.is_some_and(|name| facts.key.is_none() && !here.contains(&name)) {
+            remarks.push(RemarkCode::KeyLeft, "settings.client_certificate.key_file", "", "");
+        }
+        let key = facts.key.as_ref().map(|_| SecretField::PrivateKey);
         ImportRow {
             index: Some(index),
             name: imported.name,
@@ -342,18 +398,73 @@ impl Plan {
             username: Some(shorten(&login.username)).filter(|_| login.enabled),
             client_certificate: settings.client_certificate.enabled,
             subscriptions: filters.take(SHOWN_FILTERS).collect(),
-            secrets: facts.secrets.set_fields(),
+            secrets: facts.secrets.set_fields().into_iter().chain(key).collect(),
             files: facts.files.iter().map(name).collect(),
-            remarks: facts.remarks.clone().into_list(),
+            remarks: remarks.into_list(),
         }
     }
 
-    fn read_sealed(&mut self, text: &str, passphrase: Option<&Secret>) -> Result<()> {
+    /// An export of ours: what nobody here knows is said, field by field, and the rest comes in.
+    fn read_own(&mut self, text: &str) -> Result<()> {
+        let (document, unknown) = Document::read(text)?;
+        self.document = document;
+        for UnknownField { profile, path } in unknown {
+            let remarks = match profile {
+                Some(id) => &mut self.facts.entry(id).or_default().remarks,
+                None => &mut self.remarks,
+            };
+            remarks.push(RemarkCode::NotUnderstood, path, "", "");
+        }
+        for profile in self.document.all_mut() {
+            let facts = self.facts.entry(profile.id).or_default();
+            for header in profile.settings.websocket.headers.iter_mut().filter(|header| header.secret) {
+                // An export of ours has none; one that somebody wrote there is a secret all the same.
+                let value = std::mem::take(&mut header.value);
+                if !value.is_empty() {
+                    let field = SecretField::WebsocketHeader(header.name.to_ascii_lowercase());
+                    facts.secrets.put(field, Some(Secret::new(value)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_sealed(&mut self, text: &str, passphrase: Option<&Secret>, kept: &Path) -> Result<()> {
         self.source = ImportSource::HeliographSealed;
-        let (document, secrets) = vault::sealed_text::open_export(text, passphrase)?;
-        self.document = Document::read(&document)?;
-        for (id, secrets) in secrets {
-            self.facts.entry(id).or_default().secrets = secrets;
+        let WholeExport { export, secrets, certificates } = sealed_text::open_export(text, passphrase)?;
+        self.read_own(&export)?;
+        let mut keys: BTreeMap<VaultKey, Secret> = BTreeMap::new();
+        for (id, mut secrets) in secrets {
+            if let Some(key) = secrets.get(&SecretField::PrivateKey) {
+                // Its name is that of its content: nobody can put another key in its place.
+                match identity::loose_key(key.expose()) {
+                    Some(LooseKey { name, key, .. }) => drop(keys.insert(name, key)),
+                    None => self.remarks.push(RemarkCode::Unreadable, SecretField::PrivateKey.key(), "", ""),
+                }
+                secrets.put(SecretField::PrivateKey, None);
+            }
+            if !secrets.set_fields().is_empty() {
+                self.facts.entry(id).or_default().secrets = secrets;
+            }
+        }
+        let files: BTreeMap<String, KeptFile> = (certificates.into_iter())
+            .filter_map(|(path, pem)| {
+                let (certificates, _) = identity::certificates_in_text(&pem);
+                (!certificates.is_empty()).then(|| (path, KeptFile::of_certificates(kept, &certificates)))
+            })
+            .collect();
+        for profile in self.document.all_mut() {
+            let facts = self.facts.entry(profile.id).or_default();
+            let settings = &mut profile.settings;
+            let own = &mut settings.client_certificate;
+            if let Some(name) = KeyPlace::in_vault(&own.key_file) {
+                facts.key = keys.get(&name).map(|key| (name, key.clone()));
+            }
+            for path in std::iter::once(&mut own.cert_file).chain(&mut settings.trust.ca_files) {
+                let Some(file) = files.get(path) else { continue };
+                *path = file.path.to_string_lossy().into_owned();
+                facts.files.push(file.clone());
+            }
         }
         Ok(())
     }
@@ -364,7 +475,7 @@ impl Plan {
             // One too many is enough to refuse them all.
             return;
         }
-        let Found { name, folder, endpoint, settings, secrets, files, mut remarks } = found;
+        let Found { name, folder, endpoint, settings, secrets, key, files, mut remarks } = found;
         let clean: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
         if clean != name {
             remarks.push(RemarkCode::Changed, "name", "", clean.clone());
@@ -373,13 +484,12 @@ impl Plan {
         let shown = if clean.trim().is_empty() { shorten(&endpoint.host) } else { clean.clone() };
         match draft::build(ProfileDraft { id, name: clean, endpoint, settings }) {
             Ok(profile) => {
-                self.facts.insert(id, Facts { secrets, files, remarks });
+                self.facts.insert(id, Facts { secrets, key, files, remarks });
                 self.place(profile, folder);
             }
             Err(error) => {
-                let field = error.details.get("field").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let mut why = Remarks::default();
-                why.push(RemarkCode::CannotConnect, field, "", error.message);
+                why.refuse(&error);
                 why.extend(remarks);
                 self.refused.push(ImportRow {
                     index: None,

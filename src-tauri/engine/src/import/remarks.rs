@@ -2,7 +2,11 @@
 //! Never holds a secret: values are shown of fields that are known to hold none, and shortened.
 
 use serde::Serialize;
+use serde_json::Value;
 use ts_rs::TS;
+
+use crate::endpoint::EndpointReason;
+use crate::error::Error;
 
 /// More remarks on one connection are counted, not listed.
 const MOST: usize = 60;
@@ -30,6 +34,10 @@ pub enum RemarkCode {
     FileMissing,
     /// What is embedded there is no certificate or key that can be read.
     Unreadable,
+    /// Its private key stayed in the vault of where it comes from.
+    KeyLeft,
+    /// The certificate need not name the host, as there.
+    HostNotVerified,
     /// The client certificate is not used without TLS.
     CertificateWithoutTls,
     /// It says otherwise about TLS than the transport, which decides.
@@ -42,7 +50,7 @@ pub enum RemarkCode {
     RestOfLine,
     /// The collection that it is in has no name in this file.
     FolderUnnamed,
-    /// The connection cannot come in: `used` says why.
+    /// The connection cannot come in: `reason` says why, of `value`; `used` says it in English.
     CannotConnect,
     /// There are `value` more remarks.
     More,
@@ -60,12 +68,14 @@ pub struct ImportRemark {
     pub value: String,
     /// What comes in instead, or why.
     pub used: String,
+    /// Why it cannot come in, for words.
+    pub reason: Option<EndpointReason>,
 }
 
 impl ImportRemark {
     /// The remark as a sentence.
     pub fn sentence(&self) -> String {
-        let Self { code, field, value, used } = self;
+        let Self { code, field, value, used, .. } = self;
         let field = match value.is_empty() {
             true => field.clone(),
             false => format!("{field} ({value})"),
@@ -81,6 +91,12 @@ impl ImportRemark {
             }
             RemarkCode::FileMissing => format!("{field}: the file is not there, choose it again afterwards"),
             RemarkCode::Unreadable => format!("{field}: no certificate or key that can be read, left out"),
+            RemarkCode::KeyLeft => {
+                "The private key is in the vault of where this comes from, and not in it: import it afterwards".to_owned()
+            }
+            RemarkCode::HostNotVerified => {
+                format!("{field}: the certificate need not name the host, as there")
+            }
             RemarkCode::CertificateWithoutTls => {
                 format!("{field}: the client certificate is not used, since {used} has no TLS")
             }
@@ -117,6 +133,20 @@ impl Remarks {
             field: shorten(&field.into()),
             value: shorten(value),
             used: used.into(),
+            reason: None,
+        });
+    }
+
+    /// The connection cannot come in.
+    pub fn refuse(&mut self, error: &Error) {
+        let text = |name: &str| error.details.get(name).and_then(Value::as_str).unwrap_or_default();
+        let reason = error.details.get("reason").cloned().unwrap_or_default();
+        self.add(ImportRemark {
+            code: RemarkCode::CannotConnect,
+            field: shorten(text("field")),
+            value: shorten(text("value")),
+            used: error.message.clone(),
+            reason: serde_json::from_value(reason).ok(),
         });
     }
 
@@ -128,8 +158,8 @@ impl Remarks {
     pub fn into_list(mut self) -> Vec<ImportRemark> {
         if self.more > 0 {
             let value = self.more.to_string();
-            let used = String::new();
-            self.all.push(ImportRemark { code: RemarkCode::More, field: String::new(), value, used });
+            let (field, used) = Default::default();
+            self.all.push(ImportRemark { code: RemarkCode::More, field, value, used, reason: None });
         }
         self.all
     }

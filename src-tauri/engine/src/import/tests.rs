@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::endpoint::EndpointReason;
 use crate::profile::{MqttVersion, Qos, UserProperty};
-use crate::vault::Keyring;
+use crate::vault::{Keep, Keyring, SecretPlace};
 
 fn read(text: &str) -> Result<Plan> {
     Plan::read(text, None, Path::new("/data"))
@@ -29,7 +30,7 @@ fn one(text: &str) -> (Profile, Secrets, Vec<String>) {
 }
 
 fn brief(remark: &ImportRemark) -> String {
-    let ImportRemark { code, field, value, used } = remark;
+    let ImportRemark { code, field, value, used, .. } = remark;
     let code = serde_json::to_value(code).expect("code");
     format!("{} {field} {value} {used}", code.as_str().expect("text"))
         .split_whitespace()
@@ -39,8 +40,15 @@ fn brief(remark: &ImportRemark) -> String {
 
 fn preview(plan: &Plan) -> ImportPreview {
     let dir = tempfile::tempdir().expect("folder");
-    let library = Library::open(&dir.path().join("heliograph.db")).expect("library");
-    plan.preview(&library).expect("preview")
+    let (library, vault) = opened(dir.path());
+    plan.preview(&library, &vault).expect("preview")
+}
+
+/// A data folder without a keyring.
+fn opened(dir: &Path) -> (Arc<Library>, Vault) {
+    let library = Arc::new(Library::open(&dir.join("heliograph.db")).expect("library"));
+    let vault = Vault::new(dir, library.clone(), Keyring::none(), || {});
+    (library, vault)
 }
 
 fn secret(secrets: &Secrets, field: &SecretField) -> Option<String> {
@@ -279,6 +287,7 @@ fn collections_become_folders_and_what_cannot_come_in_is_named() {
     );
     let why = &preview.rows[3].remarks[0];
     assert!(why.code == RemarkCode::CannotConnect && why.used.contains("space"), "{why:?}");
+    assert_eq!((why.reason, why.value.as_str()), (Some(EndpointReason::HostSpace), "no host"));
     assert_eq!(brief(&preview.remarks[0]), "not_understood [3]");
 }
 
@@ -314,7 +323,7 @@ fn explorer(certificate: &str, key: &str) -> Value {
 }
 
 #[test]
-fn mqtt_explorer_brings_its_certificates_as_private_files() {
+fn mqtt_explorer_brings_its_certificates_as_files_and_its_keys_into_the_vault() {
     let (certificate, key) = certificate();
     let text = explorer(&certificate, &key).to_string();
     let dir = tempfile::tempdir().expect("folder");
@@ -326,7 +335,8 @@ fn mqtt_explorer_brings_its_certificates_as_private_files() {
         (row.url.as_str(), row.username.as_deref()),
         ("wss://broker.example:443/ws/mqtt", Some("planta"))
     );
-    assert_eq!((row.subscriptions.as_slice(), row.files.len()), (&["#", "$SYS/#"].map(String::from)[..], 3));
+    assert_eq!((row.subscriptions.as_slice(), row.files.len()), (&["#", "$SYS/#"].map(String::from)[..], 2));
+    assert_eq!(row.secrets, [SecretField::Password, SecretField::PrivateKey]);
     assert!(row.remarks.is_empty() && !format!("{shown:?} {plan:?}").contains("canary"));
     assert_eq!(
         old.remarks.iter().map(brief).collect::<Vec<_>>(),
@@ -334,26 +344,29 @@ fn mqtt_explorer_brings_its_certificates_as_private_files() {
     );
     assert!(std::fs::read_dir(dir.path()).expect("listed").next().is_none(), "a plan writes nothing");
 
-    let library = Arc::new(Library::open(&dir.path().join("heliograph.db")).expect("library"));
-    let vault = Vault::new(dir.path(), library.clone(), Keyring::none(), || {});
+    let (library, vault) = opened(dir.path());
+    vault.choose(Keep::Passphrase, Some(&Secret::new("correct horse"))).expect("chosen");
     let done = plan.apply(None, &library, &vault).expect("applied");
-    assert_eq!((done.profiles.len(), done.secrets), (2, 1));
+    assert_eq!((done.profiles.len(), done.secrets), (2, 2));
     let profile = library.profile(done.profiles[0].id).expect("there");
     let own = &profile.settings.client_certificate;
     assert!(profile.settings.session.client_id.starts_with("heliograph-"), "a made up one is not kept");
     assert_eq!(profile.settings.session.version, MqttVersion::V311);
-    assert_eq!(std::fs::read_to_string(&own.key_file).expect("read"), key);
+    let name = KeyPlace::in_vault(&own.key_file).expect("a key in the vault");
+    let der = pem_content(&key);
+    assert_eq!(vault.private_key(name).expect("open").expect("there").expose(), der);
+    // A part of its middle would be found wherever it lay in the clear, whatever stands around it.
+    let middle = &der[der.len() - 40..der.len() - 8];
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+    for form in [middle, &encoded.as_bytes()[40..80]] {
+        let found = holding(dir.path(), form);
+        assert!(found.is_empty(), "{found:?}");
+    }
     assert_eq!(
         std::fs::read_to_string(&own.cert_file).expect("read").replace("\r\n", "\n"),
         certificate.replace("\r\n", "\n")
     );
     assert_eq!((profile.settings.trust.mode, profile.settings.trust.ca_files.len()), (TrustMode::CaOnly, 1));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(&own.key_file).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
     let kept = vault.all_of(profile.id).expect("in memory");
     assert_eq!(secret(&kept, &SecretField::Password).as_deref(), Some("canary-explorer"));
     let database = std::fs::read(dir.path().join("heliograph.db")).expect("read");
@@ -373,19 +386,126 @@ fn mqtt_explorer_brings_its_certificates_as_private_files() {
 /// The vault's own rules hold: what it cannot take now is in memory, and goes in when it opens.
 #[test]
 fn secrets_wait_for_a_vault_that_is_locked() {
-    use crate::vault::{Keep, SecretPlace};
     let dir = tempfile::tempdir().expect("folder");
-    let library = Arc::new(Library::open(&dir.path().join("heliograph.db")).expect("library"));
-    let vault = Vault::new(dir.path(), library.clone(), Keyring::none(), || {});
+    let (library, vault) = opened(dir.path());
     let passphrase = Secret::new("correct horse");
     vault.choose(Keep::Passphrase, Some(&passphrase)).expect("chosen");
     vault.lock();
-    let done = plan(&mqttx().to_string()).apply(None, &library, &vault).expect("applied");
-    assert!(done.secrets == 1 && done.secrets_error.is_none(), "{done:?}");
-    let place = || vault.places(done.profiles[0].id).expect("places")[0].place;
-    assert_eq!(place(), SecretPlace::Session);
-    vault.unlock(&passphrase).expect("unlocked");
-    assert_eq!(place(), SecretPlace::Passphrase);
+    let (certificate, key) = certificate();
+    for (text, secrets, owner) in
+        [(mqttx().to_string(), 1, None), (explorer(&certificate, &key).to_string(), 2, Some(key))]
+    {
+        let plan = Plan::read(&text, None, dir.path()).expect("plan");
+        let done = plan.apply(None, &library, &vault).expect("applied");
+        assert!(done.secrets == secrets && done.secrets_error.is_none(), "{done:?}");
+        let profile = library.profile(done.profiles[0].id).expect("there");
+        let id = match owner {
+            None => profile.id,
+            Some(_) => {
+                let name = KeyPlace::in_vault(&profile.settings.client_certificate.key_file);
+                ProfileId(name.expect("a key in the vault").0)
+            }
+        };
+        let place = || vault.places(id).expect("places")[0].place;
+        assert_eq!(place(), SecretPlace::Session);
+        vault.unlock(&passphrase).expect("unlocked");
+        assert_eq!(place(), SecretPlace::Passphrase);
+        vault.lock();
+    }
+}
+
+/// Every way to write a key down, and whether it is kept in the clear, as it came, or not at all.
+#[test]
+fn keys_of_every_kind_are_taken_into_the_vault() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (certificate, key) = certificate();
+    let at = |name: &str| dir.path().join(name);
+    let openssl = |arguments: &str| {
+        let run =
+            std::process::Command::new("openssl").current_dir(dir.path()).args(arguments.split(' ')).output();
+        let run = run.expect("openssl");
+        assert!(run.status.success(), "{arguments}: {}", String::from_utf8_lossy(&run.stderr));
+    };
+    std::fs::write(at("c.pem"), &certificate).expect("written");
+    std::fs::write(at("k.pem"), &key).expect("written");
+    openssl("pkey -in k.pem -traditional -out sec1.pem");
+    openssl("pkey -in k.pem -outform DER -out k.der");
+    openssl("pkey -in k.pem -aes256 -passout pass:sesame -out locked.pem");
+    openssl("ec -in k.pem -aes256 -passout pass:sesame -out legacy.pem");
+    openssl("pkcs12 -export -in c.pem -inkey k.pem -out open.p12 -passout pass:");
+    openssl("pkcs12 -export -in c.pem -inkey k.pem -out locked.p12 -passout pass:sesame");
+    let names = |file: &str, of: &str| -> (Plan, String) {
+        let bytes = std::fs::read(at(file)).expect("read");
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+        let mut all = explorer(&certificate, "");
+        let connection = &mut all["ConnectionManager_connections"]["7b"];
+        for name in ["clientCertificate", "clientKey"] {
+            if of == name || of != "clientKey" {
+                connection[name] = Value::Null;
+            }
+        }
+        connection[of] = json!({ "name": file, "data": data });
+        let plan = Plan::read(&all.to_string(), None, dir.path()).expect("plan");
+        let own = plan.document.all().next().expect("one").settings.client_certificate.clone();
+        (plan, own.key_file)
+    };
+    let clear = names("k.der", "clientKey").1;
+    for (file, of, in_the_clear) in [
+        ("k.pem", "clientKey", true),
+        ("sec1.pem", "clientKey", true),
+        ("open.p12", "clientKey", true),
+        ("open.p12", "clientCertificate", true),
+        ("locked.pem", "clientKey", false),
+        ("legacy.pem", "clientKey", false),
+        ("locked.p12", "clientKey", false),
+        ("locked.p12", "clientCertificate", false),
+    ] {
+        let (plan, key_file) = names(file, of);
+        assert_eq!(key_file == clear, in_the_clear, "{file} {key_file}");
+        let name = KeyPlace::in_vault(&key_file).expect(file);
+        assert_eq!(name.wants_passphrase(), !in_the_clear, "{file}");
+        let (library, vault) = opened(&dir.path().join(format!("{of}-{file}")));
+        vault.choose(Keep::Passphrase, Some(&Secret::new("correct horse"))).expect("chosen");
+        let done = plan.apply(None, &library, &vault).expect("applied");
+        let profile = library.profile(done.profiles[0].id).expect("there");
+        // It is the certificate's, once the passphrase is there; and that is asked for, and nothing else.
+        let mut secrets = vault.secrets_for(&profile).expect("secrets");
+        let load = |secrets: &Secrets| {
+            let own = &profile.settings.client_certificate;
+            identity::load_client(own, secrets, &mut Vec::new()).map(|found| found.key_matches)
+        };
+        if !in_the_clear {
+            let error = load(&secrets).expect_err(file);
+            assert_eq!(error.code, crate::failure::FailureCode::PassphraseRequired, "{file}");
+            assert!(error.message.contains("vault") && !error.message.contains("vault:"), "{error}");
+            let passphrase = crate::secret::SecretEdit::set(SecretField::KeyPassphrase, "sesame".into());
+            vault.set(profile.id, &[passphrase]).expect("set");
+            secrets = vault.secrets_for(&profile).expect("secrets");
+        }
+        assert_eq!(load(&secrets), Ok(Some(true)), "{file}");
+    }
+}
+
+/// The bytes of the only block in PEM text.
+fn pem_content(text: &str) -> Vec<u8> {
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let text: String = lines.collect();
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).expect("base64")
+}
+
+/// The files below a folder that hold these bytes.
+fn holding(folder: &Path, bytes: &[u8]) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("entry").path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => holding(&path, bytes),
+            false => {
+                let content = std::fs::read(&path).expect("read");
+                let found = content.windows(bytes.len()).any(|part| part == bytes);
+                if found { vec![path] } else { Vec::new() }
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -402,15 +522,13 @@ fn certificates_that_are_none_are_named_and_left_out() {
     assert_eq!(preview.rows[0].files.len(), 0);
     let remarks: Vec<_> = preview.rows[0].remarks.iter().map(brief).collect();
     assert_eq!(remarks, ["unreadable selfSignedCertificate", "unreadable clientCertificate"]);
-    // Certificate and key in one: the key does not go into the file that everybody may read.
+    // Certificate and key in one: the key does not go into a file.
     let connection = &mut all["ConnectionManager_connections"]["7b"];
     connection["clientCertificate"]["data"] = json!(format!("{certificate}{key}"));
     connection["clientKey"] = Value::Null;
     let plan = plan(&all.to_string());
     let facts = plan.facts.values().find(|facts| !facts.files.is_empty()).expect("files");
-    let names: Vec<_> =
-        facts.files.iter().map(|file| file.path.extension().unwrap_or_default().to_owned()).collect();
-    assert_eq!(names, ["pem", "key"]);
+    assert!(facts.files.len() == 1 && facts.key.is_some(), "{facts:?}");
     let remarks: Vec<_> = super::tests::preview(&plan).rows[0].remarks.iter().map(brief).collect();
     assert!(remarks.contains(&"certificate_without_tls clientCertificate ws".to_owned()), "{remarks:?}");
 }
@@ -549,7 +667,7 @@ fn command_lines_mean_what_their_programs_would_do() {
             None,
             &["a"],
             &[
-                "changed --insecure verify_host_name = false",
+                "host_not_verified --insecure",
                 "file_missing --cafile /no/ca",
                 "changed --tls-version tlsv1.1 TLS 1.2",
             ],
@@ -819,23 +937,19 @@ fn hostile_values_stay_values() {
 /// What an export with secrets holds comes in again as it was, secrets included.
 fn round_trip(profiles: &[(Profile, Secrets)]) {
     let dir = tempfile::tempdir().expect("folder");
-    let open = |name: &str| {
-        let library = Arc::new(Library::open(&dir.path().join(name)).expect("library"));
-        let vault =
-            Vault::new(&dir.path().join(format!("{name}.vault")), library.clone(), Keyring::none(), || {});
-        (library, vault)
-    };
-    let (from, from_vault) = open("from.db");
+    let at = |name: &str| dir.path().join(name);
+    let (from, from_vault) = opened(&at("from"));
     let folder = from.create_folder("Plants").expect("folder");
     for (index, (profile, secrets)) in profiles.iter().enumerate() {
         from.save(profile, (index % 2 == 1).then_some(folder)).expect("saved");
         from_vault.put_all(profile.id, secrets).expect("kept");
     }
     let passphrase = Secret::new("correct horse");
-    let sealed = crate::export::with_secrets(&from, &from_vault, None, &passphrase).expect("written");
+    let sealed =
+        crate::export::with_secrets(&from, &from_vault, &at("from"), None, &passphrase).expect("written");
     let plain = crate::export::without_secrets(&from, None).expect("written");
-    let (to, to_vault) = open("to.db");
-    let plan = Plan::read(&sealed.text, Some(&passphrase), dir.path()).expect("read");
+    let (to, to_vault) = opened(&at("to"));
+    let plan = Plan::read(&sealed.text, Some(&passphrase), &at("to")).expect("read");
     assert_eq!(plan.secrets(), sealed.summary.secrets as usize);
     plan.apply(None, &to, &to_vault).expect("applied");
     assert_eq!(crate::export::without_secrets(&to, None).expect("written").text, plain.text);
@@ -849,6 +963,165 @@ fn round_trip(profiles: &[(Profile, Secrets)]) {
         };
         assert_eq!(values(&kept), values(secrets));
     }
+}
+
+/// A connection whose certificate is in a file of ours and whose key is in the vault, in a data folder of its own.
+fn with_a_key(data: &Path) -> (Profile, Arc<Library>, Vault) {
+    let (certificate, key) = certificate();
+    let (library, vault) = opened(data);
+    vault.choose(Keep::Passphrase, Some(&Secret::new("correct horse"))).expect("chosen");
+    let plan = Plan::read(&explorer(&certificate, &key).to_string(), None, data).expect("plan");
+    let done = plan.apply(Some(&[0]), &library, &vault).expect("applied");
+    (library.profile(done.profiles[0].id).expect("there"), library, vault)
+}
+
+/// What belongs to a key in the vault goes along in an export with secrets, and is exact in another data folder; in
+/// one without, it is said by name what is missing.
+#[test]
+fn keys_in_the_vault_go_along_in_sealed_exports_alone() {
+    let dir = tempfile::tempdir().expect("folder");
+    let at = |name: &str| dir.path().join(name);
+    let (profile, library, vault) = with_a_key(&at("from"));
+    let key_file = &profile.settings.client_certificate.key_file;
+    let name = KeyPlace::in_vault(key_file).expect("in the vault");
+    let key = vault.private_key(name).expect("open").expect("there");
+    // Two connections, one key.
+    let twin = Profile { id: ProfileId::random(), name: "Twin".into(), ..profile.clone() };
+    library.save(&twin, None).expect("saved");
+    let passphrase = Secret::new("battery staple");
+    let sealed =
+        crate::export::with_secrets(&library, &vault, &at("from"), None, &passphrase).expect("written");
+    assert_eq!((sealed.summary.secrets, sealed.summary.without_key.len()), (2, 0), "{:?}", sealed.summary);
+    let plain = crate::export::without_secrets(&library, None).expect("written");
+    assert_eq!(plain.summary.without_key, ["Plant", "Twin"]);
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.expose());
+    for export in [&sealed.text, &plain.text] {
+        assert!(!export.contains(&text[40..80]));
+    }
+
+    let (there, there_vault) = opened(&at("to"));
+    there_vault.choose(Keep::Passphrase, Some(&Secret::new("another one"))).expect("chosen");
+    let plan = Plan::read(&sealed.text, Some(&passphrase), &at("to")).expect("read");
+    assert!(!format!("{plan:?}").contains(&text[40..80]));
+    let rows = plan.preview(&there, &there_vault).expect("preview").rows;
+    assert_eq!(rows[0].secrets, [SecretField::Password, SecretField::PrivateKey]);
+    assert_eq!((rows[1].secrets.as_slice(), rows[1].files.len()), (&[SecretField::PrivateKey][..], 2));
+    assert!(rows.iter().all(|row| row.remarks.is_empty()), "{rows:?}");
+    // One row takes the key along.
+    let done = plan.apply(Some(&[1]), &there, &there_vault).expect("applied");
+    assert_eq!((done.secrets, done.profiles.len()), (1, 1));
+    let kept = there_vault.private_key(name).expect("open").expect("there");
+    assert_eq!(kept.expose(), key.expose());
+    let came = there.profile(twin.id).expect("there");
+    let own = &came.settings.client_certificate;
+    assert_eq!(&own.key_file, key_file);
+    assert!(Path::new(&own.cert_file).starts_with(at("to")), "{own:?}");
+    let secrets = there_vault.secrets_for(&came).expect("secrets");
+    let loaded = identity::load_client(own, &secrets, &mut Vec::new()).expect("an identity");
+    assert_eq!(loaded.key_matches, Some(true));
+    // But for the paths of files that are ours, it is what it was, and as often as one likes.
+    let same = |mut other: Profile, like: &Profile| {
+        let (settings, wanted) = (&mut other.settings, &like.settings);
+        settings.client_certificate.cert_file.clone_from(&wanted.client_certificate.cert_file);
+        settings.trust.ca_files.clone_from(&wanted.trust.ca_files);
+        assert_eq!(&other, like);
+    };
+    same(came.clone(), &twin);
+    let again =
+        crate::export::with_secrets(&there, &there_vault, &at("to"), None, &passphrase).expect("written");
+    let back = Plan::read(&again.text, Some(&passphrase), &at("from")).expect("read");
+    assert_eq!(back.document.all().next(), Some(&twin), "the paths are those of the folder again");
+
+    // Without secrets the row says what is missing where it is missing.
+    let remarks = |library: &Library, vault: &Vault| {
+        let rows = plan_of(&plain.text).preview(library, vault).expect("preview").rows;
+        rows.iter().flat_map(|row| row.remarks.iter().map(brief)).collect::<Vec<_>>()
+    };
+    assert_eq!(remarks(&there, &there_vault), Vec::<String>::new(), "it is here");
+    let (empty, empty_vault) = opened(&at("empty"));
+    assert_eq!(remarks(&empty, &empty_vault), ["key_left settings.client_certificate.key_file"; 2]);
+    let mut plan = plan;
+    plan.without_secrets();
+    assert_eq!(plan.secrets(), 0);
+    let rows = plan.preview(&empty, &empty_vault).expect("preview").rows;
+    assert!(rows.iter().all(|row| row.secrets.is_empty() && row.remarks.len() == 1), "{rows:?}");
+}
+
+fn plan_of(text: &str) -> Plan {
+    Plan::read(text, None, Path::new("/data")).expect("read")
+}
+
+/// A sealed file that somebody made on purpose: a key comes in under the name of what it is, so that it takes no
+/// other's place; what is no key is left out and said.
+#[test]
+fn a_key_cannot_take_the_place_of_another() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (profile, library, vault) = with_a_key(dir.path());
+    let name = KeyPlace::in_vault(&profile.settings.client_certificate.key_file).expect("in the vault");
+    let key = vault.private_key(name).expect("open").expect("there");
+    let export = crate::export::without_secrets(&library, None).expect("written").text;
+    let passphrase = Secret::new("battery staple");
+    for (planted, said) in [(pem_content(&certificate().1), 0), (b"no key".to_vec(), 1)] {
+        let mut secrets = Secrets::default();
+        secrets.put(SecretField::PrivateKey, Some(Secret::new(planted)));
+        let whole = WholeExport {
+            export: export.clone(),
+            secrets: vec![(ProfileId(name.0), secrets)],
+            ..WholeExport::default()
+        };
+        let text = sealed_text::seal_export(whole, &passphrase).expect("sealed");
+        let plan = Plan::read(&text, Some(&passphrase), dir.path()).expect("read");
+        assert_eq!(plan.secrets(), 0, "nobody names it");
+        let remarks = plan.preview(&library, &vault).expect("preview").remarks;
+        assert_eq!(remarks.len(), said, "{remarks:?}");
+        plan.apply(None, &library, &vault).expect("applied");
+        let kept = vault.private_key(name).expect("open").expect("there");
+        assert_eq!(kept.expose(), key.expose());
+    }
+}
+
+#[test]
+fn fields_of_an_export_of_ours_that_nobody_knows_are_told_and_the_rest_comes_in() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (_, library, _) = with_a_key(dir.path());
+    library.create_folder("Plants").expect("folder");
+    let text = crate::export::without_secrets(&library, None).expect("written").text;
+    let mut value: Value = serde_json::from_str(&text).expect("json");
+    value["shade"] = json!(7);
+    value["nothing"] = Value::Null;
+    value["folders"][0]["shade"] = json!("blue");
+    let profile = &mut value["profiles"][0];
+    profile["shade"] = json!(false);
+    profile["endpoint"]["quic"] = json!(true);
+    profile["settings"]["trust"]["mode2"] = json!("canary-of-a-later-version");
+    profile["settings"]["subscriptions"][1]["share"] = json!({ "name": "a" });
+    profile["settings"]["websocket"]["headers"] =
+        json!([{ "name": "X-Token", "value": "canary-header", "secret": true }]);
+    let (empty, vault) = opened(&dir.path().join("empty"));
+    let plan = Plan::read(&value.to_string(), None, dir.path()).expect("read");
+    let preview = plan.preview(&empty, &vault).expect("preview");
+    let said: Vec<_> = preview.rows[0].remarks.iter().map(brief).collect();
+    assert_eq!(
+        said,
+        [
+            "not_understood endpoint.quic",
+            "not_understood settings.subscriptions[1].share",
+            "not_understood settings.trust.mode2",
+            "not_understood shade",
+            "key_left settings.client_certificate.key_file",
+        ]
+    );
+    let whole: Vec<_> = preview.remarks.iter().map(brief).collect();
+    assert_eq!(whole, ["not_understood folders[0].shade", "not_understood shade"]);
+    assert!(!format!("{preview:?} {plan:?}").contains("canary"));
+    let done = plan.apply(None, &empty, &vault).expect("applied");
+    // What is understood is all there, and a value that an export of ours never has is a secret.
+    let came = empty.profile(done.profiles[0].id).expect("there");
+    assert_eq!(came.settings.subscriptions.len(), 2);
+    assert_eq!(came.settings.websocket.headers[0].value, "");
+    let field = SecretField::WebsocketHeader("x-token".into());
+    let kept = vault.all_of(came.id).expect("in memory");
+    assert_eq!(secret(&kept, &field).as_deref(), Some("canary-header"));
 }
 
 proptest! {

@@ -84,13 +84,27 @@ pub(crate) struct FolderOfProfiles {
     pub profiles: Vec<Profile>,
 }
 
+/// A field of an export that nobody here knows: a later version's, or misspelt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownField {
+    /// The connection that it is of; `None` for the whole.
+    pub profile: Option<ProfileId>,
+    /// Where it stands, e.g. `settings.trust.colour` of a connection, or `folders[0].colour`.
+    pub path: String,
+}
+
 impl Document {
-    /// Reads an export without secrets.
+    /// Reads an export without secrets, and says which of its fields are left out.
     ///
     /// # Errors
     /// As [`Library::import`], without `storage`.
-    pub fn read(text: &str) -> Result<Self> {
+    pub fn read(text: &str) -> Result<(Self, Vec<UnknownField>)> {
         read(text)
+    }
+
+    /// Its connections, to be changed.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Profile> {
+        self.profiles.iter_mut().chain(self.folders.iter_mut().flat_map(|folder| &mut folder.profiles))
     }
 
     /// Its connections: those at the top, then folder by folder.
@@ -146,7 +160,7 @@ impl Library {
     /// `invalid_input` with `details.reason`: `not_an_export`, `unknown_version` (with `details.version`) or
     /// `damaged` (with `details.place`); `storage`.
     pub fn import(&self, text: &str) -> Result<LibraryImport> {
-        self.add(&read(text)?)
+        self.add(&read(text)?.0)
     }
 
     /// Adds the connections of a document, as [`Self::import`].
@@ -224,7 +238,7 @@ fn read_folder(
     Ok(profiles)
 }
 
-fn read(text: &str) -> Result<Document> {
+fn read(text: &str) -> Result<(Document, Vec<UnknownField>)> {
     // Editors on Windows begin files with it.
     let text = text.trim_start_matches('\u{feff}');
     let refuse = |reason: &str, message: String| {
@@ -262,9 +276,39 @@ fn read(text: &str) -> Result<Document> {
     })
 }
 
+/// The fields that were given and are not among those that were understood, with their places.
+fn unknown(given: &Value, understood: &Value, place: &str, found: &mut impl FnMut(String)) {
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => {
+            let outer = if place.is_empty() { String::new() } else { format!("{place}.") };
+            for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+                let place = format!("{outer}{name}");
+                match understood.get(name) {
+                    Some(known) => unknown(value, known, &place, found),
+                    None => found(place),
+                }
+            }
+        }
+        (Value::Array(given), Value::Array(understood)) => {
+            for (index, (value, known)) in given.iter().zip(understood).enumerate() {
+                unknown(value, known, &format!("{place}[{index}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The fields that are left out of a connection or folder that was read from `given`.
+fn left_out(given: &Value, read: &impl Serialize, place: &str, mut found: impl FnMut(String)) {
+    if let Ok(understood) = serde_json::to_value(read) {
+        unknown(given, &understood, place, &mut found);
+    }
+}
+
 /// Reads part by part, so that an error names its place.
-fn read_parts(value: &Value) -> std::result::Result<Document, (String, String)> {
+fn read_parts(value: &Value) -> std::result::Result<(Document, Vec<UnknownField>), (String, String)> {
     type Part<T> = std::result::Result<T, (String, String)>;
+    let mut left = Vec::new();
     let list = |value: &Value, place: &str| -> Part<Vec<Value>> {
         match value.get("profiles") {
             None => Ok(Vec::new()),
@@ -272,7 +316,7 @@ fn read_parts(value: &Value) -> std::result::Result<Document, (String, String)> 
             Some(_) => Err((format!("{place}profiles"), "it is not a list".to_owned())),
         }
     };
-    let profiles = |value: &Value, place: &str| -> Part<Vec<Profile>> {
+    let profiles = |value: &Value, place: &str, left: &mut Vec<UnknownField>| -> Part<Vec<Profile>> {
         (list(value, place)?.iter().enumerate())
             .map(|(index, value)| {
                 let name = value.get("name").and_then(Value::as_str).unwrap_or("without a name");
@@ -281,6 +325,9 @@ fn read_parts(value: &Value) -> std::result::Result<Document, (String, String)> 
                 let profile: Profile =
                     serde_json::from_value(value.clone()).map_err(|e| (place.clone(), e.to_string()))?;
                 check_name(&profile.name).map_err(|why| (place, why))?;
+                left_out(value, &profile, "", |path| {
+                    left.push(UnknownField { profile: Some(profile.id), path });
+                });
                 Ok(profile)
             })
             .collect()
@@ -297,12 +344,20 @@ fn read_parts(value: &Value) -> std::result::Result<Document, (String, String)> 
                 let folder: FolderOfProfiles = serde_json::from_value(head)
                     .map_err(|e| (place.trim_end_matches('.').to_owned(), e.to_string()))?;
                 check_name(&folder.name).map_err(|why| (place.clone(), why))?;
-                Ok(FolderOfProfiles { profiles: profiles(value, &place)?, ..folder })
+                left_out(value, &folder, place.trim_end_matches('.'), |path| {
+                    left.push(UnknownField { profile: None, path });
+                });
+                Ok(FolderOfProfiles { profiles: profiles(value, &place, &mut left)?, ..folder })
             })
             .collect::<Part<_>>()?,
         Some(_) => return Err(("folders".to_owned(), "it is not a list".to_owned())),
     };
-    Ok(Document { format: FORMAT.to_owned(), version: VERSION, profiles: profiles(value, "")?, folders })
+    let profiles = profiles(value, "", &mut left)?;
+    let mut document =
+        Document { format: FORMAT.to_owned(), version: VERSION, profiles: Vec::new(), folders: Vec::new() };
+    left_out(value, &document, "", |path| left.push(UnknownField { profile: None, path }));
+    (document.profiles, document.folders) = (profiles, folders);
+    Ok((document, left))
 }
 
 fn check_name(name: &str) -> std::result::Result<(), String> {
@@ -547,7 +602,8 @@ mod tests {
         }
         assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
         // A rehearsal says what would be done, and does nothing.
-        let document = Document::read(&good).expect("read");
+        let (document, unknown) = Document::read(&good).expect("read");
+        assert_eq!(unknown, []);
         let rehearsed = other.rehearse(&document).expect("rehearsed");
         assert_eq!(rehearsed.profiles.len(), 5);
         assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());

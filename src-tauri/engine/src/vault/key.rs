@@ -183,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn a_passphrase_costs_what_is_promised() {
+        let Kdf { memory, passes, lanes, salt } = Kdf::fresh().expect("fresh");
+        assert_eq!((memory, passes, lanes), (64 * 1024, 3, 4));
+        assert_ne!(salt, Kdf::fresh().expect("fresh").salt);
+    }
+
+    #[test]
     fn a_passphrase_gives_its_key_and_no_other() {
         let kdf = Kdf { memory: 64, passes: 1, lanes: 1, salt: [7; SALT] };
         assert!(kdf.is_sane() && Kdf::fresh().expect("fresh").is_sane());

@@ -174,7 +174,8 @@ impl Vault {
             return Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields));
         }
         if self.keep()? == Keep::Never {
-            self.state().memory.retain(|(owner, _), _| *owner != profile.id.0);
+            let key = key_in_use(&profile.settings).map(|name| name.0);
+            self.state().memory.retain(|(owner, _), _| *owner != profile.id.0 && Some(*owner) != key);
         }
         Ok(secrets)
     }
@@ -286,6 +287,38 @@ impl Vault {
         };
         (self.inner.changed)();
         kept.map_err(|state| state.error(keep, &[SecretField::PrivateKey]))
+    }
+
+    /// Takes a private key along that came with a connection, by the rules of its other secrets: what it came from still
+    /// holds it. One that is here already stays as it is.
+    ///
+    /// # Errors
+    /// `file`, `storage`.
+    pub fn put_key(&self, name: VaultKey, key: &Secret) -> Result<()> {
+        if self.has_key(name)? {
+            return Ok(());
+        }
+        let mut secrets = Secrets::default();
+        secrets.put(SecretField::PrivateKey, Some(key.clone()));
+        self.put_all(ProfileId(name.0), &secrets)
+    }
+
+    /// The names of all private keys that are here. Needs no key of its own.
+    pub fn keys(&self) -> BTreeSet<VaultKey> {
+        let private = SecretField::PrivateKey.key();
+        let mut keys = BTreeSet::new();
+        if let Found::Sealed(sealed) = self.find() {
+            keys.extend(
+                sealed.addresses().filter(|(_, field)| *field == private).map(|(name, _)| VaultKey(*name)),
+            );
+        }
+        for ((name, _), held) in self.state().memory.iter().filter(|((_, field), _)| *field == private) {
+            match held.value {
+                Some(_) => keys.insert(VaultKey(*name)),
+                None => keys.remove(&VaultKey(*name)),
+            };
+        }
+        keys
     }
 
     /// A private key that was imported; `None` when this vault does not hold it.
@@ -662,7 +695,11 @@ fn is_used(field: &SecretField, settings: &Settings) -> bool {
         SecretField::KeyPassphrase => {
             let key_file = &settings.client_certificate.key_file;
             settings.client_certificate.enabled
-                && matches!(KeyPlace::of(key_file), Ok(KeyPlace::WithCertificate | KeyPlace::File(_)))
+                && match KeyPlace::of(key_file) {
+                    Ok(KeyPlace::WithCertificate | KeyPlace::File(_)) => true,
+                    Ok(KeyPlace::Vault(name)) => name.wants_passphrase(),
+                    Ok(KeyPlace::Token(_)) | Err(_) => false,
+                }
         }
         SecretField::TokenPin => {
             settings.client_certificate.enabled && is_token(&settings.client_certificate.key_file)

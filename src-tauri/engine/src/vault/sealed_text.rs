@@ -11,6 +11,8 @@
 //! sha256   over all of it: damage is told from a wrong passphrase before any key is derived
 //! ```
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -49,11 +51,24 @@ struct Derivation {
     salt: String,
 }
 
+/// An export with everything that belongs to it.
+#[derive(Debug, Default)]
+pub(crate) struct WholeExport {
+    /// The export without secrets.
+    pub export: String,
+    /// The secrets of its connections; private keys by their own names, as the vault files them.
+    pub secrets: Vec<(ProfileId, Secrets)>,
+    /// Certificates of files that are ours, as PEM, by the path that connections name.
+    pub certificates: BTreeMap<String, String>,
+}
+
 /// What is sealed. Wiped when dropped, as far as serde lets it.
 #[derive(Serialize, Deserialize)]
 struct Content {
     export: String,
     secrets: Vec<ContentSecret>,
+    #[serde(default)]
+    certificates: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,19 +82,16 @@ struct ContentSecret {
 ///
 /// # Errors
 /// `invalid_input`: the passphrase is too short; `internal`.
-pub(crate) fn seal_export(
-    export: &str,
-    secrets: &[(ProfileId, Secrets)],
-    passphrase: &Secret,
-) -> Result<String> {
+pub(crate) fn seal_export(whole: WholeExport, passphrase: &Secret) -> Result<String> {
     check_passphrase(passphrase)?;
+    let WholeExport { export, secrets, certificates } = whole;
     let all = secrets.iter().flat_map(|(id, secrets)| {
         secrets.set_fields().into_iter().filter_map(|field| {
             let value = Zeroizing::new(STANDARD.encode(secrets.get(&field)?.expose()));
             Some(ContentSecret { profile: *id, field: field.key(), value })
         })
     });
-    let content = Content { export: export.to_owned(), secrets: all.collect() };
+    let content = Content { export, secrets: all.collect(), certificates };
     let internal = |_| Error::new(ErrorCode::Internal, "The export cannot be written");
     let content = Zeroizing::new(serde_json::to_vec(&content).map_err(internal)?);
     let kdf = Kdf::fresh()?;
@@ -109,10 +121,7 @@ pub(crate) fn seal_export(
 ///
 /// # Errors
 /// `invalid_input` with `details.reason`: `damaged`, `unknown_version`, `passphrase_needed`; `passphrase_wrong`.
-pub(crate) fn open_export(
-    text: &str,
-    passphrase: Option<&Secret>,
-) -> Result<(String, Vec<(ProfileId, Secrets)>)> {
+pub(crate) fn open_export(text: &str, passphrase: Option<&Secret>) -> Result<WholeExport> {
     let SealedText { version, argon2id, sealed, content, sha256, .. } =
         serde_json::from_str(text).map_err(|_| damaged())?;
     if version != VERSION {
@@ -139,7 +148,8 @@ pub(crate) fn open_export(
     let key = open(&kdf.derive(passphrase)?, &bound, &sealed).ok_or_else(wrong)?;
     let key = Key::from_bytes(&key).ok_or_else(damaged)?;
     let content = open(&key, &bound, &content).ok_or_else(damaged)?;
-    let Content { export, secrets } = serde_json::from_slice(&content).map_err(|_| damaged())?;
+    let Content { export, secrets, certificates } =
+        serde_json::from_slice(&content).map_err(|_| damaged())?;
     let mut all: Vec<(ProfileId, Secrets)> = Vec::new();
     for ContentSecret { profile, field, value } in secrets {
         let Some(field) = SecretField::from_key(&field) else { continue };
@@ -153,7 +163,7 @@ pub(crate) fn open_export(
             }
         }
     }
-    Ok((export, all))
+    Ok(WholeExport { export, secrets: all, certificates })
 }
 
 fn bound_to(version: u64, kdf: &Kdf) -> Vec<u8> {
@@ -207,7 +217,12 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.put(SecretField::Password, Some(Secret::new(vec![0, 159, 146, 150])));
         secrets.put(SecretField::WebsocketHeader("x-token".into()), Some(Secret::new("canary")));
-        (seal_export("{\"the\": \"export\"}", &[(id, secrets)], &passphrase()).expect("sealed"), id)
+        let whole = WholeExport {
+            export: "{\"the\": \"export\"}".into(),
+            secrets: vec![(id, secrets)],
+            certificates: BTreeMap::from([("/a.pem".into(), "the certificate".into())]),
+        };
+        (seal_export(whole, &passphrase()).expect("sealed"), id)
     }
 
     fn reason(text: &str, passphrase: Option<&Secret>) -> String {
@@ -223,7 +238,9 @@ mod tests {
     fn what_was_sealed_opens_with_its_passphrase_alone() {
         let (text, id) = sealed();
         assert!(!text.contains("canary") && !text.contains("the"));
-        let (export, secrets) = open_export(&text, Some(&passphrase())).expect("opened");
+        let WholeExport { export, secrets, certificates } =
+            open_export(&text, Some(&passphrase())).expect("opened");
+        assert_eq!(certificates["/a.pem"], "the certificate");
         assert_eq!(export, "{\"the\": \"export\"}");
         assert_eq!((secrets.len(), secrets[0].0), (1, id));
         let value = secrets[0].1.get(&SecretField::Password).map(Secret::expose);
@@ -231,7 +248,7 @@ mod tests {
         assert_eq!(reason(&text, None), "passphrase_needed");
         assert_eq!(reason(&text, Some(&Secret::new("correct horsf"))), "passphrase_wrong");
         assert_eq!(
-            seal_export("{}", &[], &Secret::new("short")).expect_err("short").code,
+            seal_export(WholeExport::default(), &Secret::new("short")).expect_err("short").code,
             ErrorCode::InvalidInput
         );
     }

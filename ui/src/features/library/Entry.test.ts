@@ -61,6 +61,46 @@ test("a key in the vault is exported with a passphrase that is typed twice", asy
   expect(write.mock.calls[0]?.slice(1)).toEqual(["/out.p12", "s3cret"]);
 });
 
+test("a key that is all on a token is called by its label, and what is wrong with the token is said", () => {
+  const key_file = "pkcs11:token=Plant%20north;object=press-42?module-path=/l.so";
+  const report = { ...identity.report, certificates: [], path: key_file };
+  const problem = {
+    field: "",
+    severity: "error" as const,
+    code: "token_not_found",
+    message: "It is not there.",
+  };
+  show({
+    file: "",
+    key_file,
+    report,
+    identity: { cert: null, key: report, key_matches: null, chain: [], unused: [] },
+    problems: [problem],
+  });
+  screen.getByRole("article", { name: "press-42" });
+  screen.getByText("on token Plant north");
+  screen.getByText("It is not there.");
+  expect(screen.getByText(key_file)).toBeTruthy();
+});
+
+test("a key in the vault that nothing names can be deleted, by its name", async () => {
+  const forget = vi.spyOn(backend, "forgetCertificate").mockResolvedValue();
+  const report = { ...identity.report, certificates: [] };
+  show({ file: "", key_file: VAULT, identity: null, report, used_by: [], added: false, copy: false });
+  screen.getByRole("article", { name: "Private key in the vault" });
+  expect(screen.queryByRole("button", { name: /Export|Replace/ })).toBeNull();
+  await fireEvent.click(screen.getByRole("button", { name: "Remove" }));
+  const { confirmations } = await import("$components/confirm.svelte");
+  expect(confirmations.asked?.danger).toBe(true);
+  confirmations.answer(true);
+  await waitFor(() => expect(forget).toHaveBeenCalledWith(VAULT));
+});
+
+test("a key that is kept encrypted can be decrypted into the vault", () => {
+  show({ key_file: VAULT, copy: true, report: { ...identity.report, key_encrypted: true } });
+  expect(screen.getByRole("button", { name: "Import into the vault" })).toBeTruthy();
+});
+
 test("a copy is removed when nobody uses it, a file of the person's when it was added", () => {
   const offered = () => screen.queryByRole("button", { name: "Remove" }) !== null;
   const cases = [

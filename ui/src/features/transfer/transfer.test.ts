@@ -2,12 +2,14 @@
 import { fireEvent, render, screen, waitFor } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
 import { backend, type FileDrag } from "$lib/backend";
+import type { EndpointReason } from "$lib/backend/types/EndpointReason";
 import type { RemarkCode } from "$lib/backend/types/RemarkCode";
 import { isCommandLine, transfers } from "$lib/state/transfers.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
 import EndpointBar from "$lib/mqtt/EndpointBar.svelte";
 import TransferDialogs from "./TransferDialogs.svelte";
-import { remarkText } from "./words";
+import { overwriteGetLocale } from "$runtime";
+import { refusalText, remarkText } from "./words";
 
 vi.mock("$lib/backend/tauri", async () => {
   const { fixtureBackend } = await import("../../../tests/fixture-backend");
@@ -93,11 +95,97 @@ test.each([
   ["wss://mqttx.example/mqtt", false],
 ])("%s", (text, is) => expect(isCommandLine(text)).toBe(is));
 
-test("every remark has words", () => {
-  const codes: RemarkCode[] = ["no_counterpart", "changed", "cannot_connect", "more", "rest_of_line"];
-  for (const code of codes) {
-    expect(remarkText({ code, field: "f", value: "v", used: "u" })).toMatch(/[fvu]/);
+/** Every one there is: the type tells when one is missing. */
+const CODES: Record<RemarkCode, true> = {
+  no_counterpart: true,
+  not_understood: true,
+  wrong_value: true,
+  changed: true,
+  of_the_run: true,
+  messages_left: true,
+  file_missing: true,
+  unreadable: true,
+  key_left: true,
+  host_not_verified: true,
+  certificate_without_tls: true,
+  transport_decides: true,
+  server_not_verified: true,
+  shell_variable: true,
+  rest_of_line: true,
+  folder_unnamed: true,
+  cannot_connect: true,
+  more: true,
+};
+const REASONS: Record<EndpointReason, true> = {
+  url_empty: true,
+  scheme_missing: true,
+  scheme_unknown: true,
+  url_fragment: true,
+  login_characters: true,
+  username_not_utf8: true,
+  bracket_missing: true,
+  after_bracket: true,
+  brackets_needed: true,
+  host_missing: true,
+  host_is_url: true,
+  host_with_port: true,
+  not_ipv6: true,
+  zone_invalid: true,
+  host_space: true,
+  host_characters: true,
+  host_empty_part: true,
+  host_too_long: true,
+  not_ipv4: true,
+  port_invalid: true,
+  path_fragment: true,
+  path_control: true,
+  path_too_long: true,
+  path_without_websocket: true,
+  proxy_url: true,
+};
+
+test.each(["en", "zh"] as const)("every remark and every reason has words in %s", (language) => {
+  overwriteGetLocale(() => language);
+  const own = (text: string) =>
+    expect(text).toMatch(language === "zh" ? /\p{Script=Han}/u : /^[^\p{Script=Han}]+$/u);
+  for (const code of Object.keys(CODES) as RemarkCode[]) {
+    own(remarkText({ code, field: "f", value: "v", used: "u", reason: null }).replace(/cannot_connect/, ""));
   }
+  for (const reason of Object.keys(REASONS) as EndpointReason[]) {
+    const text = remarkText({
+      code: "cannot_connect",
+      field: "endpoint.host",
+      value: "no host",
+      used: "an English sentence",
+      reason,
+    });
+    own(text);
+    expect(text).not.toContain("English sentence");
+  }
+  own(
+    refusalText({ code: "invalid_input", message: "", details: { reason: "damaged", line: 3, column: 7 } }),
+  );
+  overwriteGetLocale(() => "en");
+});
+
+test("an export without secrets says whose private key is not in it", async () => {
+  vi.spyOn(backend, "pickSavePath").mockResolvedValue("/home/me/out.json");
+  const without_key = ["a", "b", "c", "d", "e", "f", "g"];
+  vi.spyOn(backend, "exportConnections").mockResolvedValue({
+    profiles: 7,
+    secrets: 0,
+    missing: 0,
+    damaged: [],
+    without_key,
+  });
+  render(TransferDialogs);
+  transfers.export();
+  await fireEvent.click(await button("Export…"));
+  await waitFor(() =>
+    expect(toasts.shown.map(({ text }) => text)).toContain(
+      "The private keys of these connections are in the vault, and not in the file: a, b, c, d, e and 2 more",
+    ),
+  );
 });
 
 test("an export goes where the person says, with secrets only under a passphrase typed twice", async () => {

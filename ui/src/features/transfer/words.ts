@@ -3,11 +3,14 @@ import { asEngineError } from "$lib/backend";
 import type { ImportRemark } from "$lib/backend/types/ImportRemark";
 import type { ImportRow } from "$lib/backend/types/ImportRow";
 import type { VaultStatus } from "$lib/backend/types/VaultStatus";
+import { endpointText } from "$lib/endpointwords";
 import { errorText } from "$lib/report";
 import { secretName } from "$lib/secrets";
 import { m } from "$messages";
 
-export function remarkText({ code, field, value, used }: ImportRemark): string {
+export function remarkText({ code, field, value, used, reason }: ImportRemark): string {
+  if (code === "cannot_connect")
+    return m.transfer_remark_cannot_connect({ used: reason ? endpointText(reason, value) : used });
   const named = value === "" ? field : `${field} (${value})`;
   return m[`transfer_remark_${code}`]({ field: named, value, used });
 }
@@ -30,6 +33,15 @@ export function factsOf(row: ImportRow): string[] {
   return facts;
 }
 
+/** So many names are said. */
+const NAMES = 5;
+
+/** Names of connections in a sentence. */
+export function namesText(names: string[]): string {
+  const said = names.slice(0, NAMES).join(", ");
+  return names.length > NAMES ? m.transfer_and_more({ names: said, n: names.length - NAMES }) : said;
+}
+
 /** A number of secrets. */
 export function secretsText(count: number): string {
   return count === 1 ? m.vault_secrets_one() : m.vault_secrets({ count });
@@ -47,7 +59,10 @@ export function keptText({ keep, state }: Pick<VaultStatus, "keep" | "state">): 
 /** Why a text cannot be imported. */
 export function refusalText(thrown: unknown): string {
   const { details } = asEngineError(thrown);
-  const place = typeof details["place"] === "string" ? details["place"] : "";
+  const { line, column } = details;
+  const text = typeof details["place"] === "string" ? details["place"] : "";
+  const place =
+    typeof line === "number" && typeof column === "number" ? m.transfer_line({ line, column }) : text;
   switch (details["reason"]) {
     case "not_known":
     case "not_text":

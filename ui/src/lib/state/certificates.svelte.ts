@@ -8,6 +8,7 @@ import { backend } from "$lib/backend";
 import type { LibraryCertificate } from "$lib/backend/types/LibraryCertificate";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import { nowMicros } from "$lib/format";
+import { keyPlace } from "$lib/keyplace";
 import { m } from "$messages";
 import { engine } from "./engine.svelte";
 import { navigation } from "./navigation.svelte";
@@ -29,11 +30,20 @@ export function endingOf({ not_after }: Pick<LibraryCertificate, "not_after">, n
   return (THRESHOLDS.find((days) => not_after - now <= days * DAY_MICROS) ?? null) as Ending | null;
 }
 
-/** What it is called: by its first certificate, else by its file. */
-export function libraryName({ identity, report, file }: LibraryCertificate): string {
+/** What it is called: by its first certificate, else by its file, else by its key. */
+export function libraryName({ identity, report, file, key_file }: LibraryCertificate): string {
   const first = identity?.chain[0] ?? report.certificates[0];
   const list = report.revocation_lists[0];
-  return first?.common_name ?? first?.subject ?? list?.issuer ?? file.split(/[/\\]/).pop() ?? file;
+  const named = first?.common_name ?? first?.subject ?? list?.issuer ?? file.split(/[/\\]/).pop();
+  if (named) return named;
+  const place = keyPlace(key_file);
+  if (place.kind === "token") return place.label || place.token || m.library_key_on_token();
+  return m.library_key_in_vault();
+}
+
+/** The one file or key that it stands for. */
+export function libraryId({ file, key_file }: Pick<LibraryCertificate, "file" | "key_file">): string {
+  return file || key_file;
 }
 
 class Certificates {
@@ -83,7 +93,7 @@ class Certificates {
     for (const certificate of this.list) {
       const ending = endingOf(certificate, now);
       if (ending === null || certificate.used_by.length === 0) continue;
-      const key = `${certificate.role} ${certificate.file} ${certificate.not_after}`;
+      const key = `${certificate.role} ${libraryId(certificate)} ${certificate.not_after}`;
       next[key] = ending;
       if (known[key] !== ending) this.#say(certificate, ending);
     }
@@ -95,7 +105,7 @@ class Certificates {
     toasts.show({
       tone: "warn",
       text: endingText(name, ending),
-      action: { label: m.library_show(), run: () => navigation.certificates(certificate.file) },
+      action: { label: m.library_show(), run: () => navigation.certificates(libraryId(certificate)) },
     });
   }
 }

@@ -4,20 +4,24 @@
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cryptoki::error::{Error as Pkcs11Error, RvError};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{KeyType, ObjectHandle};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::module::Module;
-use super::{KeyFacts, PATIENCE, failed, unsigned};
+use super::module::{Loaded, Module};
+use super::{KeyFacts, PATIENCE, failed, is_refusal, pin_locked, pin_required, unsigned};
+use crate::failure::FailureCode;
 use crate::identity::IdentityError;
 use crate::identity::der::{NULL, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, encode};
 use crate::identity::describe;
+use crate::secret::Secret;
 
 /// What a token signs with.
 pub(super) struct Mechanisms(pub(super) Vec<MechanismType>);
@@ -25,10 +29,24 @@ pub(super) struct Mechanisms(pub(super) Vec<MechanismType>);
 /// A private key in a session that stays open, and logged in, as long as somebody may sign.
 #[derive(Debug)]
 pub(super) struct OpenKey {
-    module: Arc<Module>,
-    session: Mutex<Option<Session>>,
-    object: ObjectHandle,
-    token: String,
+    pub(super) module: Arc<Module>,
+    pub(super) session: Mutex<Option<Session>>,
+    pub(super) object: ObjectHandle,
+    /// The token's label.
+    pub(super) token: String,
+    /// What it asks for before each signature, if it does.
+    pub(super) asks: Option<Asks>,
+}
+
+/// What a key with CKA_ALWAYS_AUTHENTICATE is given before each signature.
+#[derive(Debug)]
+pub(super) struct Asks {
+    /// The PIN, when it is at hand.
+    pub(super) pin: Option<Secret>,
+    /// Whether the token has keys of its own to type it on.
+    pub(super) own_keys: bool,
+    /// The token's serial number, by which a refused PIN is remembered.
+    pub(super) serial: String,
 }
 
 /// A key on a token as rustls uses keys.
@@ -62,23 +80,54 @@ enum Hash {
 }
 
 impl OpenKey {
-    pub(super) fn new(
-        module: &Arc<Module>,
-        session: Session,
-        object: ObjectHandle,
-        token: String,
-    ) -> Arc<Self> {
-        let session = Mutex::new(Some(session));
-        Arc::new(Self { module: Arc::clone(module), session, object, token })
-    }
-
     fn sign(self: &Arc<Self>, way: Way, message: Vec<u8>) -> Result<Vec<u8>, IdentityError> {
         let key = Arc::clone(self);
-        self.module.ask(PATIENCE, move |_| {
+        self.module.ask(PATIENCE, move |loaded| {
             let session = key.session.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(session) = session.as_ref() else { return Ok(Vec::new()) };
-            let signed = way.sign(session, key.object, &message);
-            signed.map_err(|error| failed(&key.token, &error))
+            let fail = |error| failed(&key.token, &error);
+            let (mechanism, input) = way.mechanism(&message);
+            let signature = match &key.asks {
+                None => session.sign(&mechanism, key.object, &input).map_err(fail)?,
+                Some(asks) => {
+                    // PKCS#11, 5.6.9: between C_SignInit and the data.
+                    session.sign_init(&mechanism, key.object).map_err(fail)?;
+                    asks.answer(session, loaded, &key.token)?;
+                    session.sign_update(&input).and_then(|()| session.sign_final()).map_err(fail)?
+                }
+            };
+            Ok(way.encoded(signature))
+        })
+    }
+}
+
+impl Asks {
+    /// Gives the PIN once, unless the token refused it before.
+    fn answer(&self, session: &Session, loaded: &mut Loaded, token: &str) -> Result<(), IdentityError> {
+        let refused = |tried: &str| {
+            let message = format!("The token {token} refuses the PIN for a signature");
+            IdentityError::new(FailureCode::TokenPinWrong, token, message, tried)
+        };
+        if self.pin.as_ref().is_some_and(|pin| loaded.was_refused(&self.serial, pin)) {
+            return Err(refused("It refused this PIN before, so it was not asked again"));
+        }
+        if self.pin.is_none() && !self.own_keys {
+            return Err(pin_required(token));
+        }
+        let text = self.pin.as_ref().map(Secret::expose_text).transpose();
+        let text = text.map_err(|_| refused("A PIN is text in UTF-8"))?;
+        let pin = text.map(|text| AuthPin::from(text.to_owned()));
+        session.login(UserType::ContextSpecific, pin.as_ref()).map_err(|error| {
+            if matches!(error, Pkcs11Error::Pkcs11(RvError::PinLocked, _)) {
+                return pin_locked(token);
+            }
+            if !is_refusal(&error) {
+                return failed(token, &error);
+            }
+            if let Some(pin) = &self.pin {
+                loaded.refuse(&self.serial, pin);
+            }
+            refused("The key wants its PIN before each signature, and it was tried once")
         })
     }
 }
@@ -103,11 +152,6 @@ impl TokenSigningKey {
     ) -> Result<Self, (String, String)> {
         let name = format!("The key {} on the token {}", facts.label, key.token);
         let unsuitable = |cause: String| Err((format!("{name} cannot be used for TLS"), cause));
-        if facts.asks_each_time {
-            return unsuitable(
-                "It wants its PIN again before each signature; choose a key for authentication".into(),
-            );
-        }
         let wanted: &[SignatureScheme] = match facts.kind {
             Some(KeyType::RSA) => &RSA_SCHEMES,
             Some(KeyType::EC) => {
@@ -129,7 +173,15 @@ impl TokenSigningKey {
             }
             _ => return unsuitable("It is neither an RSA nor an ECDSA key".into()),
         };
-        let schemes: Vec<_> = wanted.iter().filter_map(|scheme| Way::of(*scheme, mechanisms)).collect();
+        let asks = key.asks.is_some();
+        let schemes: Vec<_> = wanted.iter().filter_map(|scheme| Way::of(*scheme, mechanisms, asks)).collect();
+        if schemes.is_empty() && asks {
+            return unsuitable(
+                "It wants its PIN before each signature, and the token has no mechanism that hashes and signs, which \
+                 that takes; choose a key for authentication"
+                    .into(),
+            );
+        }
         if schemes.is_empty() {
             let names: Vec<_> = wanted.iter().map(|scheme| format!("{:?}", Way::bare(*scheme))).collect();
             let names = names.first().cloned().unwrap_or_default();
@@ -185,8 +237,9 @@ impl Signer for TokenSigner {
 }
 
 impl Way {
-    fn of(scheme: SignatureScheme, mechanisms: &Mechanisms) -> Option<Self> {
-        let bare = mechanisms.has(Self::bare(scheme));
+    /// `parts` is for a key that is asked in between: only what hashes as well takes its data in parts.
+    fn of(scheme: SignatureScheme, mechanisms: &Mechanisms, parts: bool) -> Option<Self> {
+        let bare = mechanisms.has(Self::bare(scheme)) && !parts;
         (bare || mechanisms.has(Self::mechanism_of_whole(scheme)?)).then_some(Self { scheme, whole: !bare })
     }
 
@@ -231,17 +284,12 @@ impl Way {
         }
     }
 
-    fn sign(
-        self,
-        session: &Session,
-        object: ObjectHandle,
-        message: &[u8],
-    ) -> Result<Vec<u8>, cryptoki::error::Error> {
+    /// The mechanism, and what it signs.
+    fn mechanism(self, message: &[u8]) -> (Mechanism<'static>, Vec<u8>) {
         use Mechanism as M;
         let hash = self.hash();
         let digest = hash.of(message);
-        let bare = Self::bare(self.scheme);
-        let (mechanism, input) = match (bare, self.whole) {
+        match (Self::bare(self.scheme), self.whole) {
             (MechanismType::RSA_PKCS_PSS, false) => (M::RsaPkcsPss(hash.pss()), digest),
             (MechanismType::RSA_PKCS_PSS, true) => {
                 let make = match hash {
@@ -269,9 +317,15 @@ impl Way {
                 };
                 (mechanism, message.to_vec())
             }
-        };
-        let signature = session.sign(&mechanism, object, &input)?;
-        Ok(if bare == MechanismType::ECDSA { two_numbers(&signature) } else { signature })
+        }
+    }
+
+    /// A signature as TLS has it.
+    fn encoded(self, signature: Vec<u8>) -> Vec<u8> {
+        match Self::bare(self.scheme) {
+            MechanismType::ECDSA => two_numbers(&signature),
+            _ => signature,
+        }
     }
 }
 
@@ -336,8 +390,12 @@ mod tests {
         let scheme = SignatureScheme::RSA_PSS_SHA256;
         let both = Mechanisms(vec![MechanismType::RSA_PKCS_PSS, MechanismType::SHA256_RSA_PKCS_PSS]);
         let whole = Mechanisms(vec![MechanismType::SHA256_RSA_PKCS_PSS]);
-        assert!(Way::of(scheme, &both).is_some_and(|way| !way.whole));
-        assert!(Way::of(scheme, &whole).is_some_and(|way| way.whole));
-        assert!(Way::of(SignatureScheme::RSA_PKCS1_SHA256, &both).is_none());
+        let bare = Mechanisms(vec![MechanismType::RSA_PKCS_PSS]);
+        assert!(Way::of(scheme, &both, false).is_some_and(|way| !way.whole));
+        assert!(Way::of(scheme, &whole, false).is_some_and(|way| way.whole));
+        assert!(Way::of(SignatureScheme::RSA_PKCS1_SHA256, &both, false).is_none());
+        // A key that is asked before each signature takes what hashes as well, or nothing.
+        assert!(Way::of(scheme, &both, true).is_some_and(|way| way.whole));
+        assert!(Way::of(scheme, &bare, true).is_none());
     }
 }

@@ -133,7 +133,7 @@ impl Line {
             }
             What::AnyHostName => {
                 settings.trust.verify_host_name = false;
-                self.remarks.push(RemarkCode::Changed, name, "", "verify_host_name = false");
+                self.remarks.push(RemarkCode::HostNotVerified, name, "", "");
             }
             What::Alpn => settings.tls.alpn.extend(values),
             What::TlsVersion => match value.as_str() {

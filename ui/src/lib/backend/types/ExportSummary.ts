@@ -10,9 +10,13 @@ export type ExportSummary = {
  */
 profiles: number, 
 /**
- * How many secrets; none in one without secrets.
+ * How many secrets, private keys among them; none in one without secrets.
  */
 secrets: number, 
+/**
+ * The names of connections whose private key is in the vault, and not in it.
+ */
+without_key: Array<string>, 
 /**
  * How many secrets were set once, are not kept anywhere, and so are not in it.
  */

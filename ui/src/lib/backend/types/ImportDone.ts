@@ -15,7 +15,7 @@ folders: Array<string>,
  */
 profiles: Array<ImportedProfile>, 
 /**
- * How many secrets were given to the vault, which keeps them by its own rules.
+ * How many secrets, private keys among them, were given to the vault, which keeps them by its own rules.
  */
 secrets: number, 
 /**

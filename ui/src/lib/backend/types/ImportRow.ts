@@ -43,7 +43,7 @@ subscriptions: Array<string>,
  */
 secrets: Array<SecretField>, 
 /**
- * Files that are written for it: certificates and keys that stand in the text.
+ * Files that are written for it: certificates that stand in the text.
  */
 files: Array<string>, 
 /**

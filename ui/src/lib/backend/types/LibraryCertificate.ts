@@ -14,11 +14,12 @@ export type LibraryCertificate = {
  */
 role: CertificateRole, 
 /**
- * The file with the certificate, the bundle, or the list.
+ * The file with the certificate, the bundle, or the list; empty for an identity that is all on a token or in the
+ * vault.
  */
 file: string, 
 /**
- * The file with the private key; empty when it is in `file`, and for other roles.
+ * Where the private key is, as connections name it; empty when it is in `file`, and for other roles.
  */
 key_file: string, 
 /**

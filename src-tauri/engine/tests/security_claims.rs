@@ -1,0 +1,72 @@
+//! `docs/security.md` is held to its word: every claim names tests, and every test that is named is there.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A file as the document names it: of the engine's sources, of a crate, or of the repository.
+fn source(name: &str) -> Option<String> {
+    let places = [format!("src-tauri/engine/src/{name}"), format!("src-tauri/{name}"), name.to_owned()];
+    places.iter().find_map(|path| std::fs::read_to_string(root().join(path)).ok())
+}
+
+#[test]
+fn every_claim_names_tests_that_are_there() {
+    let document = read("docs/security.md");
+    let (_, table) = document.split_once("## How each claim is tested").expect("the table");
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() > 25, "{} claims", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+        let [claim, tests] = cells[..] else { panic!("not two cells: {row}") };
+        let mut file = String::new();
+        let mut named = 0;
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                file = source(name).unwrap_or_else(|| panic!("{name} is not there: {claim}"));
+            } else if name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            {
+                named += 1;
+                // A test has its attribute before it, whatever stands between.
+                let at = file.find(&format!("fn {name}("));
+                let before = at.map(|at| &file[..at]).unwrap_or_default();
+                let is_test =
+                    before.rfind("test").is_some_and(|test| before[test..].matches("\n").count() <= 4);
+                if !is_test {
+                    wrong.push(format!("{name}: {claim}"));
+                }
+            }
+        }
+        if named == 0 {
+            wrong.push(format!("no test: {claim}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_window_runs_no_script_but_its_own() {
+    let configuration: serde_json::Value = serde_json::from_str(&read("tauri.conf.json")).expect("JSON");
+    let policy = configuration["app"]["security"]["csp"].as_str().expect("a policy");
+    let rule = |name: &str| {
+        let mut rules = policy.split(';').map(str::trim);
+        rules.find_map(|rule| rule.strip_prefix(name)).map(str::trim)
+    };
+    assert_eq!(rule("default-src"), Some("'self'"));
+    assert_eq!(rule("script-src").unwrap_or("'self'"), "'self'");
+    for forbidden in ["object-src", "base-uri", "form-action", "frame-ancestors"] {
+        assert_eq!(rule(forbidden), Some("'none'"), "{forbidden}");
+    }
+    assert!(!policy.contains("unsafe-eval"), "{policy}");
+    assert_eq!(rule("connect-src"), Some("ipc: http://ipc.localhost"));
+}

@@ -1,0 +1,271 @@
+//! Keys and certificates wherever they can be, by keyboard alone: settings of MQTT Explorer with a key in them come in,
+//! the library lists keys in the vault and on tokens, and exports say what they hold; at 900x600 and in Chinese.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::brokers::{Mosquitto, MosquittoOptions, Pki, SoftHsm};
+use crate::dialog;
+use crate::private_session::{Policy, Session};
+use crate::vault::{settings, small};
+use crate::window::Window;
+
+const VAULT: &str = "correct horse";
+const PASSWORD: &str = "canary of the settings";
+const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
+
+/// What MQTT Explorer keeps: a connection with certificate and key, and one that cannot be.
+fn explorer(dir: &Path, pki: &Pki, port: u16) -> Result<String> {
+    let data = |path: &Path| -> Result<Value> {
+        let text = base64::engine::general_purpose::STANDARD.encode(std::fs::read(path)?);
+        Ok(json!({ "name": "file", "data": text }))
+    };
+    let path = dir.join("settings.json");
+    let content = json!({ "ConnectionManager_connections": {
+        "a": {
+            "configVersion": 1, "type": "mqtt", "name": "Press line", "host": "localhost", "port": port, "protocol": "ws",
+            "basePath": "mqtt", "encryption": true, "certValidation": true, "clientId": "press-42", "quantum": true,
+            "username": "planta", "password": PASSWORD, "subscriptions": [{ "topic": "plant/#", "qos": 1 }],
+            "selfSignedCertificate": data(&pki.ca)?, "clientCertificate": data(&pki.client.cert)?,
+            "clientKey": data(&pki.client.key)?,
+        },
+        "b": { "type": "mqtt", "name": "Nowhere", "host": "no host", "port": 1883, "protocol": "mqtt" },
+    } });
+    std::fs::write(&path, content.to_string())?;
+    Ok(path.display().to_string())
+}
+
+/// Presses Tab until what has the focus is called so.
+async fn tab_to(window: &Window, name: &str) -> Result<()> {
+    let mut passed = Vec::new();
+    for _ in 0..60 {
+        let focused = window.focused().await?;
+        if focused.trim_start().starts_with(name) {
+            return Ok(());
+        }
+        passed.push(focused);
+        window.press("Tab").await?;
+    }
+    anyhow::bail!("Tab does not reach {name:?}, but {passed:?}")
+}
+
+async fn command(window: &Window, name: &str) -> Result<()> {
+    window.press("Control+k").await?;
+    window.write(name).await?;
+    window.press("Enter").await
+}
+
+/// A connection whose key is on a token, without a file.
+async fn on_token(window: &Window, name: &str, token: &str) -> Result<()> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!(name);
+    draft["endpoint"] =
+        json!({ "websocket": false, "tls": true, "host": "localhost", "port": "8883", "path": "" });
+    let uri = format!("pkcs11:token={token};object=press-42?module-path={}", SoftHsm::module());
+    draft["settings"]["client_certificate"] = json!({ "enabled": true, "cert_file": "", "key_file": uri });
+    window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": [] })).await?;
+    Ok(())
+}
+
+/// The library with everything unfolded, at both sizes.
+async fn library(window: &Window, name: &str) -> Result<()> {
+    window.shots(name).await?;
+    small(window, name).await?;
+    window
+        .js("document.querySelectorAll('article.entry:not(.is-open) .sum').forEach((b) => b.click()); return true")
+        .await?;
+    window.shots(&format!("{name}-unfolded")).await?;
+    small(window, &format!("{name}-unfolded")).await
+}
+
+/// A window with a vault, and connections whose keys are on a token, on one that is not there, and, once it came in, in
+/// the vault.
+struct Bench {
+    window: Window,
+    pki: Pki,
+    dir: tempfile::TempDir,
+    /// The settings of another client.
+    file: String,
+    _broker: Mosquitto,
+    _session: Session,
+}
+
+impl Bench {
+    async fn open(pictures: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let pki = Pki::make(dir.path());
+        let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
+        let broker = Mosquitto::start(&pki, &options);
+        let tokens = SoftHsm::make(dir.path(), "ALL");
+        tokens.token("Plant north");
+        tokens.import("Plant north", "press-42", "a1", &pki.client.key);
+        tokens.certificate("Plant north", "press-42", "a1", &pki.client.cert);
+        let file = explorer(dir.path(), &pki, broker.wss)?;
+        let session = Session::without_keyring(Policy::Open);
+        let environment = [(SoftHsm::VARIABLE, tokens.config.as_path())];
+        let window = Window::open_in(&session, &dir.path().join("data"), pictures, &environment).await?;
+        window.engine("choose_vault", json!({ "keep": "passphrase", "passphrase": VAULT })).await?;
+        on_token(&window, "On a token", "Plant%20north").await?;
+        on_token(&window, "On no token", "Gone").await?;
+        Ok(Self { window, pki, dir, file, _broker: broker, _session: session })
+    }
+
+    /// The same, with the settings of another client in.
+    async fn filled(pictures: &str) -> Result<Self> {
+        let bench = Self::open(pictures).await?;
+        let input = json!({ "from": "file", "path": bench.file });
+        let plan =
+            bench.window.engine("preview_import", json!({ "input": input, "passphrase": null })).await?;
+        bench.window.engine("apply_import", json!({ "plan": plan["plan"], "rows": [0] })).await?;
+        bench.window.says("Press line").await?;
+        Ok(bench)
+    }
+
+    /// Closes the window: neither the password nor the key is in any file of the data folder, nor in `others`.
+    async fn close(self, others: &[&Path]) -> Result<()> {
+        self.window.close().await?;
+        let key = std::fs::read_to_string(&self.pki.client.key)?;
+        let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+        let der = base64::engine::general_purpose::STANDARD.decode(&body)?;
+        let forms = [PASSWORD.as_bytes(), &body.as_bytes()[40..80], &der[der.len() - 40..der.len() - 8]];
+        nowhere(&self.dir.path().join("data"), &forms)?;
+        others.iter().try_for_each(|path| nowhere(path, &forms))
+    }
+}
+
+/// In: the key goes into the vault, and what cannot come in is told by row.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_with_a_key_in_them_come_in_by_keyboard_alone() -> Result<()> {
+    let bench = Bench::open("secrets-in").await?;
+    let window = &bench.window;
+    command(window, "Import conn").await?;
+    window.says("Choose file…").await?;
+    tab_to(window, "Choose file…").await?;
+    window.press("Enter").await?;
+    dialog::choose("Import connections", &bench.file).await?;
+    window.says("Into the vault: Password, Private key").await?;
+    window.says("quantum (true): not understood").await?;
+    window.says("“no host” is not a host name: it has a space in it").await?;
+    window.shots("1-rows").await?;
+    small(window, "1-rows").await?;
+    let next = "return document.activeElement.innerText.trim().startsWith('Import')";
+    window.until("the focus on what is next", next).await?;
+    window.press("Enter").await?;
+    window.says("still holds 2 secrets in the open").await?;
+    window.shots("2-done").await?;
+    tab_to(window, "Close").await?;
+    window.press("Enter").await?;
+    window
+        .until("it is selected", "return document.querySelector('h1.name')?.innerText === 'Press line'")
+        .await?;
+    window.press("Control+Shift+Enter").await?;
+    window.until("connected", CONNECTED).await?;
+    bench.close(&[]).await
+}
+
+/// One key in the vault, one on a token, one on a token that is not there; the first goes out under a passphrase.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_listed_wherever_they_are_and_go_out_by_keyboard_alone() -> Result<()> {
+    let bench = Bench::filled("secrets-library").await?;
+    let window = &bench.window;
+    window.press("Control+Shift+k").await?;
+    window.says("key in the vault").await?;
+    window.says("key on a token").await?;
+    window.says("The token Gone is not there").await?;
+    library(window, "1-library").await?;
+    let out = bench.dir.path().join("press.p12");
+    tab_to(window, "Export…").await?;
+    window.press("Enter").await?;
+    window
+        .until("asked", "return document.querySelector('.dialog-part input') === document.activeElement")
+        .await?;
+    window.write("battery staple").await?;
+    window.press("Tab").await?;
+    window.press("Tab").await?;
+    window.write("battery stable").await?;
+    window.says("The two are not the same").await?;
+    window.shots("2-key-dialog").await?;
+    small(window, "2-key-dialog").await?;
+    window.press("Control+a").await?;
+    window.write("battery staple").await?;
+    window.press("Enter").await?;
+    dialog::choose("Export planta-client", &out.display().to_string()).await?;
+    window.says("press.p12").await?;
+    ensure!(out.exists(), "exported");
+    bench.close(&[&out]).await
+}
+
+/// Without secrets it is said whose key is not in the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_says_whose_key_is_not_in_it() -> Result<()> {
+    let bench = Bench::filled("secrets-out").await?;
+    let window = &bench.window;
+    command(window, "Export conn").await?;
+    window.says("With secrets, encrypted with a passphrase").await?;
+    window.shots("1-export").await?;
+    small(window, "1-export").await?;
+    tab_to(window, "Export…").await?;
+    window.press("Enter").await?;
+    let plain = bench.dir.path().join("plain.json");
+    dialog::choose("Save export", &plain.display().to_string()).await?;
+    window.says("are in the vault, and not in the file: Press line").await?;
+    window.shots("2-exported").await?;
+    window.press("Control+,").await?;
+    window.says("Lock now").await?;
+    settings(window, "3-settings").await?;
+    bench.close(&[&plain]).await
+}
+
+/// All of it in Chinese, at the smallest size.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_what_cannot_come_in_are_told_in_chinese() -> Result<()> {
+    let bench = Bench::filled("secrets-zh").await?;
+    let window = &bench.window;
+    window.press("Control+,").await?;
+    window.click("简体中文").await?;
+    window.says("口令保险库").await?;
+    settings(window, "1-settings").await?;
+    window.press("Escape").await?;
+    window.press("Control+Shift+k").await?;
+    window.says("私钥在保险库中").await?;
+    window.says("找不到令牌").await?;
+    library(window, "2-library").await?;
+    window.press("Escape").await?;
+    command(window, "导入连接").await?;
+    window.says("选择文件…").await?;
+    tab_to(window, "选择文件…").await?;
+    window.press("Enter").await?;
+    dialog::choose("导入连接", &bench.file).await?;
+    window.says("“no host”不是主机名：其中有空格").await?;
+    window.shots("3-rows").await?;
+    small(window, "3-rows").await?;
+    window.press("Escape").await?;
+    command(window, "导出连接").await?;
+    window.click_css(".dialog-part [role=checkbox]").await?;
+    window.find(".dialog-part input[type=password]").await?;
+    window.shots("4-export").await?;
+    small(window, "4-export").await?;
+    window.press("Escape").await?;
+    bench.close(&[]).await
+}
+
+fn nowhere(path: &Path, forms: &[&[u8]]) -> Result<()> {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            nowhere(&entry?.path(), forms)?;
+        }
+    } else if path.is_file() {
+        let content = std::fs::read(path)?;
+        for form in forms {
+            ensure!(
+                !content.windows(form.len()).any(|part| part == *form),
+                "{} holds a secret",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
