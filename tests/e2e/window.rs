@@ -275,11 +275,13 @@ impl Window {
     }
 
     /// Runs a script that hands its result to its last argument.
+    #[allow(dead_code, reason = "for the figures of the window")]
     pub async fn later(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.client.execute_async(script, arguments).await?)
     }
 
     /// The process of the window.
+    #[allow(dead_code, reason = "for the figures of the window")]
     pub fn process(&self) -> Result<u32> {
         running_on(&self.data)?.context("the window's process")
     }
