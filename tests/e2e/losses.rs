@@ -95,6 +95,65 @@ async fn a_lost_connection_says_so_everywhere_and_its_attempts_can_be_compared()
     window.close().await
 }
 
+/// Words of sentences that the engine says in English.
+const ENGLISH: &str = "
+    const said = [...document.querySelectorAll('[role=grid] .ev, .kv dd, .inspector .said')].map((e) => e.innerText);
+    return said.filter((text) => /\\b(the|closed|connection|gave|nothing|with|refused|roots|certificates?)\\b/i.test(text))
+      .join('; ')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_facts_speak_the_windows_language() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let mut broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let window = Window::open(&dir.path().join("data"), "events", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Line 4");
+    draft["endpoint"] = json!({"websocket": false, "tls": true, "host": "localhost", "port": broker.mqtts.to_string(), "path": ""});
+    draft["settings"]["trust"]["mode"] = json!("ca_only");
+    draft["settings"]["trust"]["ca_files"] = json!([pki.ca]);
+    draft["settings"]["client_certificate"] =
+        json!({"enabled": true, "cert_file": pki.client.cert, "key_file": pki.client.key});
+    draft["settings"]["timing"]["reconnect"] = json!(false);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    window.click("Line 4").await?;
+    window.click("Connect").await?;
+    window.until("connected", CONNECTED).await?;
+    in_chinese(&window).await?;
+    window.press("Control+Shift+t").await?;
+    window.find(".kv dd").await?;
+    window.shots("1-trace-zh").await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    // The keys that brought the trace do not lay a tooltip over its heading.
+    let later = "setTimeout(() => arguments[arguments.length - 1](document.querySelector('.tip')?.innerText ?? ''), 900)";
+    assert_eq!(window.js_later(later).await?, json!(""));
+
+    broker.stop();
+    window.until("lost", "return /连接中断/.test(document.body.innerText)").await?;
+    window.click("消息").await?;
+    window
+        .until(
+            "its event",
+            "return /(关闭|结束)了连接/.test(document.querySelector('[role=grid]').innerText)",
+        )
+        .await?;
+    window.click("重试").await?;
+    window
+        .until("refused", "return /连接失败/.test(document.querySelector('[role=grid]').innerText)")
+        .await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    window.shots("2-events-zh").await?;
+    window.press("Control+Shift+t").await?;
+    window
+        .until("the attempt", "return /被拒绝/.test(document.querySelector('.kv')?.innerText ?? '')")
+        .await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    window.resize(900, 600).await?;
+    window.shots("3-failed-zh-smallest").await?;
+    fits(&window).await?;
+    window.close().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_port_speaks_fits_the_smallest_window_in_both_languages() -> Result<()> {
     let dir = tempfile::tempdir()?;

@@ -70,14 +70,18 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     let mentions_certificate = answer.body.windows(11).any(|part| part.eq_ignore_ascii_case(b"certificate"));
     // A server that asks for a certificate without insisting on one answers 403 when it misses it.
     let status = answer.status;
+    // A 401 for want of a login says which login it takes (RFC 9110, 15.5.2); one for want of a certificate cannot.
+    let challenge = answer.header("www-authenticate");
     let sign = match status {
-        400 | 403 => Some(Sign::Refused { status, says_so: mentions_certificate }),
+        401 if challenge.is_some() => None,
+        400 | 401 | 403 => Some(Sign::Refused { status, says_so: mentions_certificate }),
         495 | 496 => Some(Sign::Refused { status, says_so: true }),
         _ => None,
     };
     if let Some(failure) = sign.and_then(|sign| certificates::client(plan, &wire.tls.read(), STAGE, sign)) {
         let failure = with_answer(failure, answer);
         return match status {
+            401 => http_login(failure),
             403 => other_path(http_login(failure), plan.endpoint().path()),
             _ => failure,
         };
@@ -87,15 +91,13 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     let new = |code, message: String, cause: &str| {
         with_answer(Failure::new(STAGE, code, message).because(cause).permanent(), answer)
     };
-    let wants_certificate = |failure: Failure| {
-        let facts = wire.tls.read();
-        match facts.asked {
-            true => failure.fix(
-                "Choose a client certificate and its key",
-                FixAction::ChooseIdentity { swap: false, disable: false },
-            ),
-            false => failure,
-        }
+    let (asked, sent) = (wire.client_certificate_asked(), wire.client_certificate_sent());
+    let wants_certificate = |failure: Failure| match asked {
+        true => failure.fact("client_cert_asked", true).fact("client_cert_was_sent", sent).fix(
+            "Choose a client certificate and its key",
+            FixAction::ChooseIdentity { swap: false, disable: false },
+        ),
+        false => failure,
     };
     match status {
         404 => other_path(
@@ -106,11 +108,27 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
             ),
             path,
         ),
-        401 => http_login(wants_certificate(new(
-            FailureCode::WsUnauthorized,
-            format!("{at} wants HTTP credentials for {path}"),
-            "The web server in front of the broker answers 401 before MQTT's own login is ever sent.",
-        ))),
+        401 => {
+            const BEFORE: &str =
+                "The web server in front of the broker answers 401 before MQTT's own login is ever sent.";
+            let failure = match asked && !sent {
+                true => new(
+                    FailureCode::WsUnauthorized,
+                    format!("{at} wants HTTP credentials for {path}, or a client certificate"),
+                    &format!("{BEFORE} It asked for a client certificate in TLS as well and got none."),
+                ),
+                false => new(
+                    FailureCode::WsUnauthorized,
+                    format!("{at} wants HTTP credentials for {path}"),
+                    BEFORE,
+                ),
+            };
+            let failure = match challenge {
+                Some(challenge) => failure.fact("www_authenticate", challenge),
+                None => failure,
+            };
+            wants_certificate(http_login(failure))
+        }
         403 => other_path(
             http_login(wants_certificate(new(
                 FailureCode::WsForbidden,

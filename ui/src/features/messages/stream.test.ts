@@ -41,7 +41,14 @@ vi.mock("$lib/backend", () => {
       origin,
     };
   };
-  const rowOf = (seq: number): Row => ({ seq, time: seq, kind: "event", event: "connected", text: "" });
+  const rowOf = (seq: number): Row => ({
+    seq,
+    time: seq,
+    kind: "event",
+    event: "connected",
+    text: "",
+    facts: null,
+  });
   return {
     asEngineError: (thrown: unknown) => thrown,
     backend: {

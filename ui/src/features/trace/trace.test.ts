@@ -50,6 +50,7 @@ const tls: StageReport = {
     sni: "mqtt.fleet.example",
     server_chain: [server],
     trust: "system roots",
+    trust_rule: { mode: "system", ca_files: [], verify_host_name: true },
     verified: true,
     client_cert_asked: true,
     client_cert_issuers: ["CN=Fleet CA"],
@@ -79,7 +80,7 @@ const websocket: StageReport = {
 };
 
 function trace(url: string, stages: StageReport[], verdict: Trace["verdict"] = null): Trace {
-  const log = [{ micros: 0, stage: "dns" as const, text: "query A, AAAA" }];
+  const log = [{ micros: 0, stage: "dns" as const, text: "query A, AAAA", note: null }];
   return {
     attempt: 1,
     url,
