@@ -289,11 +289,6 @@ impl Window {
         Ok(self.client.execute(script, Vec::new()).await?)
     }
 
-    /// Runs a script in the window that answers by calling its last argument.
-    pub async fn js_later(&self, script: &str) -> Result<Value> {
-        Ok(self.client.execute_async(script, Vec::new()).await?)
-    }
-
     /// A picture, after what was asked for has been painted. Kept as test output.
     pub async fn shot(&self, name: &str) -> Result<()> {
         let painted = "const done = arguments[arguments.length - 1];\

@@ -185,7 +185,9 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     alert: text(evidence.alert),
     packet: number(evidence.packet_bytes),
     arrived: number(evidence.arrived_bytes),
-    speed: number(evidence.bytes_per_second),
+    pace: evidence.bytes_per_second
+      ? m.failure_pace({ speed: number(evidence.bytes_per_second) })
+      : m.failure_pace_at_once(),
     server: text(evidence.server_reference) || m.failure_server_unnamed(),
   };
 }

@@ -239,14 +239,12 @@ fn new(code: FailureCode, message: String, cause: &str) -> Failure {
 /// Silence that begins in the middle of a packet: the network is slow, or gone.
 fn stopped_amid_packet(plan: &Plan, part: Part, keep_alive_s: u16) -> Failure {
     let Part { length, arrived, .. } = part;
-    let (took, rate) = (part.last - part.began, part.rate());
     let silent = part.last.elapsed().as_secs();
     let message = format!("{} stopped in the middle of a packet of {length} bytes", plan.address());
     let cause = format!(
-        "{arrived} bytes of it came within {:.1} s, which is {rate} bytes a second. Then nothing came for {silent} s, \
-         neither the rest nor an answer to PINGREQ: the network is gone, or it is so slow that a longer keep alive is \
-         needed.",
-        took.as_secs_f64()
+        "{arrived} bytes of it came{}. Then nothing came for {silent} s, neither the rest nor an answer to PINGREQ: the \
+         network is gone, or it is so slow that a longer keep alive is needed.",
+        pace(part)
     );
     let failure = with_part(new(FailureCode::KeepAliveTimeout, message, &cause), part)
         .fact("silent_s", silent)
@@ -266,18 +264,24 @@ fn amid_packet(wire: &Wire, failure: Failure) -> Failure {
     let Some(part) = wire.part() else { return failure };
     let Part { length, arrived, .. } = part;
     let cause = format!(
-        "{} It ended in the middle of a packet: {arrived} of {length} bytes had come, {} bytes a second.",
+        "{} It ended in the middle of a packet: {arrived} of {length} bytes had come{}.",
         failure.cause,
-        part.rate()
+        pace(part)
     );
     with_part(Failure { cause, ..failure }, part)
 }
 
+/// How fast a part of a packet came, behind how much it was.
+fn pace(part: Part) -> String {
+    part.rate().map_or_else(|| " at once".to_owned(), |rate| format!(", {rate} bytes a second"))
+}
+
 fn with_part(failure: Failure, part: Part) -> Failure {
-    failure
-        .fact("packet_bytes", part.length)
-        .fact("arrived_bytes", part.arrived)
-        .fact("bytes_per_second", part.rate())
+    let failure = failure.fact("packet_bytes", part.length).fact("arrived_bytes", part.arrived);
+    match part.rate() {
+        Some(rate) => failure.fact("bytes_per_second", rate),
+        None => failure,
+    }
 }
 
 fn broke(plan: &Plan, error: &io::Error) -> Failure {

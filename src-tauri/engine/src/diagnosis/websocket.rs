@@ -322,3 +322,33 @@ fn timeout(plan: &Plan, wire: &Wire) -> Failure {
     let failure = switch_transport(with_bytes(failure, &bytes), plan, Scheme::of(false, tls));
     retry(probe(failure, plan))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::planned;
+    use super::*;
+    use crate::trace::HttpHeader;
+
+    #[test]
+    fn a_401_has_two_readings_and_both_are_offered_likelier_first() {
+        let choose = FixAction::ChooseIdentity { swap: false, disable: false };
+        let login = FixAction::SetCredentials { target: CredentialTarget::Http };
+        let wire = Wire::default();
+        wire.tls.edit(|facts| facts.asked = true);
+        let answered = |challenge: Option<&str>| {
+            let header = |value: &str| HttpHeader { name: "WWW-Authenticate".into(), value: value.into() };
+            let headers = challenge.map(header).into_iter().collect();
+            let answer = HttpAnswer { status: 401, headers, ..HttpAnswer::default() };
+            websocket(&planned("wss://a.test/mqtt"), &wire, WebsocketProblem::Answer(answer))
+        };
+        let silent = answered(None);
+        assert_eq!(silent.code, FailureCode::ClientCertRequired);
+        assert!(silent.message.contains("or an HTTP login"), "{silent:?}");
+        let challenged = answered(Some("Bearer"));
+        assert_eq!(challenged.code, FailureCode::WsUnauthorized);
+        assert!(challenged.message.contains("or a client certificate"), "{challenged:?}");
+        for (failure, fixes) in [(silent, [&choose, &login]), (challenged, [&login, &choose])] {
+            assert_eq!(failure.fixes.iter().map(|fix| &fix.action).collect::<Vec<_>>(), fixes);
+        }
+    }
+}

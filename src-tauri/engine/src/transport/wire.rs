@@ -27,6 +27,9 @@ pub(crate) const LISTENING: Duration = Duration::from_millis(250);
 /// A shorter time without a byte is not remembered.
 const SILENCE_MS: u64 = 1_000;
 
+/// What comes in a shorter time than this came at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Bytes that come within this time of each other at two layers came together.
 const TOGETHER: Duration = Duration::from_millis(10);
 
@@ -202,10 +205,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// In bytes a second, from its first byte to its last.
-    pub(crate) fn rate(&self) -> u64 {
-        let millis = millis(self.last - self.began).max(1);
-        (u128::from(self.arrived) * 1000 / u128::from(millis)).try_into().unwrap_or(u64::MAX)
+    /// In bytes a second, from its first byte to its last; what came at once has none.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        let took = Some(self.last - self.began).filter(|took| *took >= AT_ONCE)?;
+        (u128::from(self.arrived) * 1000 / took.as_millis()).try_into().ok()
     }
 }
 

@@ -249,3 +249,7 @@ test("bytes are drawn as a dump, their text twin is left out, instants are dates
   expect(list[2]?.text).toBe("14 Mar 2026, 09:30:00");
   expect(hexLines("00ff")).toEqual([{ offset: "0000", hex: "00 ff", text: "··" }]);
 });
+
+test("a count of bytes is a number, and no dump", () => {
+  expect(evidenceOf({ arrived_bytes: 740880 })).toEqual([{ name: "arrived_bytes", text: "740880" }]);
+});
