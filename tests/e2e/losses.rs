@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::keyboard::OVERFLOWS;
@@ -91,6 +93,116 @@ async fn a_lost_connection_says_so_everywhere_and_its_attempts_can_be_compared()
     window.find("[role=option]:nth-child(2)").await?.click().await?;
     window.find(".compare table").await?;
     window.shots("7-compared-zh").await?;
+    fits(&window).await?;
+    window.close().await
+}
+
+/// Words of sentences that the engine says in English.
+const ENGLISH: &str = "
+    const said = [...document.querySelectorAll('[role=grid] .ev, .kv dd, .inspector .said')].map((e) => e.innerText);
+    return said.filter((text) => /\\b(the|closed|connection|gave|nothing|with|refused|roots|certificates?)\\b/i.test(text))
+      .join('; ')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_facts_speak_the_windows_language() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let mut broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let window = Window::open(&dir.path().join("data"), "events", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Line 4");
+    draft["endpoint"] = json!({"websocket": false, "tls": true, "host": "localhost", "port": broker.mqtts.to_string(), "path": ""});
+    draft["settings"]["trust"]["mode"] = json!("ca_only");
+    draft["settings"]["trust"]["ca_files"] = json!([pki.ca]);
+    draft["settings"]["client_certificate"] =
+        json!({"enabled": true, "cert_file": pki.client.cert, "key_file": pki.client.key});
+    draft["settings"]["timing"]["reconnect"] = json!(false);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    window.click("Line 4").await?;
+    window.click("Connect").await?;
+    window.until("connected", CONNECTED).await?;
+    in_chinese(&window).await?;
+    window.press("Control+Shift+t").await?;
+    window.find(".kv dd").await?;
+    window.shots("1-trace-zh").await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    // The keys that brought the trace do not lay a tooltip over its heading.
+    let later = "setTimeout(() => arguments[arguments.length - 1](document.querySelector('.tip')?.innerText ?? ''), 900)";
+    assert_eq!(window.later(later, vec![]).await?, json!(""));
+
+    broker.stop();
+    window.until("lost", "return /连接中断/.test(document.body.innerText)").await?;
+    window.click("消息").await?;
+    window
+        .until(
+            "its event",
+            "return /(关闭|结束)了连接/.test(document.querySelector('[role=grid]')?.innerText ?? '')",
+        )
+        .await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    window.shots("2-lost-zh").await?;
+    // A failed attempt brings its trace by itself.
+    window.click("重试").await?;
+    window
+        .until("refused", "return /被拒绝/.test(document.querySelector('.tr-log')?.innerText ?? '')")
+        .await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    window.shots("3-failed-zh").await?;
+    window.click("消息").await?;
+    window
+        .until("its event", "return /连接失败/.test(document.querySelector('[role=grid]')?.innerText ?? '')")
+        .await?;
+    assert_eq!(window.js(ENGLISH).await?, json!(""));
+    window.resize(900, 600).await?;
+    window.shots("4-events-zh-smallest").await?;
+    fits(&window).await?;
+    window.close().await
+}
+
+/// A broker that stops in the middle of a PUBLISH of 5,000 bytes and answers nothing any more.
+async fn stops_half_way() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut heard = vec![0; 1024];
+                let _ = stream.read(&mut heard).await;
+                // CONNACK, then the head of the packet with topic and half of the payload.
+                let head = [0x20, 3, 0, 0, 0, 0x30, 0x88, 0x27, 0, 1, b'a', 0];
+                let _ = stream.write_all(&[&head[..], &[b'x'; 2_500]].concat()).await;
+                while matches!(stream.read(&mut heard).await, Ok(1..)) {}
+            });
+        }
+    });
+    Ok(port)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_in_the_middle_of_a_packet_says_how_much_came_and_what_would_help() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let window = Window::open(&dir.path().join("data"), "half-a-packet", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Slow line");
+    draft["endpoint"]["host"] = json!("127.0.0.1");
+    draft["endpoint"]["port"] = json!(stops_half_way().await?.to_string());
+    draft["settings"]["session"]["keep_alive_s"] = json!(1);
+    draft["settings"]["timing"]["reconnect"] = json!(false);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    window.click("Slow line").await?;
+    window.click("Connect").await?;
+    window
+        .until("lost", "return /Connection lost/.test(document.querySelector('[role=grid]').innerText)")
+        .await?;
+    window.click("Trace").await?;
+    window.says("stopped in the middle of a packet of 5,003 bytes").await?;
+    window.says("2,507 bytes of it came at once").await?;
+    window.says("Set the keep alive to 60 s").await?;
+    window.shots("1-named").await?;
+    in_chinese(&window).await?;
+    window.says("报文传到一半时停止了").await?;
+    window.resize(900, 600).await?;
+    window.shots("2-named-zh-smallest").await?;
     fits(&window).await?;
     window.close().await
 }

@@ -28,6 +28,10 @@ async fn every_screen(width: u32, height: u32) -> Result<()> {
                 window.press("Up").await?;
                 window.press("Enter").await?;
                 window.find(".inspector .acts-row").await?;
+                // A high window is not left to the connections alone.
+                let share = "const lower = document.querySelector('section.lower');\
+                             return lower === null || lower.clientHeight / innerHeight > 0.35";
+                assert_eq!(window.js(share).await?, json!(true), "{width}x{height}: the subscriptions");
             }
             "trace" => window.press("Control+Shift+t").await?,
             "editor" => {

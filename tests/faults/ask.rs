@@ -197,6 +197,7 @@ impl Ask {
                 enabled: true,
                 cert_file: certificates.cert(cert),
                 key_file: if key.is_empty() { String::new() } else { certificates.key(key) },
+                ..ClientCertificate::default()
             };
         }
         if let Some(passphrase) = self.passphrase {

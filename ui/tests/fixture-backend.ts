@@ -236,7 +236,7 @@ export function traceOf(profile: Pick<Profile, "endpoint" | "settings">, failure
   const stages: StageReport[] = [
     {
       stage: "identity",
-      detail: { files: [], key_matches: certificateUsed ? true : null, warnings: [] },
+      detail: { files: [], key_matches: certificateUsed ? true : null, warnings: [], remarks: [] },
       ...timing(0, certificateUsed, 900),
     },
     {
@@ -272,6 +272,7 @@ export function traceOf(profile: Pick<Profile, "endpoint" | "settings">, failure
         sni: endpoint.host,
         server_chain: [certificate(endpoint.host, { usages: ["digitalSignature", "serverAuth"] })],
         trust: "system roots",
+        trust_rule: { mode: "system", ca_files: [], verify_host_name: true },
         verified: true,
         client_cert_asked: certificateUsed,
         client_cert_issuers: certificateUsed ? ["CN=Plant North Devices CA 2"] : [],
@@ -318,7 +319,12 @@ export function traceOf(profile: Pick<Profile, "endpoint" | "settings">, failure
     stages,
     log: stages
       .filter((stage) => stage.outcome !== "skipped")
-      .map((stage) => ({ micros: stage.start_micros, stage: stage.stage, text: `${stage.stage} begins` })),
+      .map((stage) => ({
+        micros: stage.start_micros,
+        stage: stage.stage,
+        text: `${stage.stage} begins`,
+        note: null,
+      })),
     verdict: { outcome: failure ? "failed" : "connected", failure, url, micros: at },
     timing: [{ kind: "round_trip", micros: 9_000 }],
     end: null,
@@ -447,7 +453,12 @@ function rowOf(seq: number, time: number): Row {
       pinned: false,
       kind: "event",
       event: "connected",
-      text: "mqtt.plant-north.example:8084",
+      text: "wss://mqtt.plant-north.example:8084/mqtt as press-7",
+      facts: {
+        about: "connection",
+        url: "wss://mqtt.plant-north.example:8084/mqtt",
+        client_id: "press-7",
+      },
     };
   const topic = TOPICS[(seq * 7 + (seq >> 2)) % TOPICS.length] ?? TOPICS[0]!;
   const preview = payloadFor(topic, seq);

@@ -121,6 +121,7 @@ fn check(args: &CertCheckArgs) -> Result<(), Ending> {
         enabled: true,
         cert_file: args.cert.clone().or_else(|| args.p12.clone()).unwrap_or_default(),
         key_file: args.key.clone().unwrap_or_default(),
+        pkcs12: args.cert.is_none() && args.p12.is_some(),
     };
     let named = !certificate.cert_file.is_empty() || !certificate.key_file.is_empty();
     if !named && args.ca.is_empty() && args.crl.is_empty() {

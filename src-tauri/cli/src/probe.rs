@@ -1,11 +1,12 @@
 //! `helio probe`: what a port speaks, combination by combination, and what to use. Exit status 0 when something
-//! there speaks MQTT or asks for a client certificate first, 3 when nothing does.
+//! there speaks MQTT or asks for a client certificate first, 3 when nothing does, 130 or 143 when it was interrupted.
 
 use heliograph_engine::endpoint::{Endpoint, EndpointParts, Scheme, split_url};
 use heliograph_engine::probe::{self, ProbeAnswer, ProbeAttempt, ProbeConfig, ProbeReport};
 
 use crate::args::{ConnectionArgs, ProbeArgs};
 use crate::failure::Ending;
+use crate::live::Interrupts;
 use crate::output::{self, BAD, CARE, GOOD, QUIET, certificate, duration, name_of, printable, why_and_fixes};
 use crate::target;
 
@@ -15,18 +16,22 @@ pub async fn run(args: ProbeArgs) -> Result<(), Ending> {
     if !json {
         output::line(&config.profile.endpoint.authority());
     }
-    let report = probe::probe(config, |attempt| match json {
+    let show = |attempt: &ProbeAttempt| match json {
         true => output::line(&output::json(attempt)),
         false => output::print(&attempt_text(attempt)),
-    })
-    .await;
+    };
+    let mut interrupts = Interrupts::listen();
+    let mut interrupted = None;
+    let stop = async { interrupted = Some(interrupts.first().await) };
+    let report = probe::probe_until(config, show, stop).await;
     match json {
         true => output::line(&output::json(&report)),
         false => output::print(&report_text(&report)),
     }
-    match report.best {
-        Some(_) => Ok(()),
-        None => Err(Ending::Shown(3)),
+    match (report.best, interrupted) {
+        (_, Some(status)) if report.cancelled => Err(Ending::Shown(status)),
+        (Some(_), _) => Ok(()),
+        (None, _) => Err(Ending::Shown(3)),
     }
 }
 
@@ -98,6 +103,9 @@ fn report_text(report: &ProbeReport) -> String {
         }
     }
     let micros = duration(report.micros);
+    if report.cancelled {
+        text.push_str(&format!("{CARE}Interrupted{CARE:#} after {micros}: not everything was tried\n"));
+    }
     match (report.best.and_then(|index| report.attempts.get(index)), &report.telling) {
         (Some(best), _) => {
             let version = match best.answer {
@@ -111,6 +119,7 @@ fn report_text(report: &ProbeReport) -> String {
             printable(&failure.message),
             why_and_fixes(failure)
         )),
+        (None, None) if report.cancelled => {}
         (None, None) => {
             text.push_str(&format!("{BAD}Nothing answered{BAD:#} in {micros}\n"));
         }

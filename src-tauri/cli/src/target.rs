@@ -257,7 +257,8 @@ fn apply_tls(args: &ConnectionArgs, settings: &mut Settings) {
     if cert.is_some() || args.key.is_some() || args.pkcs11_module.is_some() {
         let given = &mut settings.client_certificate;
         if let Some(cert) = cert {
-            *given = ClientCertificate { cert_file: cert.clone(), ..ClientCertificate::default() };
+            let pkcs12 = args.cert.is_none();
+            *given = ClientCertificate { cert_file: cert.clone(), pkcs12, ..ClientCertificate::default() };
         }
         given.enabled = true;
         if let Some(key) = &args.key {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heliograph_engine::session;
+use heliograph_engine::session::{self, PacketObserver};
 use heliograph_engine::trace::{Outcome, StageReport, Trace};
 
 use crate::args::TraceArgs;
@@ -25,20 +25,14 @@ pub async fn run(args: TraceArgs) -> Result<(), Ending> {
     }));
     let shown = progress.clone();
     let observer = Arc::new(move |trace: Trace| shown.show(&trace));
-    let attempt = async {
-        match args.connection.debug {
-            true => {
-                session::test_watched(config, observer, Arc::new(|way, text| output::packet(way, &text)))
-                    .await
-            }
-            false => session::test(config, observer).await,
-        }
-    };
+    let packets = args.connection.debug.then(|| {
+        let tell: PacketObserver = Arc::new(|way, text| output::packet(way, &text));
+        tell
+    });
     let mut interrupts = Interrupts::listen();
-    let trace = tokio::select! {
-        trace = attempt => trace,
-        status = interrupts.first() => return Err(Ending::Shown(status)),
-    };
+    let mut interrupted = None;
+    let stop = async { interrupted = Some(interrupts.first().await) };
+    let trace = session::test_until(config, observer, packets, stop).await;
     progress.show(&trace);
     let Some(verdict) = &trace.verdict else {
         return Err(Ending::Other("The attempt ended without a verdict".into()));
@@ -48,9 +42,10 @@ pub async fn run(args: TraceArgs) -> Result<(), Ending> {
         (_, true) => output::print(&report::markdown(&trace, &profile)),
         _ => output::print(&output::verdict_text(verdict, &trace.timing)),
     }
-    match &verdict.failure {
-        None => Ok(()),
-        Some(failure) => Err(Ending::Shown(status_of(failure))),
+    match (&verdict.failure, interrupted) {
+        (None, _) => Ok(()),
+        (Some(_), Some(status)) => Err(Ending::Shown(status)),
+        (Some(failure), None) => Err(Ending::Shown(status_of(failure))),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::failure::FailureCode;
 use crate::message::UnixMicros;
 use crate::profile::ClientCertificate;
 use crate::secret::{Secret, SecretField, Secrets};
-use crate::trace::IdentityFile;
+use crate::trace::{IdentityFile, IdentityRemark};
 
 pub(crate) use self::key_place::without_pin;
 pub use self::key_place::{KeyPlace, TokenKey, VaultKey, is_token};
@@ -328,43 +328,32 @@ pub fn load_revocation_lists(
 }
 
 /// What deserves a look though nothing forbids it: validity, purpose, certificates that are not sent.
-pub fn warnings(presented: &Presented, now: UnixMicros) -> Vec<String> {
-    let mut warnings = Vec::new();
+pub fn remarks(presented: &Presented, now: UnixMicros) -> Vec<IdentityRemark> {
+    let mut remarks = Vec::new();
     for (index, certificate) in presented.chain.iter().enumerate() {
-        let which = if index == 0 { "The client certificate" } else { "The intermediate certificate" };
-        let name = certificate.short_name();
-        let days = |micros: i64| match micros / DAY {
-            0 => "less than a day".to_owned(),
-            1 => "1 day".to_owned(),
-            n => format!("{n} days"),
-        };
+        let (leaf, name) = (index == 0, certificate.short_name().to_owned());
+        let from_now = |time: UnixMicros| IdentityRemark::days(time.saturating_sub(now).saturating_abs());
         if certificate.not_after < now {
-            let ago = days(now.saturating_sub(certificate.not_after));
-            warnings.push(format!("{which} {name} expired {ago} ago"));
+            remarks.push(IdentityRemark::Expired { name, leaf, days: from_now(certificate.not_after) });
         } else if certificate.not_before > now {
-            let wait = days(certificate.not_before.saturating_sub(now));
-            warnings.push(format!("{which} {name} is not valid yet, for another {wait}"));
+            remarks.push(IdentityRemark::NotYetValid { name, leaf, days: from_now(certificate.not_before) });
         } else if certificate.not_after.saturating_sub(now) < ENDS_SOON {
-            warnings.push(format!("{which} {name} expires in {}", days(certificate.not_after - now)));
+            remarks.push(IdentityRemark::EndsSoon { name, leaf, days: from_now(certificate.not_after) });
         }
     }
     if let Some(leaf) = presented.chain.first() {
         if !leaf.allows("clientAuth") {
-            warnings.push(format!(
-                "The client certificate {} is not made for clients: its extended key usage lacks clientAuth",
-                leaf.short_name()
-            ));
+            remarks.push(IdentityRemark::NotForClients { name: leaf.short_name().to_owned() });
         }
         if leaf.is_ca {
-            warnings.push(format!("The client certificate {} is the certificate of a CA", leaf.short_name()));
+            remarks.push(IdentityRemark::IsAuthority { name: leaf.short_name().to_owned() });
         }
     }
     if !presented.unused.is_empty() {
-        let names: Vec<_> = presented.unused.iter().map(CertificateInfo::short_name).collect();
-        warnings
-            .push(format!("Not part of the client certificate's chain, so not sent: {}", names.join(", ")));
+        let names = presented.unused.iter().map(|unused| unused.short_name().to_owned()).collect();
+        remarks.push(IdentityRemark::Unused { names });
     }
-    warnings
+    remarks
 }
 
 /// What is in the files of a client certificate, for the editor.
@@ -506,6 +495,8 @@ struct ReadIdentity {
     key: Option<ReadFile>,
     /// Where the key is instead.
     token: Option<OnToken>,
+    /// Whether the certificate's file has to be PKCS#12.
+    pkcs12: bool,
 }
 
 /// A key on a token, asked or not.
@@ -624,7 +615,7 @@ impl ReadFile {
             return Err(self.locked_bundle(locked));
         }
         if contents.bundle.is_none() && self.is_called_a_bundle() && contents.keys.is_empty() {
-            return Err(self.locked_bundle(&Locked::Damaged("it does not begin as one")));
+            return Err(self.no_bundle(contents));
         }
         let wrong = |message: String, cause: String| {
             Err(IdentityError::new(FailureCode::NotACertificate, &self.path, message, cause))
@@ -760,6 +751,16 @@ impl ReadFile {
         IdentityError::new(code, &self.path, message, cause)
     }
 
+    /// What was given as PKCS#12 and is something else.
+    fn no_bundle(&self, contents: &Contents) -> IdentityError {
+        if contents.certificates.is_empty() && contents.keys.is_empty() {
+            return self.locked_bundle(&Locked::Damaged("it does not begin as one"));
+        }
+        let message = format!("{} is not a PKCS#12 bundle", self.path);
+        let cause = format!("It holds {}: give it as certificate and key instead", contents.found(None));
+        IdentityError::new(FailureCode::NotAPkcs12, &self.path, message, cause)
+    }
+
     /// A PKCS#12 bundle that stays closed.
     fn locked_bundle(&self, locked: &Locked) -> IdentityError {
         let (path, place) = match self.is_in_vault() {
@@ -805,7 +806,7 @@ impl ReadFile {
 impl ReadIdentity {
     fn of(cert: &ClientCertificate, secrets: &Secrets) -> Self {
         let passphrase = secrets.get(&SecretField::KeyPassphrase);
-        let mut read = Self { cert: None, key: None, token: None };
+        let mut read = Self { cert: None, key: None, token: None, pkcs12: cert.pkcs12 };
         if !cert.cert_file.trim().is_empty() {
             read.cert = Some(ReadFile::of(&cert.cert_file, passphrase));
         }
@@ -922,7 +923,14 @@ impl ReadIdentity {
     }
 
     fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, (Role, IdentityError)> {
-        let certificates = self.certificate_file()?.certificates();
+        let cert = self.certificate_file()?;
+        if self.pkcs12
+            && let Ok(contents) = &cert.contents
+            && contents.bundle.is_none()
+        {
+            return Err((Role::Certificate, cert.no_bundle(contents)));
+        }
+        let certificates = cert.certificates();
         certificates.map_err(|error| (Role::Certificate, self.without_certificate(error)))
     }
 
@@ -932,6 +940,7 @@ impl ReadIdentity {
         let has_certificate =
             |file: &ReadFile| file.contents.as_ref().is_ok_and(|c| !c.certificates.is_empty());
         match (&self.cert, &self.key) {
+            _ if error.code == FailureCode::NotAPkcs12 => error,
             (Some(cert), Some(key)) if has_key(cert) && has_certificate(key) => IdentityError::new(
                 FailureCode::FilesSwapped,
                 &cert.path,

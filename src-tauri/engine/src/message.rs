@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::failure::Failure;
 use crate::profile::{Qos, UserProperty};
 
 /// Microseconds since the Unix epoch, UTC.
@@ -108,6 +109,80 @@ pub enum EventKind {
     Dropped,
 }
 
+/// What an event is about, for whoever says it in words of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "about", rename_all = "snake_case")]
+#[ts(export)]
+pub enum EventFacts {
+    /// A connection that stands.
+    Connection {
+        /// Where.
+        url: String,
+        /// As whom.
+        client_id: String,
+    },
+    /// Its end, as asked.
+    Goodbye {
+        /// Whether DISCONNECT was sent.
+        polite: bool,
+    },
+    /// Its loss, or an attempt that failed.
+    Failure {
+        /// Where.
+        url: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// What the broker refused.
+    Refusal {
+        /// The topic, or the filter of the subscription.
+        topic: String,
+        /// Reason code.
+        code: u8,
+        /// Its name; MQTT 3.1.1 has none.
+        reason: Option<String>,
+        /// The broker's own words.
+        reason_string: Option<String>,
+    },
+    /// A publication that was lost with the connection before it was acknowledged.
+    Unacknowledged {
+        /// Its topic.
+        topic: String,
+    },
+    /// Messages that could not be kept.
+    Dropped {
+        /// How many.
+        #[ts(type = "number")]
+        count: u64,
+    },
+}
+
+impl EventFacts {
+    /// The same in English, in a line.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Connection { url, client_id } => format!("{url} as {client_id}"),
+            Self::Goodbye { polite: true } => "With DISCONNECT".to_owned(),
+            Self::Goodbye { polite: false } => "Without DISCONNECT".to_owned(),
+            Self::Failure { failure, .. } => {
+                format!("{}. {}", failure.message.trim_end_matches('.'), failure.cause)
+            }
+            Self::Refusal { topic, code, reason, reason_string } => {
+                let reason = reason.as_deref().unwrap_or("MQTT 3.1.1 gives no reason");
+                let said = reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                format!("The broker refused {topic}: {reason} (0x{code:02x}){said}")
+            }
+            Self::Unacknowledged { topic } => {
+                format!("The connection was lost before {topic} was acknowledged")
+            }
+            Self::Dropped { count } => {
+                let noun = if *count == 1 { "message" } else { "messages" };
+                format!("{count} {noun} could not be kept: more came than could be stored")
+            }
+        }
+    }
+}
+
 /// Where a session puts what it received and sent. One a connection.
 pub trait MessageSink: Send + Sync + 'static {
     /// Takes an item without waiting, or hands it back when there is no room.
@@ -140,7 +215,7 @@ pub trait MessageSink: Send + Sync + 'static {
 }
 
 /// What goes into the stream of a connection, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// A message.
     Message(Message),
@@ -150,8 +225,8 @@ pub enum Item {
         time: UnixMicros,
         /// What.
         kind: EventKind,
-        /// Facts in words.
-        text: String,
+        /// What about.
+        facts: Box<EventFacts>,
     },
 }
 

@@ -53,7 +53,7 @@ pub struct ProbeConfig {
 pub struct ProbeReport {
     /// Host and port.
     pub address: String,
-    /// Every combination that was tried, in a fixed order.
+    /// Every combination that was tried, in a fixed order; when it was given up, those that were decided.
     pub attempts: Vec<ProbeAttempt>,
     /// Which of them to use: its index. `None` when nothing there speaks MQTT.
     pub best: Option<usize>,
@@ -61,6 +61,8 @@ pub struct ProbeReport {
     pub trust: Option<ProbeTrust>,
     /// The failure that says most about the port when nothing there speaks MQTT.
     pub telling: Option<Failure>,
+    /// Whether it was given up before everything was decided.
+    pub cancelled: bool,
     /// The whole probe in microseconds.
     pub micros: u64,
 }
@@ -124,6 +126,15 @@ pub struct ProbeTrust {
 
 /// Tries every combination. `observer` sees each attempt that is decided.
 pub async fn probe(config: ProbeConfig, observer: impl Fn(&ProbeAttempt) + Send) -> ProbeReport {
+    probe_until(config, observer, std::future::pending()).await
+}
+
+/// As [`probe`]. When `stop` ends, the report is of what was decided by then.
+pub async fn probe_until(
+    config: ProbeConfig,
+    observer: impl Fn(&ProbeAttempt) + Send,
+    stop: impl Future<Output = ()>,
+) -> ProbeReport {
     let started = Instant::now();
     let deadline = started + Duration::from_secs(config.timeout_s.max(1).into());
     let ways = ways(&config.profile.endpoint);
@@ -139,10 +150,18 @@ pub async fn probe(config: ProbeConfig, observer: impl Fn(&ProbeAttempt) + Send)
 
     let mut attempts: Vec<Option<ProbeAttempt>> = vec![None; ways.len()];
     let mut cut = deadline;
+    let mut cancelled = false;
+    tokio::pin!(stop);
     while attempts.iter().any(Option::is_none) {
-        let Ok(Some((index, version, trace))) = tokio::time::timeout_at(cut, heard.recv()).await else {
-            break;
+        let told = tokio::select! {
+            biased;
+            told = tokio::time::timeout_at(cut, heard.recv()) => told,
+            () = &mut stop => {
+                cancelled = true;
+                break;
+            }
         };
+        let Ok(Some((index, version, trace))) = told else { break };
         if version == MqttVersion::V5 && wants_older_version(&trace) {
             continue;
         }
@@ -157,6 +176,8 @@ pub async fn probe(config: ProbeConfig, observer: impl Fn(&ProbeAttempt) + Send)
     let attempts: Vec<_> = attempts
         .into_iter()
         .zip(&ways)
+        // Whoever is not waited for is not silent.
+        .filter(|(attempt, _)| attempt.is_some() || !cancelled)
         .map(|(attempt, way)| {
             attempt.unwrap_or_else(|| {
                 let silent = silent(way, started.elapsed());
@@ -165,12 +186,17 @@ pub async fn probe(config: ProbeConfig, observer: impl Fn(&ProbeAttempt) + Send)
             })
         })
         .collect();
-    let trust = judging.finished_by(cut.max(Instant::now() + LEAST_PATIENCE).min(deadline)).await;
+    let patient = if cancelled { Instant::now() } else { cut.max(Instant::now() + LEAST_PATIENCE) };
+    let trust = judging.finished_by(patient.min(deadline)).await;
     let micros = micros(started.elapsed());
+    if cancelled {
+        tasks.abort_all();
+    }
     let _ = tokio::time::timeout(GOODBYE, async { while tasks.join_next().await.is_some() {} }).await;
     let best = best(&attempts, config.profile.endpoint.path());
     let telling = if best.is_none() { telling(&attempts) } else { None };
-    ProbeReport { address: config.profile.endpoint.authority(), attempts, best, trust, telling, micros }
+    let address = config.profile.endpoint.authority();
+    ProbeReport { address, attempts, best, trust, telling, cancelled, micros }
 }
 
 /// Every transport at this port, over WebSocket with every path.

@@ -142,6 +142,11 @@ pub struct ClientCertificate {
     pub cert_file: String,
     /// PEM, DER or PKCS#12; empty when the key is in `cert_file`.
     pub key_file: String,
+    /// Whether `cert_file` was given as PKCS#12, so that anything else in it is a mistake. Never saved: the file's own
+    /// contents say what it is.
+    #[serde(skip)]
+    #[ts(skip)]
+    pub pkcs12: bool,
 }
 
 /// Whose server certificates are accepted.

@@ -3,6 +3,8 @@
 
 mod hide;
 mod lines;
+mod note;
+mod remark;
 mod timing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use lines::Line;
+pub use note::LogNote;
+pub use remark::{IdentityRemark, TrustRule};
 pub use timing::TimingRemark;
 
 use crate::failure::Failure;
@@ -154,6 +159,19 @@ pub struct IdentityDetail {
     pub key_matches: Option<bool>,
     /// What deserves a look, in words: expired, wrong purpose, chain incomplete.
     pub warnings: Vec<String>,
+    /// The same as facts; of traces that an earlier version kept there are none.
+    #[serde(default)]
+    pub remarks: Vec<IdentityRemark>,
+}
+
+impl IdentityDetail {
+    /// Adds what deserves a look.
+    pub(crate) fn remark(&mut self, remarks: impl IntoIterator<Item = IdentityRemark>) {
+        for remark in remarks {
+            self.warnings.push(remark.words());
+            self.remarks.push(remark);
+        }
+    }
 }
 
 /// A certificate or key file.
@@ -252,6 +270,9 @@ pub struct TlsDetail {
     pub server_chain: Vec<CertificateInfo>,
     /// How it was trusted, in words, e.g. `system roots`, `CA file ca.pem`, `pinned`, `not verified`.
     pub trust: String,
+    /// The same as facts; of traces that an earlier version kept there are none.
+    #[serde(default)]
+    pub trust_rule: Option<TrustRule>,
     /// Whether it was accepted; `None` when it never came to that.
     pub verified: Option<bool>,
     /// Whether the server asked for a client certificate.
@@ -374,6 +395,15 @@ pub struct LogLine {
     pub stage: Stage,
     /// What happened.
     pub text: String,
+    /// The same as facts; lines in a protocol's own words have none.
+    #[serde(default)]
+    pub note: Option<LogNote>,
+}
+
+impl LogLine {
+    fn note(micros: u64, stage: Stage, note: LogNote) -> Self {
+        Self { micros, stage, text: note.words(), note: Some(note) }
+    }
 }
 
 /// How the attempt ended. The flat object that `helio trace --json` prints last.
@@ -486,8 +516,8 @@ impl TraceRecorder {
     }
 
     /// A line finer than the stages.
-    pub fn log(&self, stage: Stage, text: impl Into<String>) {
-        self.change(|trace, micros| trace.log.push(LogLine { micros, stage, text: text.into() }));
+    pub fn log(&self, stage: Stage, note: LogNote) {
+        self.change(|trace, micros| trace.log.push(LogLine::note(micros, stage, note)));
     }
 
     /// The trace so far.
@@ -514,11 +544,11 @@ impl TraceRecorder {
         self.change(|trace, micros| {
             let attempt = trace.verdict.as_ref().map_or(micros, |verdict| verdict.micros);
             let lasted_micros = micros.saturating_sub(attempt);
-            let text = match &failure {
-                Some(failure) => format!("lost: {}", failure.message),
-                None => "disconnected as asked".to_owned(),
+            let note = match &failure {
+                Some(failure) => LogNote::Lost { message: failure.message.clone() },
+                None => LogNote::Ended,
             };
-            trace.log.push(LogLine { micros, stage: Stage::Mqtt, text });
+            trace.log.push(LogLine::note(micros, Stage::Mqtt, note));
             trace.end = Some(ConnectionEnd { at: Clock::start().now(), lasted_micros, failure });
         });
     }
@@ -565,8 +595,11 @@ impl TraceRecorder {
     }
 }
 
-fn note(trace: &mut Trace, stage: Stage, lines: impl IntoIterator<Item = String>, micros: u64) {
-    trace.log.extend(lines.into_iter().map(|text| LogLine { micros, stage, text }));
+fn note(trace: &mut Trace, stage: Stage, lines: impl IntoIterator<Item = Line>, micros: u64) {
+    trace.log.extend(lines.into_iter().map(|line| match line {
+        Line::Wire(text) => LogLine { micros, stage, text, note: None },
+        Line::Note(note) => LogLine::note(micros, stage, note),
+    }));
 }
 
 fn outcome(trace: &Trace, stage: Stage) -> Option<Outcome> {

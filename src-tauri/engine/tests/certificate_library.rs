@@ -22,8 +22,12 @@ async fn save(engine: &Engine, name: &str, cert: &Path, key: &Path, ca: &Path) -
     let mut draft = engine.new_draft();
     draft.name = name.into();
     draft.endpoint = EndpointParts { tls: true, host: "localhost".into(), ..EndpointParts::default() };
-    draft.settings.client_certificate =
-        ClientCertificate { enabled: true, cert_file: text(cert), key_file: text(key) };
+    draft.settings.client_certificate = ClientCertificate {
+        enabled: true,
+        cert_file: text(cert),
+        key_file: text(key),
+        ..ClientCertificate::default()
+    };
     draft.settings.trust.mode = TrustMode::CaOnly;
     draft.settings.trust.ca_files = vec![text(ca)];
     engine.save_profile(draft, None, Vec::new()).await.expect("saved").id

@@ -136,6 +136,7 @@ async fn outcome(port: u16, ca: &str, client: Option<&IssuedCertificate>) -> Opt
             enabled: true,
             cert_file: client.file.clone(),
             key_file: client.key_file.clone(),
+            ..ClientCertificate::default()
         };
     }
     let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };

@@ -32,8 +32,12 @@ async fn attempt(url: &str, pki: &Pki, cert: &str, key: &str, passphrase: Option
     let mut settings = Settings::default();
     settings.trust.mode = TrustMode::CaOnly;
     settings.trust.ca_files = vec![pki.ca.to_string_lossy().into_owned()];
-    settings.client_certificate =
-        ClientCertificate { enabled: true, cert_file: cert.to_owned(), key_file: key.to_owned() };
+    settings.client_certificate = ClientCertificate {
+        enabled: true,
+        cert_file: cert.to_owned(),
+        key_file: key.to_owned(),
+        ..ClientCertificate::default()
+    };
     let mut secrets = Secrets::default();
     secrets.put(SecretField::KeyPassphrase, passphrase.map(Secret::new));
     let endpoint = Endpoint::parse_url(url, Scheme::Mqtt).expect("url").endpoint;

@@ -340,6 +340,7 @@ fn files() {
         enabled: true,
         cert_file: certificates.cert("client"),
         key_file: certificates.key("client"),
+        ..ClientCertificate::default()
     };
     let as_cert = ClientCertificate { cert_file: path.clone(), ..good.clone() };
     let as_key = ClientCertificate { key_file: path.clone(), ..good };

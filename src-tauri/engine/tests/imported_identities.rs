@@ -26,7 +26,12 @@ fn text(path: &Path) -> String {
 }
 
 fn files(cert: &Path, key: &Path) -> ClientCertificate {
-    ClientCertificate { enabled: true, cert_file: text(cert), key_file: text(key) }
+    ClientCertificate {
+        enabled: true,
+        cert_file: text(cert),
+        key_file: text(key),
+        ..ClientCertificate::default()
+    }
 }
 
 fn passphrase(of: &str) -> Vec<SecretEdit> {
@@ -136,6 +141,7 @@ async fn an_imported_identity_outlives_its_files() {
         enabled: true,
         cert_file: text(&dir.path().join("rsa.p12")),
         key_file: String::new(),
+        ..ClientCertificate::default()
     };
     let missing = engine.import_identity(bundle(), None, Vec::new()).await.expect_err("closed");
     assert_eq!(code(&missing), Some("passphrase_required"));

@@ -66,14 +66,28 @@ impl Bench {
         found.await.unwrap_or_else(|_| panic!("{what}: never; seen {seen:#?}"))
     }
 
-    async fn rows(&self, id: ProfileId) -> Vec<String> {
+    async fn contents(&self, id: ProfileId) -> Vec<RowContent> {
         let view = self.engine.open_view(id, RowFilter::default()).await.expect("a view");
         let page = self.engine.page(view.view, 0, 200).await.expect("a page");
-        let events = page.rows.into_iter().filter_map(|row| match row.content {
+        self.engine.close_view(view.view);
+        page.rows.into_iter().map(|row| row.content).collect()
+    }
+
+    async fn rows(&self, id: ProfileId) -> Vec<String> {
+        let events = self.contents(id).await.into_iter().filter_map(|content| match content {
             RowContent::Event { text, .. } => Some(text),
             RowContent::Message { .. } | RowContent::Damaged => None,
         });
         events.collect()
+    }
+
+    /// The sizes of the payloads that came.
+    async fn payloads(&self, id: ProfileId) -> Vec<u64> {
+        let sizes = self.contents(id).await.into_iter().filter_map(|content| match content {
+            RowContent::Message { size, .. } => Some(size),
+            RowContent::Event { .. } | RowContent::Damaged => None,
+        });
+        sizes.collect()
     }
 }
 
@@ -259,6 +273,132 @@ async fn a_broker_that_stops_answering_is_told_from_one_that_closes() {
     let traces = bench.engine.traces(profile.id).await.expect("traces");
     let end = traces[0].end.as_ref().expect("the end of the connection");
     assert!(end.lasted_micros > 900_000, "{end:?}");
+}
+
+/// How slowly a throttled network brings a message in, and how large the message is.
+const TICK: Duration = Duration::from_millis(100);
+const TICKS: usize = 45;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_that_takes_longer_than_two_keep_alives_arrives() {
+    let dir = tempfile::tempdir().expect("folder");
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let bench = Bench::open(&dir.path().join("data"));
+    let schemes = [("mqtt", broker.mqtt), ("mqtts", broker.mqtts), ("ws", broker.ws), ("wss", broker.wss)];
+    // Held back until it is whole, and not.
+    let sizes = [200_000, 1_100_000];
+    for size in sizes {
+        publish_retained(&bench, broker.mqtt, size).await;
+    }
+    let mut under_way = Vec::new();
+    for ((scheme, port), size) in schemes.into_iter().flat_map(|scheme| sizes.map(|size| (scheme, size))) {
+        let port = throttled(port, size / TICKS, None).await;
+        let url = format!("{scheme}://localhost:{port}");
+        let profile = bench.save(&url, |draft| slow(draft, &pki, size)).await;
+        bench.engine.connect(profile.id).await.expect("connecting");
+        under_way.push((profile.id, url, size));
+    }
+    for (id, url, size) in under_way {
+        let arrived = async {
+            while !bench.payloads(id).await.contains(&(size as u64)) {
+                let events = bench.engine.events().await;
+                let lost = events.iter().find_map(|event| match event {
+                    EngineEvent::Connection(status) => lost(&status.phase),
+                    _ => None,
+                });
+                assert!(lost.is_none(), "{url}, {size} bytes: {lost:#?}");
+            }
+        };
+        timeout(BOUND, arrived).await.unwrap_or_else(|_| panic!("{url}, {size} bytes: never arrived"));
+        assert_eq!(bench.engine.traces(id).await.expect("traces").len(), 1, "{url}: one connection");
+    }
+    bench.engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_in_the_middle_of_a_packet_says_how_much_of_it_came() {
+    let dir = tempfile::tempdir().expect("folder");
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let bench = Bench::open(&dir.path().join("data"));
+    // mosquitto is slow over WebSocket: 4 KiB for each of its turns.
+    for (scheme, port, size) in [("mqtt", broker.mqtt, 1_500_000), ("wss", broker.wss, 200_000)] {
+        publish_retained(&bench, broker.mqtt, size).await;
+        let port = throttled(port, size / 10, Some(size / 2)).await;
+        let profile = bench
+            .save(&format!("{scheme}://localhost:{port}"), |draft| {
+                slow(draft, &pki, size);
+                draft.settings.timing.reconnect = false;
+            })
+            .await;
+        bench.engine.connect(profile.id).await.expect("connecting");
+        let failure = bench.until(profile.id, "a loss", lost).await;
+        assert_eq!(failure.code, FailureCode::KeepAliveTimeout, "{failure:#?}");
+        let fact = |name: &str| failure.evidence[name].as_u64().expect("a number");
+        assert!(fact("packet_bytes") > size as u64, "{failure:#?}");
+        let half = size as u64 / 2;
+        assert!((half * 8 / 10..=half).contains(&fact("arrived_bytes")), "{failure:#?}");
+        assert!((5_000..3_000_000).contains(&fact("bytes_per_second")), "{failure:#?}");
+        assert_eq!(failure.fixes[0].action, FixAction::SetKeepAlive { keep_alive_s: 60 });
+    }
+    bench.engine.close().await;
+}
+
+fn slow(draft: &mut heliograph_engine::profile::ProfileDraft, pki: &Pki, size: usize) {
+    draft.settings.session.keep_alive_s = 1;
+    draft.settings.trust.mode = TrustMode::CaOnly;
+    draft.settings.trust.ca_files = vec![pki.ca.display().to_string()];
+    draft.settings.subscriptions = vec![heliograph_engine::profile::Subscription {
+        filter: format!("large/{size}"),
+        enabled: true,
+        ..Default::default()
+    }];
+}
+
+async fn publish_retained(bench: &Bench, port: u16, size: usize) {
+    let profile = bench.save(&format!("mqtt://127.0.0.1:{port}"), |_| {}).await;
+    bench.engine.connect(profile.id).await.expect("connecting");
+    bench.until(profile.id, "it stands", connected).await;
+    let payload = PayloadText { text: "x".repeat(size), ..PayloadText::default() };
+    let topic = format!("large/{size}");
+    let qos = Qos::AtLeastOnce;
+    let request = PublishRequest { topic, payload, qos, retain: true, ..PublishRequest::default() };
+    bench.engine.publish(profile.id, request).await.expect("published");
+    bench.engine.disconnect(profile.id).await.expect("disconnected");
+}
+
+/// A network that brings in no more than so many bytes a tick, and after so many of them nothing any more.
+async fn throttled(to: u16, bytes: usize, until: Option<usize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
+    let port = listener.local_addr().expect("address").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.expect("the broker");
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut space = vec![0; bytes];
+                let mut left = until.unwrap_or(usize::MAX);
+                let mut pace = tokio::time::interval(TICK);
+                while left > 0 {
+                    pace.tick().await;
+                    let most = space.len().min(left);
+                    match from_server.read(&mut space[..most]).await {
+                        Ok(count @ 1..) if to_client.write_all(&space[..count]).await.is_ok() => {
+                            left -= count
+                        }
+                        _ => return,
+                    }
+                }
+                // Held open: the line is dead, not cut.
+                std::future::pending::<()>().await;
+                drop((from_server, to_client));
+            });
+        }
+    });
+    port
 }
 
 /// A server that answers every CONNECT so, then says its last words and closes; without last words it is silent.

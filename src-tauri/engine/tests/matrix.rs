@@ -106,6 +106,7 @@ impl Cell {
                 enabled: self.authentication.certificate(),
                 cert_file: self.client.cert.to_string_lossy().into_owned(),
                 key_file: self.client.key.to_string_lossy().into_owned(),
+                ..ClientCertificate::default()
             },
             trust: Trust { mode: TrustMode::CaOnly, ca_files: vec![self.ca.clone()], ..Trust::default() },
             ..Settings::default()

@@ -13,7 +13,9 @@ use fixtures::{Client, Mosquitto, subscription};
 use heliograph_engine::Error;
 use heliograph_engine::error::ErrorCode;
 use heliograph_engine::history::{ExportOrder, Exported, History, RetentionRules, RowFilter};
-use heliograph_engine::message::{Direction, EventKind, Item, Message, MessageProperties, MessageSink};
+use heliograph_engine::message::{
+    Direction, EventFacts, EventKind, Item, Message, MessageProperties, MessageSink,
+};
 use heliograph_engine::profile::{MqttVersion, ProfileId, Qos, Retention, UserProperty};
 use heliograph_engine::recording::{Progress, RecordingFormat, line};
 use heliograph_engine::replay::{ReplayControl, ReplayOptions, Replayed, replay};
@@ -152,12 +154,24 @@ fn an_export_imported_and_exported_again_is_the_same_to_the_byte() {
 #[tokio::test]
 async fn a_filter_decides_and_events_are_counted() {
     let place = Place::new();
-    place.put(Item::Event { time: 1, kind: EventKind::Connected, text: "up".into() }).await;
+    place
+        .put(Item::Event {
+            time: 1,
+            kind: EventKind::Connected,
+            facts: Box::new(EventFacts::Goodbye { polite: true }),
+        })
+        .await;
     for n in 0..3_000 {
         let topic = if n % 3 == 0 { "a" } else { "b" };
         place.put(Item::Message(message(n, topic, n.to_string()))).await;
     }
-    place.put(Item::Event { time: 1, kind: EventKind::Lost, text: "down".into() }).await;
+    place
+        .put(Item::Event {
+            time: 1,
+            kind: EventKind::Lost,
+            facts: Box::new(EventFacts::Goodbye { polite: true }),
+        })
+        .await;
     let file = place.file("a.csv");
     let topics = RowFilter { topics: vec!["a".into()], ..RowFilter::default() };
     let exported = place.export(topics, RecordingFormat::Csv, &file).await.expect("exported");

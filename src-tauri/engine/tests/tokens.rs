@@ -122,7 +122,12 @@ fn key(label: &str) -> TokenKey {
 
 fn settings(key: &TokenKey, cert_file: String) -> Settings {
     let mut settings = Settings {
-        client_certificate: ClientCertificate { enabled: true, cert_file, key_file: key.uri() },
+        client_certificate: ClientCertificate {
+            enabled: true,
+            cert_file,
+            key_file: key.uri(),
+            ..ClientCertificate::default()
+        },
         ..Settings::default()
     };
     settings.trust.mode = TrustMode::CaOnly;

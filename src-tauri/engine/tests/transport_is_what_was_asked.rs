@@ -174,6 +174,7 @@ fn authentications(folder: &Path) -> Vec<(bool, Settings, Secrets)> {
             enabled: certificate,
             cert_file: text("client.pem"),
             key_file: text("client.key"),
+            ..ClientCertificate::default()
         };
         let mut secrets = Secrets::default();
         secrets.put(SecretField::Password, login.then(|| Secret::new("canary")));

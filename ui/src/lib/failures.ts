@@ -6,7 +6,7 @@
 import type { Failure } from "$lib/backend/types/Failure";
 import type { FailureCode } from "$lib/backend/types/FailureCode";
 import type { Stage } from "$lib/backend/types/Stage";
-import { date } from "$lib/format";
+import { count, date } from "$lib/format";
 import { m } from "$messages";
 
 export interface FailureWords {
@@ -40,10 +40,11 @@ export function failureWords(failure: Failure, url: string): FailureWords {
   const { reason_string } = failure.evidence;
   const said =
     typeof reason_string === "string" && reason_string ? m.failure_broker_says({ words: reason_string }) : "";
+  const amid = facts.packet && variant !== "amid" ? words.failure_amid_packet?.(facts) : "";
   return {
     title: failureTitle(failure.code),
     what: say("what") || failure.message,
-    why: [say("why") || failure.cause, said, sleptWords(failure.evidence)].filter(Boolean).join(" "),
+    why: [say("why") || failure.cause, amid, said, sleptWords(failure.evidence)].filter(Boolean).join(" "),
     detail: detailOf(failure),
   };
 }
@@ -53,7 +54,7 @@ export const VARIANTS = {
   proxy_target_unreachable: ["silent"],
   server_cert_unknown_issuer: ["rootless"],
   server_cert_pin_mismatch: ["same_key", "new_key", "authority", "server"],
-  client_cert_required: ["unusable"],
+  client_cert_required: ["unusable", "login", "request"],
   tls_version_unsupported: ["minimum"],
   alpn_refused: ["none"],
   peer_speaks_http: ["tls"],
@@ -61,6 +62,7 @@ export const VARIANTS = {
   closed_during_tls: ["silent"],
   tls_timeout: ["silent"],
   tls_failed: ["name", "roots"],
+  ws_unauthorized: ["certificate"],
   ws_redirected: ["nowhere"],
   closed_during_websocket: ["tls"],
   not_authorized: ["lost"],
@@ -70,7 +72,7 @@ export const VARIANTS = {
   connection_closed: ["at_once", "orderly"],
   client_id_duel: ["likely"],
   packet_too_large: ["theirs"],
-  keep_alive_timeout: ["theirs", "standstill"],
+  keep_alive_timeout: ["theirs", "amid", "standstill"],
 } as const satisfies Partial<Record<FailureCode, readonly string[]>>;
 
 type Variant = (typeof VARIANTS)[keyof typeof VARIANTS][number];
@@ -98,7 +100,11 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
     case "server_cert_pin_mismatch":
       return pinDifference(evidence);
     case "client_cert_required":
-      return when(evidence.client_cert_set === true, "unusable");
+      return (
+        when(evidence.client_cert_set === true, "unusable") ??
+        when(evidence.other_reading === "login", "login") ??
+        when(evidence.other_reading === "request", "request")
+      );
     case "tls_version_unsupported":
       return when(evidence.min_version === "1.3", "minimum");
     case "alpn_refused":
@@ -112,6 +118,8 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
       return silent();
     case "tls_failed":
       return when(evidence.alert === "unrecognized_name", "name") ?? when("error" in evidence, "roots");
+    case "ws_unauthorized":
+      return when(evidence.client_cert_was_sent === false, "certificate");
     case "ws_redirected":
       return when(!evidence.location, "nowhere");
     case "closed_during_websocket":
@@ -129,7 +137,11 @@ function variantOf({ code, stage, evidence }: Failure, scheme: string): Variant 
     case "packet_too_large":
       return when("size" in evidence, "theirs");
     case "keep_alive_timeout":
-      return when("reason_code" in evidence, "theirs") ?? when("silent_s" in evidence, "standstill");
+      return (
+        when("reason_code" in evidence, "theirs") ??
+        when("packet_bytes" in evidence, "amid") ??
+        when("silent_s" in evidence, "standstill")
+      );
     default:
       return null;
   }
@@ -140,7 +152,7 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
   const place = /^[a-z]*:\/\/(\[[^\]]*\]|[^:/?#]*)(?::(\d+))?([^#]*)/.exec(url);
   const [, host = "", port = "", path = ""] = place ?? [];
   const code = evidence.reason_code;
-  const number = typeof code === "number" ? ` (0x${code.toString(16).padStart(2, "0")})` : "";
+  const hex = typeof code === "number" ? ` (0x${code.toString(16).padStart(2, "0")})` : "";
   return {
     at: port ? `${host}:${port}` : host,
     host,
@@ -163,7 +175,7 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     location: text(evidence.location),
     offered: text(evidence.offered) || list(evidence.alpn_offered),
     chosen: text(evidence.chosen),
-    reason: `${text(evidence.reason)}${number}`,
+    reason: `${text(evidence.reason)}${hex}`,
     client: text(evidence.client_id),
     rounds: text(evidence.rounds),
     times: text(evidence.times),
@@ -171,6 +183,11 @@ export function failureFacts({ evidence }: Failure, url: string): Record<string,
     size: text(evidence.size),
     limit: text(evidence.limit),
     alert: text(evidence.alert),
+    packet: number(evidence.packet_bytes),
+    arrived: number(evidence.arrived_bytes),
+    pace: evidence.bytes_per_second
+      ? m.failure_pace({ speed: number(evidence.bytes_per_second) })
+      : m.failure_pace_at_once(),
     server: text(evidence.server_reference) || m.failure_server_unnamed(),
   };
 }
@@ -197,6 +214,10 @@ function detailOf({ stage, code, message, cause }: Failure): string | null {
 
 function text(value: unknown): string {
   return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
+
+function number(value: unknown): string {
+  return typeof value === "number" ? count(value) : "";
 }
 
 function list(value: unknown, shown: (item: string) => string = (item) => item): string {

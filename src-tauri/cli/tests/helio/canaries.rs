@@ -67,6 +67,7 @@ async fn save(bench: &Bench, wss: u16, plain: u16) {
         enabled: true,
         cert_file: text(&bench.pki.client.cert).into(),
         key_file: bench.path("locked.key"),
+        ..ClientCertificate::default()
     };
     let passphrase = vec![SecretEdit::set(SecretField::KeyPassphrase, KEY.into())];
     let imported = engine.import_identity(from, None, passphrase).await.expect("imported");

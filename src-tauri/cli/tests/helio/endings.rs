@@ -57,6 +57,12 @@ fn failures_have_their_exit_status_and_their_code() {
     let missing = [mqtts.as_str(), "--ca", ca, "--cert", "/nonexistent.pem"];
     assert_fails(&bench, &missing, 2, "file_not_found");
     let client = &bench.pki.client;
+    // Whatever it is called and holds: it was said to be PKCS#12.
+    let text_file = bench.path("me.bundle");
+    std::fs::write(&text_file, "Dear customer, please find attached.\n").expect("a file");
+    for file in [text(&client.cert), text(&client.key), &text_file] {
+        assert_fails(&bench, &[&mqtts, "--ca", ca, "--p12", file], 2, "not_a_pkcs12");
+    }
     let swapped = [mqtts.as_str(), "--ca", ca, "--cert", text(&client.key), "--key", text(&client.cert)];
     assert_fails(&bench, &swapped, 2, "files_swapped");
 }
@@ -140,6 +146,38 @@ fn signals_end_with_a_disconnect() {
     sub.says("Trying again");
     sub.signal("TERM");
     sub.end().assert_status(0);
+}
+
+#[test]
+fn an_interrupted_trace_or_probe_still_has_its_last_line() {
+    let bench = Bench::new();
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let url = format!("mqtt://127.0.0.1:{port}");
+        let mut trace = bench.helio(&["trace", "--json", "--debug", &url]);
+        trace.says("CONNECT");
+        trace.signal(signal);
+        let mut lines = trace.end().assert_status(status).json();
+        let verdict = lines.pop().expect("a verdict");
+        let told = ["outcome", "code", "stage", "url"].map(|name| verdict[name].as_str().unwrap_or_default());
+        assert_eq!(told, ["failed", "cancelled", "mqtt", &url], "{verdict}");
+        let connect = lines.iter().find(|line| line["stage"] == "mqtt").expect("the stage under way");
+        assert_eq!(connect["outcome"], "failed", "{connect}");
+
+        let words = ["probe", "--json", "--connect-timeout", "60", &format!("127.0.0.1:{port}")];
+        let probe = bench.helio(&words);
+        silent.accept().expect("the trace");
+        silent.accept().expect("the probe");
+        probe.signal(signal);
+        let report = probe.end().assert_status(status).json().pop().expect("a report");
+        assert_eq!(report["cancelled"], true, "{report}");
+        assert_eq!(report["attempts"], serde_json::json!([]), "nobody was silent yet: {report}");
+    }
+    let (_broker, url) = plain(&bench);
+    let address = url.trim_start_matches("mqtt://");
+    let report = bench.run(&["probe", "--json", address]).assert_status(0).json().pop().expect("a report");
+    assert_eq!(report["cancelled"], false, "{report}");
 }
 
 #[test]

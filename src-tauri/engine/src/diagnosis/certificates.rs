@@ -281,6 +281,9 @@ fn variant(error: &CertificateError) -> String {
     text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
+/// The other reading of a refusal: an HTTP login is missing.
+const LOGIN: &str = "login";
+
 /// How a server showed that it does not accept our certificate, or the lack of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sign {
@@ -361,10 +364,21 @@ fn describe_client(
     let at = plan.address();
     let subject = leaf.map_or("", |leaf| leaf.subject.as_str());
     let issuer = leaf.map_or("", |leaf| leaf.issuer.as_str());
+    // A refusal that does not say why may be for something else.
+    let other_reading = match sign {
+        Sign::Refused { status: 401, says_so: false } => Some(LOGIN),
+        Sign::Refused { says_so: false, .. } => Some("request"),
+        _ => None,
+    };
     let how = match sign {
         Sign::Alert(alert) => format!("It said so with the TLS alert {}.", alert_name(alert)),
         Sign::Closed => {
             "It asked for one in TLS and then closed the connection without saying why.".to_owned()
+        }
+        Sign::Refused { status: 401, says_so: false } => {
+            "It asked for one in TLS and then refused the request (HTTP 401) without naming an HTTP login that it takes \
+             (WWW-Authenticate). Less likely it wants such a login all the same."
+                .to_owned()
         }
         Sign::Refused { status, says_so: false } => format!(
             "It asked for one in TLS and then refused the request (HTTP {status}); or it refuses that for a reason of its own."
@@ -381,7 +395,12 @@ fn describe_client(
             ),
         ),
         C::ClientCertRequired => {
-            (format!("{at} wants a client certificate, and none is set"), format!("None was sent. {how}"))
+            let or = match other_reading {
+                Some(LOGIN) => ", or an HTTP login",
+                Some(_) => ", or does not allow the request",
+                None => "",
+            };
+            (format!("{at} wants a client certificate, and none is set{or}"), format!("None was sent. {how}"))
         }
         C::ClientCertUnknownCa => (
             format!("{at} does not trust the authority that issued the client certificate `{subject}`"),
@@ -437,6 +456,9 @@ fn describe_client(
     }
     if let Sign::Alert(alert) = sign {
         failure = failure.fact("alert", alert_name(alert));
+    }
+    if let Some(reading) = other_reading {
+        failure = failure.fact("other_reading", reading);
     }
     let label = match code {
         C::ClientCertRequired => "Choose a client certificate and its key",

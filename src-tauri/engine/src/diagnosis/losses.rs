@@ -11,7 +11,7 @@ use super::mqtt::{late_alert, other_server, reason_name, told_by_wire};
 use super::{alert_name, how_it_closed, retry, with_end};
 use crate::failure::{Failure, FailureCode, FixAction};
 use crate::trace::Stage;
-use crate::transport::{Ended, Plan, Wire};
+use crate::transport::{Ended, Part, Plan, Wire};
 
 const STAGE: Stage = Stage::Mqtt;
 
@@ -31,8 +31,11 @@ pub enum LossReason {
         /// Our Maximum Packet Size.
         limit: u32,
     },
-    /// No PINGRESP in time.
-    KeepAlive,
+    /// No PINGRESP in time, nor anything else.
+    KeepAlive {
+        /// The keep alive of the connection.
+        keep_alive_s: u16,
+    },
     /// DISCONNECT from the broker (MQTT 5, 3.14).
     ServerDisconnect {
         /// Reason code.
@@ -86,14 +89,17 @@ pub fn lost(plan: &Plan, wire: &Wire, reason: LossReason) -> Failure {
         }
     }
     match reason {
-        LossReason::Closed => retry(with_end(
-            new(
-                FailureCode::ConnectionClosed,
-                format!("{at} closed the connection"),
-                "It gave no reason. A broker that restarts does this, and so does one to which another client has \
-                 connected with the same client identifier.",
+        LossReason::Closed => retry(amid_packet(
+            wire,
+            with_end(
+                new(
+                    FailureCode::ConnectionClosed,
+                    format!("{at} closed the connection"),
+                    "It gave no reason. A broker that restarts does this, and so does one to which another client \
+                     has connected with the same client identifier.",
+                ),
+                Some(&Ended::Closed),
             ),
-            Some(&Ended::Closed),
         )),
         // The library's and our own bound have no number; the operating system's has one.
         LossReason::Io(error)
@@ -101,7 +107,7 @@ pub fn lost(plan: &Plan, wire: &Wire, reason: LossReason) -> Failure {
         {
             write_timeout(plan)
         }
-        LossReason::Io(error) => broke(plan, &error),
+        LossReason::Io(error) => retry(amid_packet(wire, broke(plan, &error))),
         LossReason::Malformed(what) => retry(
             new(
                 FailureCode::MalformedPacket,
@@ -111,11 +117,14 @@ pub fn lost(plan: &Plan, wire: &Wire, reason: LossReason) -> Failure {
             .fact("detail", what),
         ),
         LossReason::TooLarge { size, limit } => too_large(plan, size, limit),
-        LossReason::KeepAlive => retry(new(
-            FailureCode::KeepAliveTimeout,
-            format!("{at} stopped answering"),
-            "No answer came to PINGREQ in time: the network is gone, or the broker hangs.",
-        )),
+        LossReason::KeepAlive { keep_alive_s } => match wire.part() {
+            Some(part) => stopped_amid_packet(plan, part, keep_alive_s),
+            None => retry(new(
+                FailureCode::KeepAliveTimeout,
+                format!("{at} stopped answering"),
+                "No answer came to PINGREQ in time: the network is gone, or the broker hangs.",
+            )),
+        },
         LossReason::WriteTimeout => write_timeout(plan),
         LossReason::ServerDisconnect { code, reason_string, server_reference } => {
             disconnected(plan, code, reason_string.as_deref(), server_reference.as_deref())
@@ -227,6 +236,54 @@ fn new(code: FailureCode, message: String, cause: &str) -> Failure {
     Failure::new(STAGE, code, message).because(cause)
 }
 
+/// Silence that begins in the middle of a packet: the network is slow, or gone.
+fn stopped_amid_packet(plan: &Plan, part: Part, keep_alive_s: u16) -> Failure {
+    let Part { length, arrived, .. } = part;
+    let silent = part.last.elapsed().as_secs();
+    let message = format!("{} stopped in the middle of a packet of {length} bytes", plan.address());
+    let cause = format!(
+        "{arrived} bytes of it came{}. Then nothing came for {silent} s, neither the rest nor an answer to PINGREQ: the \
+         network is gone, or it is so slow that a longer keep alive is needed.",
+        pace(part)
+    );
+    let failure = with_part(new(FailureCode::KeepAliveTimeout, message, &cause), part)
+        .fact("silent_s", silent)
+        .fact("keep_alive_s", keep_alive_s);
+    let longer = keep_alive_s.saturating_mul(4).max(60);
+    retry(match longer > keep_alive_s {
+        true => failure.fix(
+            format!("Set the keep alive to {longer} s"),
+            FixAction::SetKeepAlive { keep_alive_s: longer },
+        ),
+        false => failure,
+    })
+}
+
+/// Says of a connection that ended in the middle of a packet how much of it was there.
+fn amid_packet(wire: &Wire, failure: Failure) -> Failure {
+    let Some(part) = wire.part() else { return failure };
+    let Part { length, arrived, .. } = part;
+    let cause = format!(
+        "{} It ended in the middle of a packet: {arrived} of {length} bytes had come{}.",
+        failure.cause,
+        pace(part)
+    );
+    with_part(Failure { cause, ..failure }, part)
+}
+
+/// How fast a part of a packet came, behind how much it was.
+fn pace(part: Part) -> String {
+    part.rate().map_or_else(|| " at once".to_owned(), |rate| format!(", {rate} bytes a second"))
+}
+
+fn with_part(failure: Failure, part: Part) -> Failure {
+    let failure = failure.fact("packet_bytes", part.length).fact("arrived_bytes", part.arrived);
+    match part.rate() {
+        Some(rate) => failure.fact("bytes_per_second", rate),
+        None => failure,
+    }
+}
+
 fn broke(plan: &Plan, error: &io::Error) -> Failure {
     use io::ErrorKind as K;
     let at = plan.address();
@@ -245,7 +302,7 @@ fn broke(plan: &Plan, error: &io::Error) -> Failure {
             "It gave no reason. The broker or something between ended the connection without a goodbye.",
         ),
     };
-    retry(with_end(failure, Some(&end)))
+    with_end(failure, Some(&end))
 }
 
 fn ended_by_alert(plan: &Plan, wire: &Wire, alert: AlertDescription) -> Failure {
@@ -403,17 +460,8 @@ fn disconnected(plan: &Plan, code: u8, words: Option<&str>, server: Option<&str>
 
 #[cfg(test)]
 mod tests {
+    use super::super::planned;
     use super::*;
-    use crate::endpoint::{Endpoint, Scheme};
-    use crate::profile::{Profile, ProfileId, Settings};
-    use crate::secret::Secrets;
-
-    fn planned(url: &str) -> Plan {
-        let endpoint = Endpoint::parse_url(url, Scheme::Mqtt).expect("url").endpoint;
-        let settings = Settings::default();
-        let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
-        crate::transport::plan(&profile, &Secrets::default()).expect("plan")
-    }
 
     fn disconnect(code: u8) -> LossReason {
         LossReason::ServerDisconnect { code, reason_string: Some("so it is".into()), server_reference: None }
@@ -437,7 +485,7 @@ mod tests {
             (disconnect(0x81), C::MalformedPacket),
             (LossReason::TooLarge { size: 70_000, limit: 1_024 }, C::PacketTooLarge),
             (LossReason::Malformed("x".into()), C::MalformedPacket),
-            (LossReason::KeepAlive, C::KeepAliveTimeout),
+            (LossReason::KeepAlive { keep_alive_s: 60 }, C::KeepAliveTimeout),
             (LossReason::WriteTimeout, C::WriteTimeout),
             (LossReason::Io(io::ErrorKind::TimedOut.into()), C::WriteTimeout),
             (LossReason::Closed, C::ConnectionClosed),
@@ -471,6 +519,28 @@ mod tests {
         assert_eq!(after(closed(), 90, 0), FailureCode::ConnectionClosed, "none was due");
         let moved = lost(&plan, &Wire::default(), disconnect(0x9d));
         assert_eq!(after(moved, 90, 60), FailureCode::ServerMoved, "the broker's own reason counts");
+    }
+
+    #[test]
+    fn a_packet_that_was_under_way_is_told_with_how_much_of_it_came() {
+        let wire = Wire::default();
+        wire.packet.note(5_000_000, 120_000);
+        let slow = LossReason::KeepAlive { keep_alive_s: 30 };
+        let failure = lost(&planned("mqtt://a.test"), &wire, slow);
+        assert_eq!(failure.code, FailureCode::KeepAliveTimeout);
+        assert!(failure.message.contains("a packet of 5000000 bytes"), "{failure:?}");
+        assert!(failure.cause.contains("120000 bytes of it came"), "{failure:?}");
+        for (fact, value) in [("packet_bytes", 5_000_000), ("arrived_bytes", 120_000), ("keep_alive_s", 30)] {
+            assert_eq!(failure.evidence[fact], value, "{fact}");
+        }
+        assert_eq!(failure.fixes[0].action, FixAction::SetKeepAlive { keep_alive_s: 120 });
+
+        let cut = lost(&planned("mqtt://a.test"), &wire, LossReason::Closed);
+        assert!(cut.cause.contains("120000 of 5000000 bytes had come"), "{cut:?}");
+        assert_eq!(cut.fixes.last().map(|fix| &fix.action), Some(&FixAction::Retry {}));
+        wire.packet.note(5_000_000, 5_000_000);
+        let whole = lost(&planned("mqtt://a.test"), &wire, LossReason::Closed);
+        assert!(!whole.evidence.contains_key("packet_bytes"), "{whole:?}");
     }
 
     #[test]

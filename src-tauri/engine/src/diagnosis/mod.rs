@@ -154,6 +154,16 @@ fn planned_trust(plan: &Plan) -> Option<&Trust> {
     plan.tls.as_ref().map(|tls| &tls.trust)
 }
 
+/// The plan of a connection that sets nothing but its URL.
+#[cfg(test)]
+fn planned(url: &str) -> Plan {
+    use crate::profile::{Profile, ProfileId, Settings};
+    let endpoint = crate::endpoint::Endpoint::parse_url(url, Scheme::Mqtt).expect("url").endpoint;
+    let profile =
+        Profile { id: ProfileId::random(), name: String::new(), endpoint, settings: Settings::default() };
+    crate::transport::plan(&profile, &crate::secret::Secrets::default()).expect("plan")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

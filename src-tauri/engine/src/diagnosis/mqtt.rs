@@ -1,4 +1,4 @@
-//! CONNECT to CONNACK, and the loss of a session.
+//! CONNECT to CONNACK.
 
 use std::io;
 
@@ -494,17 +494,8 @@ pub(super) fn other_server(failure: Failure, server: Option<&str>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::planned;
     use super::*;
-    use crate::endpoint::Endpoint;
-    use crate::profile::{Profile, ProfileId, Settings};
-    use crate::secret::Secrets;
-
-    fn planned(url: &str) -> Plan {
-        let endpoint = Endpoint::parse_url(url, Scheme::Mqtt).expect("url").endpoint;
-        let settings = Settings::default();
-        let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
-        crate::transport::plan(&profile, &Secrets::default()).expect("plan")
-    }
 
     #[test]
     fn what_answers_connect_is_known_by_its_first_bytes() {

@@ -70,14 +70,18 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     let mentions_certificate = answer.body.windows(11).any(|part| part.eq_ignore_ascii_case(b"certificate"));
     // A server that asks for a certificate without insisting on one answers 403 when it misses it.
     let status = answer.status;
+    // A 401 for want of a login says which login it takes (RFC 9110, 15.5.2); one for want of a certificate cannot.
+    let challenge = answer.header("www-authenticate");
     let sign = match status {
-        400 | 403 => Some(Sign::Refused { status, says_so: mentions_certificate }),
+        401 if challenge.is_some() => None,
+        400 | 401 | 403 => Some(Sign::Refused { status, says_so: mentions_certificate }),
         495 | 496 => Some(Sign::Refused { status, says_so: true }),
         _ => None,
     };
     if let Some(failure) = sign.and_then(|sign| certificates::client(plan, &wire.tls.read(), STAGE, sign)) {
         let failure = with_answer(failure, answer);
         return match status {
+            401 => http_login(failure),
             403 => other_path(http_login(failure), plan.endpoint().path()),
             _ => failure,
         };
@@ -87,15 +91,13 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
     let new = |code, message: String, cause: &str| {
         with_answer(Failure::new(STAGE, code, message).because(cause).permanent(), answer)
     };
-    let wants_certificate = |failure: Failure| {
-        let facts = wire.tls.read();
-        match facts.asked {
-            true => failure.fix(
-                "Choose a client certificate and its key",
-                FixAction::ChooseIdentity { swap: false, disable: false },
-            ),
-            false => failure,
-        }
+    let (asked, sent) = (wire.client_certificate_asked(), wire.client_certificate_sent());
+    let wants_certificate = |failure: Failure| match asked {
+        true => failure.fact("client_cert_asked", true).fact("client_cert_was_sent", sent).fix(
+            "Choose a client certificate and its key",
+            FixAction::ChooseIdentity { swap: false, disable: false },
+        ),
+        false => failure,
     };
     match status {
         404 => other_path(
@@ -106,11 +108,27 @@ fn answered(plan: &Plan, wire: &Wire, answer: &HttpAnswer) -> Failure {
             ),
             path,
         ),
-        401 => http_login(wants_certificate(new(
-            FailureCode::WsUnauthorized,
-            format!("{at} wants HTTP credentials for {path}"),
-            "The web server in front of the broker answers 401 before MQTT's own login is ever sent.",
-        ))),
+        401 => {
+            const BEFORE: &str =
+                "The web server in front of the broker answers 401 before MQTT's own login is ever sent.";
+            let failure = match asked && !sent {
+                true => new(
+                    FailureCode::WsUnauthorized,
+                    format!("{at} wants HTTP credentials for {path}, or a client certificate"),
+                    &format!("{BEFORE} It asked for a client certificate in TLS as well and got none."),
+                ),
+                false => new(
+                    FailureCode::WsUnauthorized,
+                    format!("{at} wants HTTP credentials for {path}"),
+                    BEFORE,
+                ),
+            };
+            let failure = match challenge {
+                Some(challenge) => failure.fact("www_authenticate", challenge),
+                None => failure,
+            };
+            wants_certificate(http_login(failure))
+        }
         403 => other_path(
             http_login(wants_certificate(new(
                 FailureCode::WsForbidden,
@@ -303,4 +321,34 @@ fn timeout(plan: &Plan, wire: &Wire) -> Failure {
     );
     let failure = switch_transport(with_bytes(failure, &bytes), plan, Scheme::of(false, tls));
     retry(probe(failure, plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::planned;
+    use super::*;
+    use crate::trace::HttpHeader;
+
+    #[test]
+    fn a_401_has_two_readings_and_both_are_offered_likelier_first() {
+        let choose = FixAction::ChooseIdentity { swap: false, disable: false };
+        let login = FixAction::SetCredentials { target: CredentialTarget::Http };
+        let wire = Wire::default();
+        wire.tls.edit(|facts| facts.asked = true);
+        let answered = |challenge: Option<&str>| {
+            let header = |value: &str| HttpHeader { name: "WWW-Authenticate".into(), value: value.into() };
+            let headers = challenge.map(header).into_iter().collect();
+            let answer = HttpAnswer { status: 401, headers, ..HttpAnswer::default() };
+            websocket(&planned("wss://a.test/mqtt"), &wire, WebsocketProblem::Answer(answer))
+        };
+        let silent = answered(None);
+        assert_eq!(silent.code, FailureCode::ClientCertRequired);
+        assert!(silent.message.contains("or an HTTP login"), "{silent:?}");
+        let challenged = answered(Some("Bearer"));
+        assert_eq!(challenged.code, FailureCode::WsUnauthorized);
+        assert!(challenged.message.contains("or a client certificate"), "{challenged:?}");
+        for (failure, fixes) in [(silent, [&choose, &login]), (challenged, [&login, &choose])] {
+            assert_eq!(failure.fixes.iter().map(|fix| &fix.action).collect::<Vec<_>>(), fixes);
+        }
+    }
 }

@@ -247,7 +247,12 @@ impl Engine {
             added.push(cert_file.clone());
             self.keep_added(&added)?;
         }
-        Ok(ClientCertificate { enabled: true, cert_file, key_file: taken.name.to_string() })
+        Ok(ClientCertificate {
+            enabled: true,
+            cert_file,
+            key_file: taken.name.to_string(),
+            ..ClientCertificate::default()
+        })
     }
 
     /// Writes an imported identity to a PKCS#12 file of mode 0600 that opens with this passphrase.
@@ -509,8 +514,12 @@ fn describe((role, file, key_file): Key, secrets: &Secrets) -> LibraryCertificat
     let mut settings = Settings::default();
     match role {
         CertificateRole::Identity => {
-            settings.client_certificate =
-                ClientCertificate { enabled: true, cert_file: file.clone(), key_file: key_file.clone() };
+            settings.client_certificate = ClientCertificate {
+                enabled: true,
+                cert_file: file.clone(),
+                key_file: key_file.clone(),
+                ..ClientCertificate::default()
+            };
         }
         CertificateRole::Authority => {
             settings.trust =

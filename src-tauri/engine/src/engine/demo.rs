@@ -52,6 +52,7 @@ impl Engine {
                 enabled: true,
                 cert_file: files.client_cert,
                 key_file: files.client_key,
+                ..ClientCertificate::default()
             },
             trust: Trust { mode: TrustMode::CaOnly, ca_files: vec![files.ca], ..Trust::default() },
             ..draft.settings

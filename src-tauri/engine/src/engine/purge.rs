@@ -53,7 +53,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::history::RowFilter;
-    use crate::message::{EventKind, Item};
+    use crate::message::{EventFacts, EventKind, Item};
     use crate::profile::{Profile, ProfileId};
     use crate::secret::{SecretEdit, SecretField};
 
@@ -68,7 +68,8 @@ mod tests {
         draft.settings.login.enabled = true;
         let password = SecretEdit::set(SecretField::Password, "canary".to_owned());
         let profile = engine.save_profile(draft, None, vec![password]).await.expect("saved");
-        let item = Item::Event { time: 1, kind: EventKind::Connected, text: host.to_owned() };
+        let facts = EventFacts::Connection { url: host.to_owned(), client_id: String::new() };
+        let item = Item::Event { time: 1, kind: EventKind::Connected, facts: Box::new(facts) };
         engine.inner.history.sink(profile.id).try_accept(item).expect("room");
         engine.inner.history.flush().await.expect("written");
         profile

@@ -43,7 +43,7 @@ use self::view::{View, Wanted};
 use self::writer::Writer;
 use crate::database;
 use crate::error::{Error, ErrorCode, Result};
-use crate::message::{Clock, Direction, EventKind, MessageProperties, MessageSink, UnixMicros};
+use crate::message::{Clock, Direction, EventFacts, EventKind, MessageProperties, MessageSink, UnixMicros};
 use crate::profile::{ProfileId, Qos, Retention};
 use crate::whole_file;
 
@@ -710,8 +710,10 @@ pub enum RowContent {
     Event {
         /// What, by stable name.
         event: EventKind,
-        /// Facts in words: a reason code's name, a count, an error.
+        /// What it is about in English: a reason code's name, a count, an error.
         text: String,
+        /// The same as facts; of rows that an earlier version kept there are none.
+        facts: Option<EventFacts>,
     },
     /// The file is damaged where this row stands.
     Damaged,

@@ -215,6 +215,9 @@ pub(super) fn split_questions(entries: &mut VecDeque<Entry>) -> VecDeque<Entry> 
     questions
 }
 
+/// About what an event occupies, its failure with the evidence included, in bytes.
+const EVENT: usize = 4 << 10;
+
 /// Bytes that an item occupies in memory.
 pub(super) fn weight(item: &Item) -> usize {
     size_of::<Entry>()
@@ -224,7 +227,7 @@ pub(super) fn weight(item: &Item) -> usize {
                 let correlation = m.properties.correlation_data_hex.as_ref().map_or(0, String::len);
                 m.topic.len() + m.payload.len() + correlation + texts.sum::<usize>()
             }
-            Item::Event { text, .. } => text.len(),
+            Item::Event { .. } => EVENT,
         }
 }
 

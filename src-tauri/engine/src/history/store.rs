@@ -885,12 +885,14 @@ impl At<'_> {
 
     /// Its MQTT 5 properties.
     pub(super) fn properties(&self) -> rusqlite::Result<MessageProperties> {
-        let json = self.head.properties(self.properties).map_err(damaged)?;
-        Ok(if json.is_empty() {
-            MessageProperties::default()
-        } else {
-            serde_json::from_slice(json).unwrap_or_default()
+        Ok(match self.properties_json()? {
+            [] => MessageProperties::default(),
+            json => serde_json::from_slice(json).unwrap_or_default(),
         })
+    }
+
+    fn properties_json(&self) -> rusqlite::Result<&[u8]> {
+        self.head.properties(self.properties).map_err(damaged)
     }
 
     /// As a table shows it.
@@ -901,6 +903,7 @@ impl At<'_> {
             RowContent::Event {
                 event: event.copied().unwrap_or(EventKind::Lost),
                 text: String::from_utf8_lossy(&self.payload(0, u64::MAX)?).into_owned(),
+                facts: serde_json::from_slice(self.properties_json()?).ok(),
             }
         } else {
             let head = self.payload(0, PREVIEW as u64)?;

@@ -51,7 +51,8 @@ fn item(time: UnixMicros, topic: &str, payload: impl Into<Bytes>) -> Item {
 }
 
 fn event(time: UnixMicros, kind: EventKind, text: &str) -> Item {
-    Item::Event { time, kind, text: text.to_owned() }
+    let facts = EventFacts::Connection { url: text.to_owned(), client_id: "me".to_owned() };
+    Item::Event { time, kind, facts: Box::new(facts) }
 }
 
 /// Bytes that nothing compresses.
@@ -187,7 +188,11 @@ async fn a_restart_keeps_everything() {
     assert_eq!(page.rows.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(
         page.rows[0].content,
-        RowContent::Event { event: EventKind::Connected, text: "to a broker".into() }
+        RowContent::Event {
+            event: EventKind::Connected,
+            text: "to a broker as me".into(),
+            facts: Some(EventFacts::Connection { url: "to a broker".into(), client_id: "me".into() }),
+        }
     );
     assert_eq!(
         page.rows[1].content,

@@ -14,7 +14,7 @@ use super::store::{self, Extent};
 use super::{RetentionRules, Seq, Shared, StorageHealth};
 use crate::database;
 use crate::error::{Error, Result};
-use crate::message::{Direction, EventKind, Item, Message, UnixMicros};
+use crate::message::{Direction, EventFacts, EventKind, Item, Message, UnixMicros};
 use crate::profile::{ProfileId, Retention};
 
 /// A batch ends after so many rows,
@@ -199,8 +199,8 @@ impl Writer {
                     let open = opened(open, &transaction, *profile)?;
                     match item {
                         Item::Message(message) => open.append_message(&transaction, message)?,
-                        Item::Event { time, kind, text } => {
-                            open.append_event(&transaction, *time, *kind, text)?;
+                        Item::Event { time, kind, facts } => {
+                            open.append_event(&transaction, *time, *kind, facts)?;
                         }
                     }
                     let bytes = queue::weight(item);
@@ -211,10 +211,9 @@ impl Writer {
                 }
                 Entry::Dropped(profile) => {
                     let (count, since) = queue.unreported(*profile);
-                    let noun = if count == 1 { "message" } else { "messages" };
-                    let text = format!("{count} {noun} could not be kept: more came than could be stored");
+                    let facts = EventFacts::Dropped { count };
                     let open = opened(open, &transaction, *profile)?;
-                    open.append_event(&transaction, since, EventKind::Dropped, &text)?;
+                    open.append_event(&transaction, since, EventKind::Dropped, &facts)?;
                     batch.freed.entry(*profile).or_default();
                     batch.reported.push((*profile, count));
                 }
@@ -427,10 +426,13 @@ impl Open {
         transaction: &Transaction<'_>,
         time: UnixMicros,
         kind: EventKind,
-        text: &str,
+        facts: &EventFacts,
     ) -> rusqlite::Result<()> {
-        let (flags, payload) = (store::event_flags(kind), text.as_bytes());
-        self.append(transaction, &NewRow { time, flags, topic: 0, back: 0, properties: &[], payload })
+        // Its words are what a search finds; what it is about stands where a message has its properties.
+        let (flags, words) = (store::event_flags(kind), facts.words());
+        let properties = serde_json::to_vec(facts).unwrap_or_default();
+        let (properties, payload) = (&properties[..], words.as_bytes());
+        self.append(transaction, &NewRow { time, flags, topic: 0, back: 0, properties, payload })
     }
 
     /// Adds a row to the block under way, and writes that when it is full.

@@ -73,7 +73,12 @@ impl Folder {
         let mut secrets = Secrets::default();
         secrets.put(SecretField::KeyPassphrase, passphrase.map(Secret::new));
         let file = |name: &str| if name.is_empty() { String::new() } else { self.path(name) };
-        let given = ClientCertificate { enabled: true, cert_file: file(cert), key_file: file(key) };
+        let given = ClientCertificate {
+            enabled: true,
+            cert_file: file(cert),
+            key_file: file(key),
+            ..ClientCertificate::default()
+        };
         let result = load_client(&given, &secrets, &mut Vec::new());
         let report = report_client(&given, &secrets);
         match &result {
@@ -178,7 +183,7 @@ fn chains_are_put_in_order() {
             && !identity.presented.chain[0].self_signed
     );
     assert_eq!(
-        warnings(&identity.presented, now()),
+        remarks(&identity.presented, now()).iter().map(IdentityRemark::words).collect::<Vec<_>>(),
         ["Not part of the client certificate's chain, so not sent: device-42"]
     );
 
@@ -323,8 +328,9 @@ fn what_deserves_a_look_is_said() {
     folder.key("key.pem", KEY_TYPES[1].1);
     folder.openssl("req -x509 -new -key key.pem -subj /CN=web -days 30 -addext extendedKeyUsage=serverAuth -out cert.pem");
     let identity = folder.load("cert.pem", "key.pem").expect("identity");
-    let said =
-        |at: UnixMicros, words: &str| warnings(&identity.presented, at).iter().any(|w| w.contains(words));
+    let said = |at: UnixMicros, words: &str| {
+        remarks(&identity.presented, at).iter().any(|r| r.words().contains(words))
+    };
     assert!(said(now(), "clientAuth"));
     assert!(said(now() + 20 * DAY, "expires in"));
     assert!(said(now() + 40 * DAY, "expired"));

@@ -20,8 +20,8 @@ use super::shared::{Online, Patience, Shared};
 use super::{Phase, SessionConfig, SessionEvent};
 use crate::diagnosis::{self, LossReason, MqttProblem, Pattern};
 use crate::failure::{Failure, FailureCode};
-use crate::message::EventKind;
-use crate::trace::{Connack, Stage, StageDetail, Trace, TraceRecorder};
+use crate::message::{EventFacts, EventKind};
+use crate::trace::{Connack, LogNote, Stage, StageDetail, Trace, TraceRecorder};
 use crate::transport::{self, Plan, Wire};
 
 /// How long DISCONNECT waits for what is in flight.
@@ -29,9 +29,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A connection that lasted this long ends a series of retries; a shorter one goes on with it, so that two
 /// clients with one client id do not chase each other at full speed.
 const STEADY: Duration = Duration::from_secs(10);
-
-/// How many PINGREQ without an answer are remembered; data that comes in stands for answers.
-const UNANSWERED: usize = 8;
 
 /// What handles ask of the task.
 pub(super) enum Command {
@@ -153,9 +150,7 @@ impl Actor {
                 Ok(Err(mut failure)) => {
                     failure.hide(&mask);
                     endings.interrupted();
-                    shared
-                        .keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default())
-                        .await;
+                    self.keep_failure(EventKind::ConnectFailed, &failure, &mut Patience::default()).await;
                     failure
                 }
                 Ok(Ok(connection)) => {
@@ -241,13 +236,13 @@ impl Actor {
         shared.tell_subscriptions();
         let kind = if connack.session_present { EventKind::SessionResumed } else { EventKind::Connected };
         let client_id = connack.assigned_client_id.as_ref().unwrap_or(&session.connect.client_id);
-        let text = format!("{} as {client_id}", session.plan.url());
-        shared.keep_event(kind, text, &mut patience).await;
+        let facts = EventFacts::Connection { url: session.plan.url(), client_id: client_id.clone() };
+        shared.keep_event(kind, facts, &mut patience).await;
         shared.tell_phase(Phase::Connected { since: shared.clock.now(), connack });
         let (since, clock_then) = (Instant::now(), SystemTime::now());
         let subscribing = tokio::spawn(catch_up(shared.clone(), online, missing, unwanted));
 
-        let end = self.poll(session, &mut patience).await;
+        let end = self.poll(session, &ends, &mut patience).await;
 
         subscribing.abort();
         shared.set_online(None);
@@ -256,15 +251,16 @@ impl Actor {
             Polled::Broken(broken) => broken,
             Polled::Dropped | Polled::Disconnected => {
                 let polite = matches!(end, Polled::Disconnected);
-                let text = if polite { "With DISCONNECT" } else { "Without DISCONNECT" };
-                shared.keep_event(EventKind::Disconnected, text.to_owned(), &mut patience).await;
+                let facts = EventFacts::Goodbye { polite };
+                shared.keep_event(EventKind::Disconnected, facts, &mut patience).await;
                 return Served::Ended(polite.then_some(ends));
             }
         };
         let (lasted, idle) = (since.elapsed(), wire.idle());
         let slept = slept(lasted, clock_then.elapsed().unwrap_or_default());
         let unexplained = matches!(broken, Broken::Closed | Broken::Io(_));
-        let failure = diagnosis::lost(&session.plan, &wire, loss(broken, &ends, &session.connect));
+        let failure =
+            diagnosis::lost(&session.plan, &wire, loss(broken, &ends, &session.connect, keep_alive_s));
         let silence = wire.silence() + slept.unwrap_or_default();
         let failure = diagnosis::after_standstill(&session.plan, failure, silence, keep_alive_s);
         let kind = match failure.code {
@@ -288,16 +284,15 @@ impl Actor {
             session.driver.forget_session();
         }
         shared.tell_subscriptions();
-        shared.keep_event(EventKind::Lost, words(&failure), &mut patience).await;
+        self.keep_failure(EventKind::Lost, &failure, &mut patience).await;
         Served::Lost(failure, pattern)
     }
 
     /// Polls the library until that cannot go on.
-    async fn poll(&mut self, session: &mut Session, patience: &mut Patience) -> Polled {
+    async fn poll(&mut self, session: &mut Session, ends: &Ends, patience: &mut Patience) -> Polled {
         let shared = self.shared.clone();
         let clock = shared.clock;
         let now = move || clock.now();
-        let mut pinged = VecDeque::new();
         let mut messages = VecDeque::new();
         let mut disconnecting = false;
         loop {
@@ -324,29 +319,29 @@ impl Actor {
                     }
                 }
             };
+            if let Some(round_trip) = ends.round_trip() {
+                let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+                (shared.events)(SessionEvent::RoundTrip { micros });
+            }
             shared.keep_all(&mut messages, patience).await;
             match happening {
                 Err(Broken::Done) => return Polled::Disconnected,
                 Err(_) if disconnecting => return Polled::Dropped,
                 Err(broken) => return Polled::Broken(broken),
-                Ok(Happening::PingSent) => {
-                    pinged.truncate(UNANSWERED);
-                    pinged.push_back(Instant::now());
-                }
-                Ok(Happening::PingAnswered) => {
-                    if let Some(pinged) = pinged.pop_front() {
-                        let micros = u64::try_from(pinged.elapsed().as_micros()).unwrap_or(u64::MAX);
-                        (shared.events)(SessionEvent::RoundTrip { micros });
-                    }
-                }
                 Ok(Happening::Connack(_) | Happening::Other) => {}
             }
         }
     }
 
     async fn failed(&self, failure: Failure) -> Phase {
-        self.shared.keep_event(EventKind::ConnectFailed, words(&failure), &mut Patience::default()).await;
+        self.keep_failure(EventKind::ConnectFailed, &failure, &mut Patience::default()).await;
         Phase::Failed { failure }
+    }
+
+    async fn keep_failure(&self, kind: EventKind, failure: &Failure, patience: &mut Patience) {
+        let url = self.config.profile.endpoint.url();
+        let facts = EventFacts::Failure { url, failure: failure.clone() };
+        self.shared.keep_event(kind, facts, patience).await;
     }
 
     fn recorder(&self, attempt: u32) -> TraceRecorder {
@@ -395,15 +390,14 @@ impl Session {
             Some(tell) => Box::new(Watched::new(dialled.stream, self.connect.version, tell.clone())),
             None => dialled.stream,
         };
-        let ends = self.slot.fill(stream);
+        let ends = self.slot.fill(stream, wire.clone());
 
         let clean_start = self.connect.clean_start && !(reconnect && self.resumes());
         self.driver.prepare(clean_start, self.connect.keep_alive_s);
         let mut detail = self.connect.detail(clean_start);
         recorder.begin(StageDetail::Mqtt(detail.clone()));
         if self.connect.generated {
-            let text = format!("The client id is empty: {} stands in for it", self.connect.client_id);
-            recorder.log(Stage::Mqtt, text);
+            recorder.log(Stage::Mqtt, LogNote::MadeUp { client_id: self.connect.client_id.clone() });
         }
         let broken = match tokio::time::timeout_at(deadline, self.driver.connack()).await {
             Ok(Ok(connack)) => {
@@ -440,11 +434,12 @@ impl Session {
     }
 }
 
-/// One attempt, then DISCONNECT. See [`super::test`].
+/// One attempt, then DISCONNECT. See [`super::test_until`].
 pub(super) async fn test(
     config: SessionConfig,
     observer: Arc<dyn Fn(Trace) + Send + Sync>,
     packets: Option<PacketObserver>,
+    stop: impl Future<Output = ()>,
 ) -> Trace {
     let url = config.profile.endpoint.url();
     let recorder = TraceRecorder::hiding(config.mask(), url, 1, move |trace: &Trace| observer(trace.clone()));
@@ -455,7 +450,12 @@ pub(super) async fn test(
             return recorder.snapshot();
         }
     };
-    if let Ok(connection) = session.attempt(&recorder, false).await {
+    let attempt = tokio::select! {
+        biased;
+        attempt = session.attempt(&recorder, false) => attempt,
+        () = stop => Err(cancelled(&recorder)).inspect_err(|failure| recorder.finish_failed(failure.clone())),
+    };
+    if let Ok(connection) = attempt {
         session.client.disconnect(0, true).await;
         let _ = tokio::time::timeout(DRAIN, async {
             while session.driver.next(&|| 0, &mut VecDeque::new()).await.is_ok() {}
@@ -509,23 +509,18 @@ fn say_goodbye(shared: &Arc<Shared>, client: &Client, code: u8) {
     });
 }
 
-fn loss(broken: Broken, ends: &Ends, connect: &Connect) -> LossReason {
+fn loss(broken: Broken, ends: &Ends, connect: &Connect, keep_alive_s: u16) -> LossReason {
     match broken {
+        _ if ends.given_up() => LossReason::KeepAlive { keep_alive_s },
         Broken::TooLarge(size) => LossReason::TooLarge { size, limit: connect.maximum_packet_size },
         Broken::Io(error) => LossReason::Io(error),
         Broken::Malformed(text) => LossReason::Malformed(text),
-        Broken::KeepAlive => LossReason::KeepAlive,
         Broken::Disconnected { code, reason_string } => {
             let server_reference = read_server_reference(&ends.last_words());
             LossReason::ServerDisconnect { code, reason_string, server_reference }
         }
         Broken::Closed | Broken::Refused | Broken::Done => LossReason::Closed,
     }
-}
-
-/// A failure as a line of the stream.
-fn words(failure: &Failure) -> String {
-    format!("{}. {}", failure.message.trim_end_matches('.'), failure.cause)
 }
 
 fn cancelled(recorder: &TraceRecorder) -> Failure {

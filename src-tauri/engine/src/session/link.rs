@@ -35,8 +35,6 @@ pub(super) enum Driver {
 #[allow(clippy::large_enum_variant, reason = "CONNACK comes once a connection")]
 pub(super) enum Happening {
     Connack(Connack),
-    PingSent,
-    PingAnswered,
     Other,
 }
 
@@ -79,8 +77,6 @@ pub(super) enum Broken {
     Malformed(String),
     /// The peer sent a packet larger than we take; its size in bytes.
     TooLarge(usize),
-    /// No answer to PINGREQ.
-    KeepAlive,
     /// DISCONNECT from the server.
     Disconnected { code: u8, reason_string: Option<String> },
     /// Our own DISCONNECT is out.
@@ -217,11 +213,12 @@ impl Driver {
         }
     }
 
-    /// After the first CONNACK the library's own memory of the session counts, no longer a stored one.
+    /// After the first CONNACK the library's own memory of the session counts, no longer a stored one. From here on
+    /// the line keeps the connection alive, and the library does not.
     pub(super) fn connected(&mut self) {
         match self {
-            Self::V5(driver) => _ = driver.options.clear_session_store(),
-            Self::V311(driver) => _ = driver.mqtt_options.clear_session_store(),
+            Self::V5(driver) => _ = driver.options.clear_session_store().set_keep_alive(0),
+            Self::V311(driver) => _ = driver.mqtt_options.clear_session_store().set_keep_alive(0),
         }
     }
 }

@@ -6,6 +6,7 @@ mod actor;
 mod backoff;
 mod connect;
 mod endings;
+mod keep_alive;
 mod line;
 mod link;
 mod packets;
@@ -24,7 +25,7 @@ use ts_rs::TS;
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::failure::Failure;
-use crate::message::{EventKind, MessageSink, UnixMicros};
+use crate::message::{EventFacts, EventKind, MessageSink, UnixMicros};
 use crate::profile::{Profile, Qos, Subscription};
 use crate::secret::{Mask, SecretField, Secrets};
 use crate::trace::{Connack, Trace};
@@ -114,16 +115,18 @@ fn start(
 /// Makes one attempt to connect, says DISCONNECT, and returns its trace. `observer` sees the trace grow.
 /// Dropping the future cancels.
 pub async fn test(config: SessionConfig, observer: Arc<dyn Fn(Trace) + Send + Sync>) -> Trace {
-    actor::test(config, observer, None).await
+    actor::test(config, observer, None, std::future::pending()).await
 }
 
-/// As [`test`], and tells every packet in words.
-pub async fn test_watched(
+/// As [`test`], and tells every packet in words to whom wants it. An attempt that is under way when `stop` ends is
+/// given up: its verdict is `cancelled`, in the stage where it was.
+pub async fn test_until(
     config: SessionConfig,
     observer: Arc<dyn Fn(Trace) + Send + Sync>,
-    packets: PacketObserver,
+    packets: Option<PacketObserver>,
+    stop: impl Future<Output = ()>,
 ) -> Trace {
-    actor::test(config, observer, Some(packets)).await
+    actor::test(config, observer, packets, stop).await
 }
 
 /// A session's requests. Clones speak to the same session.
@@ -275,10 +278,13 @@ impl Submitted {
         let reason = answer.code.map_or("Sent", diagnosis::reason_name).to_owned();
         match answer.code {
             Some(code) if code >= 0x80 => {
-                let words =
-                    answer.reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-                let text = format!("The broker refused {topic}: {reason} (0x{code:02x}){words}");
-                shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
+                let facts = EventFacts::Refusal {
+                    topic,
+                    code,
+                    reason: Some(reason.clone()),
+                    reason_string: answer.reason_string.clone(),
+                };
+                shared.keep_event(EventKind::PublishFailed, facts, &mut Patience::default()).await;
             }
             _ if qos == Qos::AtLeastOnce => (shared.events)(SessionEvent::RoundTrip { micros }),
             _ => {}
@@ -289,8 +295,8 @@ impl Submitted {
 
 /// Notes that a publication is lost.
 async fn unacknowledged(shared: &Shared, topic: &str) -> Error {
-    let text = format!("The connection was lost before {topic} was acknowledged");
-    shared.keep_event(EventKind::PublishFailed, text, &mut Patience::default()).await;
+    let facts = EventFacts::Unacknowledged { topic: topic.to_owned() };
+    shared.keep_event(EventKind::PublishFailed, facts, &mut Patience::default()).await;
     connection_lost()
 }
 

@@ -12,7 +12,7 @@ use super::link::Client;
 use super::subscriptions::Subscriptions;
 use super::{Phase, SessionEvent, SubscriptionState};
 use crate::diagnosis;
-use crate::message::{Clock, EventKind, Item, Message, MessageSink};
+use crate::message::{Clock, EventFacts, EventKind, Item, Message, MessageSink};
 use crate::profile::{MqttVersion, Profile, Qos};
 use crate::trace::Connack;
 
@@ -100,13 +100,13 @@ impl Shared {
         self.subscriptions().answered(filter, state.clone());
         self.tell_subscriptions();
         if let SubscriptionState::Refused { code, reason, reason_string } = &state {
-            let words = reason_string.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-            let why = match self.version {
-                MqttVersion::V311 => "MQTT 3.1.1 gives no reason",
-                MqttVersion::V5 => reason,
+            let facts = EventFacts::Refusal {
+                topic: filter.to_owned(),
+                code: *code,
+                reason: (self.version == MqttVersion::V5).then(|| reason.clone()),
+                reason_string: reason_string.clone(),
             };
-            let text = format!("The broker refused the subscription {filter}: {why} (0x{code:02x}){words}");
-            self.keep_event(EventKind::SubscribeRefused, text, &mut Patience::default()).await;
+            self.keep_event(EventKind::SubscribeRefused, facts, &mut Patience::default()).await;
         }
         Some(state)
     }
@@ -129,8 +129,8 @@ impl Shared {
         }
     }
 
-    pub(super) async fn keep_event(&self, kind: EventKind, text: String, patience: &mut Patience) {
-        self.keep(Item::Event { time: self.clock.now(), kind, text }, patience).await;
+    pub(super) async fn keep_event(&self, kind: EventKind, facts: EventFacts, patience: &mut Patience) {
+        self.keep(Item::Event { time: self.clock.now(), kind, facts: Box::new(facts) }, patience).await;
     }
 
     /// Hands an item to the sink, waits for room as long as there is patience, and gives it up then.

@@ -9,9 +9,9 @@ use rumqttc::mqttbytes::Error as WireError;
 use rumqttc::{
     AsyncClient, Broker, ConnectAuth, ConnectProperties, ConnectionError, DisconnectProperties,
     DisconnectReasonCode, Event, EventLoop, IncomingPacketSizeLimit, LastWill, LastWillProperties,
-    MqttOptions, Outgoing, Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice,
-    PublishOptions, PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey,
-    StateError, SubscribeFilterInput, SubscribeProperties, SubscribeReasonCode, Transport,
+    MqttOptions, Packet, PersistedAckMode, PersistedSession, Publish, PublishNotice, PublishOptions,
+    PublishResult, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, StateError,
+    SubscribeFilterInput, SubscribeProperties, SubscribeReasonCode, Transport,
 };
 
 use super::connect::{Connect, connack_v5, pairs, user_properties};
@@ -90,30 +90,16 @@ pub(super) async fn next(
     messages: &mut VecDeque<Item>,
 ) -> Result<Happening, Broken> {
     let first = driver.poll().await.map_err(broken)?;
-    let (time, before) = (now(), messages.len());
-    let happening = link::sort(first, &mut driver.state.events, messages, |event| match event {
+    let time = now();
+    Ok(link::sort(first, &mut driver.state.events, messages, |event| match event {
         Event::Incoming(Packet::Publish(publish)) => Brought::Message(message(publish, time)),
         Event::Incoming(Packet::ConnAck(connack)) => Brought::Other(Happening::Connack(connack_v5(
             connack.session_present,
             0,
             connack.properties.as_ref(),
         ))),
-        Event::Incoming(Packet::PingResp) => Brought::Other(Happening::PingAnswered),
-        Event::Outgoing(Outgoing::PingReq) => Brought::Other(Happening::PingSent),
         _ => Brought::Other(Happening::Other),
-    });
-    if messages.len() > before {
-        forgive_ping(driver);
-    }
-    Ok(happening)
-}
-
-/// Whoever sends data is alive. The PINGRESP may stand behind a lot of it, and the library would call that a
-/// dead connection when the next PINGREQ is due.
-fn forgive_ping(driver: &mut EventLoop) {
-    if driver.state.await_pingresp() && driver.state.handle_incoming_packet(Packet::PingResp).is_ok() {
-        driver.state.events.pop_back();
-    }
+    }))
 }
 
 pub(super) async fn publish(client: &AsyncClient, outbound: Outbound) -> Result<PublishNotice, Lost> {
@@ -277,9 +263,6 @@ fn broken(error: ConnectionError) -> Broken {
             StateError::Io(error) | StateError::Deserialization(WireError::Io(error)),
         ) => Broken::Io(error),
         ConnectionError::MqttState(StateError::ConnectionAborted) => Broken::Closed,
-        ConnectionError::MqttState(StateError::AwaitPingResp | StateError::CollisionTimeout) => {
-            Broken::KeepAlive
-        }
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             Broken::Disconnected { code: reason_code as u8, reason_string }
         }

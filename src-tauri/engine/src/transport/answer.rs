@@ -1,5 +1,5 @@
 //! The answer to CONNECT, looked at before the MQTT library reads it. In: the outermost stream. Out: the same
-//! stream, which fails with `InvalidData` as soon as what comes cannot be an answer: another protocol, a
+//! bytes, or a read that fails with `InvalidData` as soon as what comes cannot be an answer: another protocol, a
 //! length that no CONNACK has. So nobody waits for the rest of a packet that was never one, and nothing is
 //! made room for because a stranger says so. After the first packet has begun well it only passes bytes on.
 
@@ -7,11 +7,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::profile::MqttVersion;
 
+use super::reading::Reader;
 use super::wire::{BoxedStream, LISTENED, LISTENING, tells_enough};
 
 /// The longest first packet: far more than a CONNACK with all of its properties needs.
@@ -20,9 +21,8 @@ const LARGEST_ANSWER: usize = 1 << 20;
 /// Bytes of it that are looked at: type, length, flags, code and the length of its properties.
 const HEAD: usize = 1 + 4 + 2 + 4;
 
-/// A stream whose first packet is looked at.
+/// Looks at the first packet that is read.
 pub(crate) struct Answer {
-    inner: BoxedStream,
     /// The broker's first packet has begun well.
     answered: bool,
     /// The Remaining Length that a CONNACK has at least: 5 has properties behind its code, 3.1.1 has not.
@@ -38,9 +38,9 @@ struct Foreign {
 }
 
 impl Answer {
-    pub(crate) fn new(inner: BoxedStream, version: MqttVersion) -> Self {
+    pub(crate) fn to_connect(version: MqttVersion) -> Self {
         let shortest = if version == MqttVersion::V5 { 3 } else { 2 };
-        Self { inner, answered: false, shortest, head: Vec::with_capacity(HEAD), foreign: None }
+        Self { answered: false, shortest, head: Vec::with_capacity(HEAD), foreign: None }
     }
 
     /// Whether the packet that begins with the head may be the CONNACK; `None` when that cannot be said yet.
@@ -65,13 +65,13 @@ impl Answer {
         })
     }
 
-    fn listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn listen(&mut self, inner: &mut BoxedStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(foreign) = &mut self.foreign else { return Poll::Ready(Ok(())) };
         let refusal = || io::Error::new(io::ErrorKind::InvalidData, "this is no answer to CONNECT");
         while !tells_enough(&foreign.heard) && !whole(&foreign.heard) {
             let mut space = [0; LISTENED];
             let mut buf = ReadBuf::new(&mut space);
-            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+            match Pin::new(&mut *inner).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => foreign.heard.extend(buf.filled()),
                 Poll::Ready(_) => break,
                 Poll::Pending => {
@@ -102,20 +102,21 @@ fn whole(heard: &[u8]) -> bool {
     matches!(heard, [0x20 | 0xe0 | 0xf0, length @ ..0x80, rest @ ..] if rest.len() >= usize::from(*length))
 }
 
-impl AsyncRead for Answer {
+impl Reader for Answer {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        inner: &mut BoxedStream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.foreign.is_some() {
-            return self.listen(cx);
+            return self.listen(inner, cx);
         }
         if self.answered {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
+            return Pin::new(&mut *inner).poll_read(cx, buf);
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut *inner).poll_read(cx, buf))?;
         let new = &buf.filled()[before..];
         let passed = self.head.len();
         let room = HEAD - passed;
@@ -130,34 +131,8 @@ impl AsyncRead for Answer {
                 let heard = [&self.head[..passed], new].concat();
                 buf.set_filled(before);
                 self.foreign = Some(Foreign { heard, until: Box::pin(tokio::time::sleep(LISTENING)) });
-                self.listen(cx)
+                self.listen(inner, cx)
             }
         }
-    }
-}
-
-impl AsyncWrite for Answer {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }

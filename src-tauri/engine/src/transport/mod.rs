@@ -8,6 +8,7 @@ mod dns;
 mod frames;
 mod plan;
 mod proxy;
+mod reading;
 mod staple;
 mod tcp;
 mod tls;
@@ -34,7 +35,7 @@ pub(crate) use tls::{
 };
 pub(crate) use websocket::{HttpAnswer, WebsocketProblem};
 pub use wire::{BoxedStream, ByteStream, Wire};
-pub(crate) use wire::{Ended, tls_error};
+pub(crate) use wire::{Ended, Part, tls_error};
 
 use crate::diagnosis;
 use crate::endpoint::Host;
@@ -43,9 +44,10 @@ use crate::identity;
 use crate::message::Clock;
 use crate::profile::{ProxyKind, Trust, TrustMode};
 use crate::trace::{
-    DnsDetail, IdentityDetail, ProxyDetail, Stage, StageDetail, TcpDetail, TlsDetail, TraceRecorder,
-    WebsocketDetail,
+    DnsDetail, IdentityDetail, IdentityRemark, LogNote, ProxyDetail, Stage, StageDetail, TcpDetail,
+    TlsDetail, TraceRecorder, WebsocketDetail,
 };
+use reading::Reading;
 use whole::{Packets, Whole};
 use wire::{Tapped, WRITE_TIMEOUT};
 
@@ -75,8 +77,9 @@ pub async fn dial(plan: &Plan, trace: &TraceRecorder, deadline: Instant) -> Resu
     let stream = start_tls(plan, trace, deadline, &wire, credentials, stream).await?;
     let stream = start_websocket(plan, trace, deadline, &wire, stream).await?;
     let stream = Box::new(Tapped::outermost(stream, wire.mqtt.clone(), WRITE_TIMEOUT));
-    let stream = Box::new(Answer::new(stream, plan.version));
-    let stream = Box::new(Whole::new(stream, Packets::default(), plan.largest_packet.into()));
+    let stream = Box::new(Reading::new(stream, Answer::to_connect(plan.version)));
+    let whole = Whole::new(Packets::default(), plan.largest_packet.into(), wire.packet.clone());
+    let stream = Box::new(Reading::new(stream, whole));
     Ok(Dialled { stream, wire })
 }
 
@@ -99,11 +102,11 @@ async fn load_identity(
         None => proxy.cloned().collect(),
     };
     let unused = plan.tls.is_none() && plan.identity.is_some();
-    let mut warnings = Vec::new();
+    let mut detail = IdentityDetail::default();
     if unused {
-        let warning = format!("A client certificate is set, but {} has no TLS: it is not sent", plan.url());
-        trace.log(Stage::Identity, warning.clone());
-        warnings.push(warning);
+        let remark = IdentityRemark::NotSent { url: plan.url() };
+        trace.log(Stage::Identity, LogNote::Remark { remark: remark.clone() });
+        detail.remark([remark]);
     }
     let client = plan.identity.clone().filter(|_| !unused);
     let lists = match &plan.tls {
@@ -113,13 +116,12 @@ async fn load_identity(
         _ => Vec::new(),
     };
     if client.is_none() && wanted.is_empty() && lists.is_empty() {
-        trace.skip(StageDetail::Identity(IdentityDetail { warnings, ..IdentityDetail::default() }));
+        trace.skip(StageDetail::Identity(detail));
         return Ok(Credentials::default());
     }
     let secrets = plan.key_secrets.clone();
     trace.begin(StageDetail::Identity(IdentityDetail::default()));
     let loaded = tokio::task::spawn_blocking(move || {
-        let mut detail = IdentityDetail { warnings, ..IdentityDetail::default() };
         let result = load_files(client.as_ref(), &secrets, &wanted, &lists, &mut detail);
         (detail, result)
     });
@@ -156,7 +158,7 @@ fn load_files(
             }
         })?;
         detail.key_matches = loaded.key_matches;
-        detail.warnings = identity::warnings(&loaded.presented, Clock::start().now());
+        detail.remark(identity::remarks(&loaded.presented, Clock::start().now()));
         credentials.key = Some(loaded.key);
     }
     if !authorities.is_empty() {
@@ -305,7 +307,7 @@ async fn connect_to_proxy(
     let addresses = match dns::literal(&proxy.host) {
         Some(address) => vec![SocketAddr::new(address, proxy.port)],
         None => {
-            trace.log(Stage::Tcp, format!("Looking up the proxy {}", proxy.host));
+            trace.log(Stage::Tcp, LogNote::LookUpProxy { name: proxy.host.clone() });
             let found = timeout_at(deadline, dns::lookup(&proxy.host, proxy.port)).await;
             found.unwrap_or(Err(DnsProblem::Timeout)).map_err(|problem| {
                 let why = match problem {
@@ -426,11 +428,8 @@ async fn start_websocket(
     match timeout_at(deadline, upgraded).await.unwrap_or(Err(WebsocketProblem::Timeout)) {
         Ok(stream) => {
             if !websocket.subprotocol.is_empty() && detail.subprotocol.is_none() {
-                let text = format!(
-                    "The server chose no subprotocol, though `{}` was offered; MQTT 5, 6.0 wants it to",
-                    websocket.subprotocol
-                );
-                trace.log(Stage::Websocket, text);
+                let offered = websocket.subprotocol.clone();
+                trace.log(Stage::Websocket, LogNote::NoSubprotocol { offered });
             }
             trace.ok(StageDetail::Websocket(detail));
             Ok(stream)

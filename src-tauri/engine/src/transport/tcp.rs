@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
-use crate::trace::{Stage, StageDetail, TcpAttempt, TcpDetail, TraceRecorder};
+use crate::trace::{LogNote, Stage, StageDetail, TcpAttempt, TcpDetail, TraceRecorder};
 
 /// RFC 8305, 5: Connection Attempt Delay.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ pub(crate) async fn connect(
     };
     // Small packets that wait for each other would be seen as latency of the broker.
     if let Err(error) = stream.set_nodelay(true) {
-        trace.log(Stage::Tcp, format!("TCP_NODELAY could not be set: {error}"));
+        trace.log(Stage::Tcp, LogNote::Delayed { error: error.to_string() });
     }
     detail.local = stream.local_addr().ok().map(|address| address.to_string());
     detail.remote = stream.peer_addr().ok().map(|address| address.to_string());

@@ -573,7 +573,12 @@ async fn client_certificates_are_refused_by_name_however_late() {
     let client = |name: &str, authority: &Authority, year: i32| {
         let (_, pem, key) = authority.issue(|p| p.not_after = rcgen::date_time_ymd(year, 1, 1));
         std::fs::write(path(name), format!("{pem}{}", key.serialize_pem())).expect("client");
-        Some(ClientCertificate { enabled: true, cert_file: path(name), key_file: String::new() })
+        Some(ClientCertificate {
+            enabled: true,
+            cert_file: path(name),
+            key_file: String::new(),
+            ..ClientCertificate::default()
+        })
     };
     let table = [
         ("none", None, Some(C::ClientCertRequired)),

@@ -3,7 +3,6 @@
 //! here, except for the three cases a person can ask for: a pinned one, a name mismatch, anything at all.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -27,8 +26,8 @@ use super::plan::TlsPlan;
 use super::staple;
 use super::wire::{BoxedStream, Shared};
 use crate::identity::{CertificateInfo, describe};
-use crate::profile::{TlsVersion, Trust, TrustMode};
-use crate::trace::TlsDetail;
+use crate::profile::{TlsVersion, TrustMode};
+use crate::trace::{TlsDetail, TrustRule};
 
 /// What both sides said in the handshake, filled while it runs.
 #[derive(Debug, Clone, Default)]
@@ -85,39 +84,17 @@ pub(crate) fn name_words(der: &[u8]) -> String {
     X509Name::from_der(der).map_or_else(|_| hex::encode(der), |(_, name)| name.to_string())
 }
 
-/// How the server is judged, in words.
-pub(crate) fn trust_words(trust: &Trust) -> String {
-    let files = || {
-        let names: Vec<_> = trust
-            .ca_files
-            .iter()
-            .map(|path| Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned())
-            .collect();
-        format!("CA file{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
-    };
-    let mut words = match trust.mode {
-        TrustMode::System => "system roots".to_owned(),
-        TrustMode::SystemAndCa if trust.ca_files.is_empty() => "system roots".to_owned(),
-        TrustMode::SystemAndCa => format!("system roots and {}", files()),
-        TrustMode::CaOnly => files(),
-        TrustMode::Pinned => return "pinned".to_owned(),
-        TrustMode::Insecure => return "not verified".to_owned(),
-    };
-    if !trust.verify_host_name {
-        words.push_str(", any host name");
-    }
-    words
-}
-
 /// What the TLS stage begins with.
 pub(crate) fn planned_detail(plan: &TlsPlan) -> TlsDetail {
+    let rule = TrustRule::of(&plan.trust);
     TlsDetail {
         alpn_offered: plan.alpn.clone(),
         sni: match &plan.server_name {
             ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
             _ => None,
         },
-        trust: trust_words(&plan.trust),
+        trust: rule.words(),
+        trust_rule: Some(rule),
         ..TlsDetail::default()
     }
 }

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, error::ProtocolE
 
 use super::frames::Frames;
 use super::plan::WebsocketPlan;
+use super::reading::Reading;
 use super::whole::Whole;
 use super::wire::{BoxedStream, Shared, WebsocketFacts, Wire, listen};
 use crate::endpoint::{Endpoint, Host};
@@ -199,11 +200,12 @@ pub(crate) async fn connect(
     let config = WebSocketConfig::default()
         .max_message_size(Some(LARGEST_MESSAGE))
         .max_frame_size(Some(LARGEST_MESSAGE));
-    let Ok(stream) = Whole::new(stream, Frames::default(), LARGEST_MESSAGE as u64).after(&rest) else {
+    let whole = Whole::new(Frames::default(), LARGEST_MESSAGE as u64, wire.frame.clone());
+    let Ok(whole) = whole.after(&rest) else {
         let wrong = "what follows is no frame that a server may send";
         return Err(WebsocketProblem::Invalid(wrong, answer));
     };
-    let stream: BoxedStream = Box::new(stream);
+    let stream: BoxedStream = Box::new(Reading::new(stream, whole));
     let inner = WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await;
     Ok(Box::new(BinaryFrames {
         inner,

@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::wire::BoxedStream;
+use super::reading::Reader;
+use super::wire::{Arriving, BoxedStream};
 
 /// The longest unit, in bytes, that the library may make room for before it has come.
 const LARGE: u64 = 1 << 20;
@@ -55,12 +56,17 @@ impl Heads for Packets {
     }
 }
 
-/// A stream whose large units come whole.
+/// Lets large units through when they are whole.
 pub(crate) struct Whole<H> {
-    inner: BoxedStream,
     heads: H,
     /// What is longer than this waits for nobody: the library will not take it.
     limit: u64,
+    /// Tells others how much of the unit under way has come.
+    arriving: Arriving,
+    /// How long the head under way is so far.
+    head: u64,
+    /// The unit under way with its head.
+    length: u64,
     /// Bytes left of the small unit under way.
     left: u64,
     /// Bytes that have not come yet of the large unit under way.
@@ -70,8 +76,8 @@ pub(crate) struct Whole<H> {
 
 impl<H: Heads> Whole<H> {
     /// `limit` is the longest unit that the library takes.
-    pub(crate) fn new(inner: BoxedStream, heads: H, limit: u64) -> Self {
-        Self { inner, heads, limit, left: 0, missing: 0, held: VecDeque::new() }
+    pub(crate) fn new(heads: H, limit: u64, arriving: Arriving) -> Self {
+        Self { heads, limit, arriving, head: 0, length: 0, left: 0, missing: 0, held: VecDeque::new() }
     }
 
     /// After what the library has got already.
@@ -95,7 +101,9 @@ impl<H: Heads> Whole<H> {
                 continue;
             }
             at += 1;
+            self.head += 1;
             let Some(length) = self.heads.take(*byte)? else { continue };
+            self.length = length.saturating_add(std::mem::take(&mut self.head));
             let here = (bytes.len() - at) as u64;
             if length > LARGE.max(here) && length <= self.limit {
                 self.missing = length - here;
@@ -108,7 +116,7 @@ impl<H: Heads> Whole<H> {
     }
 
     /// Waits until the large unit under way is all there. When the stream ends before, nobody needs the rest.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn gather(&mut self, inner: &mut BoxedStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.missing > 0 {
             let missing = usize::try_from(self.missing).unwrap_or(usize::MAX);
             let chunk = match self.held.pop_back() {
@@ -120,32 +128,41 @@ impl<H: Heads> Whole<H> {
             };
             let room = missing.min(chunk.capacity() - chunk.len());
             let mut space = chunk.limit(room);
-            let read = poll_read_buf(Pin::new(&mut self.inner), cx, &mut space);
+            let read = poll_read_buf(Pin::new(&mut *inner), cx, &mut space);
             self.held.push_back(space.into_inner());
             match ready!(read)? {
                 0 => {
                     self.missing = 0;
                     self.held.clear();
+                    break;
                 }
                 count => self.missing -= count as u64,
             }
+            self.arriving.note(self.length, self.length - self.missing);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<H: Heads> AsyncRead for Whole<H> {
+impl<H: Heads> Reader for Whole<H> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        inner: &mut BoxedStream,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.missing == 0 && self.held.is_empty() {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut *inner).poll_read(cx, buf))?;
             match self.follow(&buf.filled()[before..]) {
-                Ok(None) => return Poll::Ready(Ok(())),
+                Ok(None) => {
+                    if buf.filled().len() > before {
+                        self.arriving.note(self.length, self.length - self.left);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Some(begin)) => {
+                    self.arriving.note(self.length, self.length - self.missing);
                     self.held.push_back(BytesMut::from(&buf.filled()[before + begin..]));
                     buf.set_filled(before + begin);
                     if begin > 0 {
@@ -158,7 +175,7 @@ impl<H: Heads> AsyncRead for Whole<H> {
                 }
             }
         }
-        ready!(self.gather(cx))?;
+        ready!(self.gather(inner, cx))?;
         if let Some(mut chunk) = self.held.pop_front() {
             let count = chunk.len().min(buf.remaining());
             buf.put_slice(&chunk[..count]);
@@ -171,34 +188,9 @@ impl<H: Heads> AsyncRead for Whole<H> {
     }
 }
 
-impl<H: Heads> AsyncWrite for Whole<H> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::reading::Reading;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -217,9 +209,10 @@ mod tests {
         bytes
     }
 
-    fn over(limit: u64) -> (Whole<Packets>, tokio::io::DuplexStream) {
+    fn over(limit: u64) -> (Reading<Whole<Packets>>, tokio::io::DuplexStream) {
         let (near, far) = tokio::io::duplex(8 << 20);
-        (Whole::new(Box::new(near), Packets::default(), limit), far)
+        let whole = Whole::new(Packets::default(), limit, Arriving::default());
+        (Reading::new(Box::new(near), whole), far)
     }
 
     #[tokio::test]

@@ -27,6 +27,12 @@ pub(crate) const LISTENING: Duration = Duration::from_millis(250);
 /// A shorter time without a byte is not remembered.
 const SILENCE_MS: u64 = 1_000;
 
+/// What comes in a shorter time than this came at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Bytes that come within this time of each other at two layers came together.
+const TOGETHER: Duration = Duration::from_millis(10);
+
 /// How many bytes of it are enough.
 pub(crate) const LISTENED: usize = 64;
 
@@ -61,6 +67,9 @@ pub struct Wire {
     pub(crate) mqtt: Tap,
     pub(crate) tls: Shared<TlsFacts>,
     pub(crate) websocket: Shared<WebsocketFacts>,
+    /// The MQTT packet and the WebSocket frame under way.
+    pub(crate) packet: Arriving,
+    pub(crate) frame: Arriving,
 }
 
 impl Wire {
@@ -84,6 +93,25 @@ impl Wire {
         match state.born.elapsed().saturating_sub(ended) < JUST_NOW {
             true => idle.max(Duration::from_millis(state.silence_ms.load(Ordering::Relaxed))),
             false => idle,
+        }
+    }
+
+    /// When the last byte came of something that is not all there yet: an MQTT packet, a WebSocket frame, a TLS record.
+    /// Bytes of whole ones tell of themselves further up, and a WebSocket ping may be from somebody between.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        let above = self.http.heard().max(self.mqtt.heard());
+        let record = self.socket.heard().filter(|heard| above.is_none_or(|above| *heard > above + TOGETHER));
+        self.packet.heard().max(self.frame.heard()).max(record)
+    }
+
+    /// What has come of the packet under way, if one is.
+    pub(crate) fn part(&self) -> Option<Part> {
+        match (self.packet.part(), self.frame.part()) {
+            (Some(packet), Some(frame)) => {
+                let arrived = (packet.arrived + frame.arrived).min(packet.length);
+                Some(Part { arrived, last: packet.last.max(frame.last), ..packet })
+            }
+            (packet, frame) => packet.or(frame),
         }
     }
 
@@ -139,6 +167,84 @@ impl<T> Shared<T> {
     }
 }
 
+/// How much of a packet or frame has come. One without its whole head has no length yet and is not told.
+#[derive(Clone, Default)]
+pub(crate) struct Arriving(Arc<ArrivingState>);
+
+struct ArrivingState {
+    born: Instant,
+    /// Nothing is under way when it is 0.
+    length: AtomicU64,
+    arrived: AtomicU64,
+    /// When its first and its last byte came, in milliseconds after `born`.
+    began_ms: AtomicU64,
+    last_ms: AtomicU64,
+}
+
+impl Default for ArrivingState {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            length: AtomicU64::default(),
+            arrived: AtomicU64::default(),
+            began_ms: AtomicU64::default(),
+            last_ms: AtomicU64::default(),
+        }
+    }
+}
+
+/// A packet of which a part has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Its length with its head, in bytes.
+    pub(crate) length: u64,
+    /// How much of that has come.
+    pub(crate) arrived: u64,
+    pub(crate) began: Instant,
+    pub(crate) last: Instant,
+}
+
+impl Part {
+    /// In bytes a second, from its first byte to its last; what came at once has none.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        let took = Some(self.last - self.began).filter(|took| *took >= AT_ONCE)?;
+        (u128::from(self.arrived) * 1000 / took.as_millis()).try_into().ok()
+    }
+}
+
+impl Arriving {
+    /// So much has come of the unit that begins with the last head.
+    pub(crate) fn note(&self, length: u64, arrived: u64) {
+        let state = &self.0;
+        if arrived >= length {
+            return state.length.store(0, Ordering::Relaxed);
+        }
+        let now = millis(state.born.elapsed());
+        let same = state.length.swap(length, Ordering::Relaxed) == length;
+        if !same || state.arrived.load(Ordering::Relaxed) > arrived {
+            state.began_ms.store(now, Ordering::Relaxed);
+        }
+        state.arrived.store(arrived, Ordering::Relaxed);
+        state.last_ms.store(now, Ordering::Relaxed);
+    }
+
+    fn part(&self) -> Option<Part> {
+        let state = &self.0;
+        let at = |moment: &AtomicU64| state.born + Duration::from_millis(moment.load(Ordering::Relaxed));
+        let length = Some(state.length.load(Ordering::Relaxed)).filter(|length| *length > 0)?;
+        let arrived = state.arrived.load(Ordering::Relaxed).min(length);
+        Some(Part { length, arrived, began: at(&state.began_ms), last: at(&state.last_ms) })
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.part().map(|part| part.last)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// How a stream ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
@@ -184,6 +290,8 @@ struct TapState {
     silence_ms: AtomicU64,
     silence_ended_ms: AtomicU64,
     received: AtomicU64,
+    /// When the last byte was received, in milliseconds after `born`; 0 is never.
+    heard_ms: AtomicU64,
     sent: AtomicU64,
     full: AtomicBool,
     first: Mutex<Vec<u8>>,
@@ -198,6 +306,7 @@ impl Default for TapState {
             silence_ms: AtomicU64::default(),
             silence_ended_ms: AtomicU64::default(),
             received: AtomicU64::default(),
+            heard_ms: AtomicU64::default(),
             sent: AtomicU64::default(),
             full: AtomicBool::default(),
             first: Mutex::default(),
@@ -207,14 +316,16 @@ impl Default for TapState {
 }
 
 impl TapState {
-    fn passed(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// A byte passes; says when.
+    fn passed(&self) -> u64 {
+        let now = millis(self.born.elapsed());
         let silence = now.saturating_sub(self.last_ms.load(Ordering::Relaxed));
         self.last_ms.store(now, Ordering::Relaxed);
         if silence >= SILENCE_MS {
             self.silence_ms.store(silence, Ordering::Relaxed);
             self.silence_ended_ms.store(now, Ordering::Relaxed);
         }
+        now
     }
 }
 
@@ -223,13 +334,19 @@ impl Tap {
         self.0.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn heard(&self) -> Option<Instant> {
+        let heard = Some(self.0.heard_ms.load(Ordering::Relaxed)).filter(|heard| *heard > 0)?;
+        Some(self.0.born + Duration::from_millis(heard))
+    }
+
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.0.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn received(&self, bytes: &[u8]) {
         self.0.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.0.passed();
+        let now = self.0.passed();
+        self.0.heard_ms.store(now.max(1), Ordering::Relaxed);
         if self.0.full.load(Ordering::Relaxed) {
             return;
         }
@@ -271,6 +388,13 @@ impl Tapped {
     /// `TimedOut`.
     pub(crate) fn outermost(inner: BoxedStream, tap: Tap, bound: Duration) -> Self {
         Self { inner, tap, outermost: Some(Stall { bound, timer: None }) }
+    }
+
+    fn sent(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = result {
+            self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
+            self.tap.0.passed();
+        }
     }
 
     fn wrote<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -330,10 +454,7 @@ impl AsyncRead for Tapped {
 impl AsyncWrite for Tapped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(count)) = &result {
-            self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
-            self.tap.0.passed();
-        }
+        self.sent(&result);
         self.wrote(cx, result)
     }
 
@@ -353,10 +474,7 @@ impl AsyncWrite for Tapped {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        if let Poll::Ready(Ok(count)) = &result {
-            self.tap.0.sent.fetch_add(*count as u64, Ordering::Relaxed);
-            self.tap.0.passed();
-        }
+        self.sent(&result);
         self.wrote(cx, result)
     }
 

@@ -55,6 +55,7 @@ vi.mock("$lib/backend", () => {
     kind: "event",
     event: "connected",
     text: "",
+    facts: null,
   });
   return {
     asEngineError: (thrown: unknown) => thrown,

@@ -1,7 +1,9 @@
 /** Words for what the engine names. */
 import type { EventKind } from "$lib/backend/types/EventKind";
+import type { Row } from "$lib/backend/types/Row";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
-import { bytes } from "$lib/format";
+import { failureWords } from "$lib/failures";
+import { bytes, count } from "$lib/format";
 import { writeMoment } from "$lib/format/moment";
 import { m } from "$messages";
 
@@ -25,6 +27,35 @@ export function eventName(event: EventKind): string {
       return m.stream_event_dropped();
   }
 }
+
+/** What an event is about, in the window's language; in the engine's words where an earlier version kept no more. */
+export function eventText({ text, facts }: Pick<EventRow, "text" | "facts">): string {
+  switch (facts?.about) {
+    case "connection":
+      return m.event_connection({ url: facts.url, client: facts.client_id });
+    case "goodbye":
+      return facts.polite ? m.event_goodbye_polite() : m.event_goodbye_short();
+    case "failure": {
+      const { what, why, detail } = failureWords(facts.failure, facts.url);
+      return [what, why, detail].filter(Boolean).join(" ");
+    }
+    case "refusal": {
+      const { topic, reason, reason_string } = facts;
+      const code = `0x${facts.code.toString(16).padStart(2, "0")}`;
+      const refusal =
+        reason === null ? m.event_refusal_unsaid({ topic, code }) : m.event_refusal({ topic, reason, code });
+      return reason_string ? m.event_refusal_said({ refusal, words: reason_string }) : refusal;
+    }
+    case "unacknowledged":
+      return m.event_unacknowledged({ topic: facts.topic });
+    case "dropped":
+      return facts.count === 1 ? m.event_dropped_one() : m.event_dropped({ count: count(facts.count) });
+    default:
+      return text;
+  }
+}
+
+type EventRow = Extract<Row, { kind: "event" }>;
 
 /** The parts of a filter, as they were typed. */
 export function filterWords(filter: RowFilter): string {

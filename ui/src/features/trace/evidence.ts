@@ -48,7 +48,9 @@ export function evidenceOf(evidence: Record<string, unknown>): Evidence[] {
     )
     .map(([name, value]) => {
       const text = isInstant(name, value) ? dateTime(value) : textOf(value);
-      return isBytes(name, text) ? { name, text, bytes: hexLines(text) } : { name, text };
+      // A number of bytes is a number.
+      const dump = typeof value === "string" && isBytes(name, text);
+      return dump ? { name, text, bytes: hexLines(text) } : { name, text };
     });
 }
 

@@ -5,6 +5,7 @@ import type { TcpAttempt } from "$lib/backend/types/TcpAttempt";
 import { bytes, count, duration } from "$lib/format";
 import { versionName } from "$lib/mqtt/words";
 import { m } from "$messages";
+import { attemptWords, holds, remarks, trustWords } from "./words";
 
 export interface Fact {
   label: string;
@@ -28,12 +29,12 @@ export function facts(report: StageReport): Fact[] {
       for (const file of report.detail.files) {
         add(
           roleName(file.role),
-          { text: file.path, note: `${file.format.toUpperCase()}, ${file.found}` },
+          { text: file.path, note: [file.format.toUpperCase(), holds(file)].filter(Boolean).join(", ") },
           true,
         );
       }
       add(m.fact_key_matches(), yesNo(report.detail.key_matches));
-      for (const warning of report.detail.warnings) add(m.fact_warning(), warning);
+      for (const remark of remarks(report.detail)) add(m.fact_warning(), remark);
       break;
     case "dns":
       add(m.fact_name(), report.detail.name, true);
@@ -68,9 +69,9 @@ export function facts(report: StageReport): Fact[] {
         Boolean(tls.alpn_chosen),
       );
       add(m.fact_server_name(), tls.sni ?? m.fact_none(), tls.sni !== null);
-      if (tls.verified === null) add(m.fact_trust(), tls.trust);
+      if (tls.verified === null) add(m.fact_trust(), trustWords(tls));
       else {
-        const said = { how: tls.trust };
+        const said = { how: trustWords(tls) };
         add(m.fact_trust(), tls.verified ? m.fact_trust_verified(said) : m.fact_trust_refused(said));
       }
       if (tls.version) add(m.fact_resumed(), tls.resumed ? m.fact_yes() : m.fact_resumed_no());
@@ -141,7 +142,7 @@ function connackFacts(connack: Connack, add: Add): void {
 
 function attemptLine({ address, result, errno, micros }: TcpAttempt): Line {
   const number = errno === null ? "" : `, ${m.fact_errno({ n: errno })}`;
-  return { text: address, note: `${result}${number}, ${duration(micros)}` };
+  return { text: address, note: `${attemptWords(result)}${number}, ${duration(micros)}` };
 }
 
 function expiry(seconds: number | null): string | null {
@@ -160,6 +161,7 @@ function sentOrNone(sent: boolean): string {
 
 function roleName(role: string): string {
   if (role === "key") return m.fact_role_key();
+  if (role === "crl") return m.trust_crl_file();
   return role === "ca" ? m.fact_role_ca() : m.fact_role_certificate();
 }
 

@@ -14,6 +14,7 @@ import { evidenceOf } from "./evidence";
 import { type Fact, facts } from "./facts";
 import { cells, schemeOfUrl } from "./stages";
 import { timingWords } from "./timing";
+import { logWords } from "./words";
 
 /** What a report says beside the trace. */
 export interface ReportContext {
@@ -79,7 +80,9 @@ export function traceReport(trace: Trace, name: string, { app, draft }: ReportCo
   }
 
   lines.push(`## ${m.trace_log()}`, "", "```");
-  for (const { micros, stage, text } of trace.log) {
+  for (const line of trace.log) {
+    const { micros, stage } = line;
+    const text = logWords(line, trace);
     lines.push(`${millis(micros).padStart(8)}  ${stage.padEnd(9)}  ${text.replaceAll("```", "'''")}`);
   }
   lines.push("```", "");

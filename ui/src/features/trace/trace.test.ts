@@ -50,6 +50,7 @@ const tls: StageReport = {
     sni: "mqtt.fleet.example",
     server_chain: [server],
     trust: "system roots",
+    trust_rule: { mode: "system", ca_files: [], verify_host_name: true },
     verified: true,
     client_cert_asked: true,
     client_cert_issuers: ["CN=Fleet CA"],
@@ -79,7 +80,7 @@ const websocket: StageReport = {
 };
 
 function trace(url: string, stages: StageReport[], verdict: Trace["verdict"] = null): Trace {
-  const log = [{ micros: 0, stage: "dns" as const, text: "query A, AAAA" }];
+  const log = [{ micros: 0, stage: "dns" as const, text: "query A, AAAA", note: null }];
   return {
     attempt: 1,
     url,
@@ -247,4 +248,8 @@ test("bytes are drawn as a dump, their text twin is left out, instants are dates
   expect(list[0]?.bytes?.[0]).toEqual({ offset: "0000", hex: "48 54 54 50 2f 31 2e 31", text: "HTTP/1.1" });
   expect(list[2]?.text).toBe("14 Mar 2026, 09:30:00");
   expect(hexLines("00ff")).toEqual([{ offset: "0000", hex: "00 ff", text: "··" }]);
+});
+
+test("a count of bytes is a number, and no dump", () => {
+  expect(evidenceOf({ arrived_bytes: 740880 })).toEqual([{ name: "arrived_bytes", text: "740880" }]);
 });

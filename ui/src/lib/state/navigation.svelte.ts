@@ -34,14 +34,15 @@ export interface DraftChange {
 export type ConnectionTab = "messages" | "trace";
 
 export const SIDEBAR = { min: 220, max: 400, usual: 272 };
-export const SUBSCRIPTIONS = { min: 120, max: 900, usual: 420 };
+export const SUBSCRIPTIONS = { min: 120, max: 2000, usual: 420, share: 0.42 };
 
 interface Kept {
   selected: ProfileId | null;
   tabs: [ProfileId, ConnectionTab][];
   sidebarWidth: number;
   sidebarHidden: boolean;
-  subscriptionsHeight: number;
+  /** Null until somebody moves the line: then it goes with the window. */
+  subscriptionsHeight: number | null;
 }
 
 const KEY = "window";
@@ -53,7 +54,8 @@ class Navigation {
   sidebarWidth = $state(SIDEBAR.usual);
   /** Only the rail is shown. */
   sidebarHidden = $state(false);
-  subscriptionsHeight = $state(SUBSCRIPTIONS.usual);
+  /** As it was dragged; null goes with the window. */
+  subscriptionsHeight = $state<number | null>(null);
   #tabs = $state.raw<ReadonlyMap<ProfileId, ConnectionTab>>(new Map());
 
   /** The tab of the selected connection. */
@@ -106,7 +108,8 @@ class Navigation {
     this.#tabs = new Map(kept.tabs ?? []);
     this.sidebarWidth = within(SIDEBAR, kept.sidebarWidth);
     this.sidebarHidden = kept.sidebarHidden ?? false;
-    this.subscriptionsHeight = within(SUBSCRIPTIONS, kept.subscriptionsHeight);
+    this.subscriptionsHeight =
+      typeof kept.subscriptionsHeight === "number" ? within(SUBSCRIPTIONS, kept.subscriptionsHeight) : null;
   }
 
   /** Keeps everything shortly after it changed; to be called inside an effect. */
@@ -121,7 +124,7 @@ class Navigation {
   }
 }
 
-function within({ min, max, usual }: typeof SIDEBAR, size: number | undefined): number {
+function within({ min, max, usual }: Record<keyof typeof SIDEBAR, number>, size: number | undefined): number {
   return size === undefined || Number.isNaN(size) ? usual : Math.max(min, Math.min(max, size));
 }
 

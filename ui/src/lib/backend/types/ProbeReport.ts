@@ -12,7 +12,7 @@ export type ProbeReport = {
  */
 address: string, 
 /**
- * Every combination that was tried, in a fixed order.
+ * Every combination that was tried, in a fixed order; when it was given up, those that were decided.
  */
 attempts: Array<ProbeAttempt>, 
 /**
@@ -27,6 +27,10 @@ trust: ProbeTrust | null,
  * The failure that says most about the port when nothing there speaks MQTT.
  */
 telling: Failure | null, 
+/**
+ * Whether it was given up before everything was decided.
+ */
+cancelled: boolean, 
 /**
  * The whole probe in microseconds.
  */
