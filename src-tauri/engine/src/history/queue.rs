@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { items: 50_000, bytes: 64 << 20 }
+        Self { items: 100_000, bytes: 64 << 20 }
     }
 }
 
@@ -31,8 +31,6 @@ impl Default for Bounds {
 const EAGER: usize = 5_000;
 /// Bytes that do the same.
 const EAGER_BYTES: usize = 8 << 20;
-/// Entries that there is room for all the time; what more a backlog took is given back when it is over.
-const ROOM: usize = 4 * EAGER;
 /// How long the writer lets entries gather.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -151,7 +149,6 @@ impl Queue {
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.bytes = 0;
         state.urgent = false;
-        taken.shrink_to(ROOM);
         std::mem::swap(&mut state.entries, taken);
         Work::Entries
     }
