@@ -52,8 +52,12 @@ async fn tab_to(window: &Window, name: &str) -> Result<()> {
     anyhow::bail!("Tab does not reach {name:?}, but {passed:?}")
 }
 
+/// Finds a command in the palette, once no dialog is in its way and the palette has the focus.
 async fn command(window: &Window, name: &str) -> Result<()> {
+    window.until("no dialog", "return document.querySelector('.dialog-part') === null").await?;
     window.press("Control+k").await?;
+    let focus = "return document.activeElement.matches('.dialog-part input')";
+    window.until("the palette", focus).await?;
     window.write(name).await?;
     window.press("Enter").await
 }
