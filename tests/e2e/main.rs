@@ -18,6 +18,7 @@ mod keyboard;
 mod library;
 mod losses;
 mod order;
+mod picture;
 #[path = "../../src-tauri/engine/tests/private_session/mod.rs"]
 mod private_session;
 mod recordings;

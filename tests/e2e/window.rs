@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::brokers::free_port;
+use crate::picture;
 use crate::private_session::Session;
 
 /// How long anything in the window may take before the test gives up on it.
@@ -89,7 +90,7 @@ impl Window {
                 .env("LANGUAGE", "en")
                 // The keyring of whoever runs the tests is left alone.
                 .env("HELIOGRAPH_KEYRING", "off")
-                // WebDriver's screenshots hang with these.
+                // As on a computer where nobody has set them.
                 .env_remove("WEBKIT_DISABLE_DMABUF_RENDERER")
                 .env_remove("WEBKIT_DISABLE_COMPOSITING_MODE")
                 .stdin(Stdio::null())
@@ -298,9 +299,7 @@ impl Window {
                        Promise.allSettled(fading.map((a) => a.finished)).then(() =>\
                          requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))))";
         self.client.execute_async(painted, Vec::new()).await?;
-        let png = self.client.screenshot().await?;
-        std::fs::write(self.shots.join(format!("{name}.png")), png)?;
-        Ok(())
+        picture::take(&self.shots.join(format!("{name}.png"))).await
     }
 
     /// The same picture in both themes.

@@ -12,6 +12,8 @@ mod flood;
 #[path = "../machine.rs"]
 mod machine;
 mod memory;
+#[path = "../../e2e/picture.rs"]
+mod picture;
 #[allow(dead_code, reason = "made for tests")]
 #[path = "../../../src-tauri/engine/tests/private_session/mod.rs"]
 mod private_session;
