@@ -118,6 +118,7 @@ async fn connections_and_folders_are_put_in_order_by_mouse_and_by_keys() -> Resu
 
     // Folders, with what is in them.
     put(&window, "Oven", "North", 0.5).await?;
+    becomes(&window, json!([["", ["Scale", "Robot", "Press"]], ["North", ["Oven"]], ["South", []]])).await?;
     put(&window, "South", "North", 0.2).await?;
     becomes(&window, json!([["", ["Scale", "Robot", "Press"]], ["South", []], ["North", ["Oven"]]])).await?;
     put(&window, "South", "Oven", 0.5).await?;
