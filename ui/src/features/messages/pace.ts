@@ -8,20 +8,28 @@ const LATE_MS = 25;
 /** Between two paintings at least, and at most. */
 const LEAST_MS = 16;
 const MOST_MS = 96;
+/** When so much arrives that nobody can read it, this is soon enough, and costs a third. */
+const FLOOD_MS = 48;
+/** Screens of new rows from one painting to the next from which on that is so. */
+const FLOOD_SCREENS = 8;
 
 export class Pace {
   #between = LEAST_MS;
+  #least = LEAST_MS;
   #last = -Infinity;
   #measuring = false;
 
   /** Milliseconds until it is time to paint again. */
   wait(now = performance.now()): number {
-    return Math.max(0, this.#last + this.#between - now);
+    return Math.max(0, this.#last + Math.max(this.#between, this.#least) - now);
   }
 
-  /** Something was changed that the next frame paints; the frame after it tells how long that took. */
-  painted(now = performance.now()): void {
+  /**
+   * So many screens of new rows were changed that the next frame paints; the frame after it tells how long that took.
+   */
+  painted(screens: number, now = performance.now()): void {
     this.#last = now;
+    this.#least = screens >= FLOOD_SCREENS ? FLOOD_MS : LEAST_MS;
     if (this.#measuring) return;
     this.#measuring = true;
     requestAnimationFrame((begun) =>

@@ -17,6 +17,8 @@ const CHUNK = 128;
 const LIMIT = 256;
 /** How many of them lie above the first row that is missing, for scrolling up. */
 const LEAD = 64;
+/** Rows beyond the screen that are asked for with the newest. */
+const MARGIN = 16;
 /** Chunks kept on each side of what is on screen. */
 const KEPT = 8;
 /** How long typing rests before it filters. */
@@ -281,12 +283,17 @@ export class Stream {
   }
 
   async #pullTail(): Promise<void> {
-    const want = Math.min(LIMIT, Math.max(64, this.#last - this.#first + 16));
+    const screen = Math.max(1, this.#last - this.#first);
+    // A little more than fits, for a list that has just become higher.
+    const want = Math.min(LIMIT, Math.max(MARGIN * 2, screen + MARGIN));
     const page = await this.#load((view) => backend.tail(view, want));
     if (!page || !this.live) return;
-    this.rows = page.start + page.rows.length;
+    const rows = page.start + page.rows.length;
+    // What stands there already has not just arrived.
+    const screens = this.rows === 0 ? 0 : (rows - this.rows) / screen;
+    this.rows = rows;
     this.#painted++;
-    this.#pace.painted();
+    this.#pace.painted(screens);
   }
 
   /** Loads a row and those around it; without one, asks only how many there are now. */
