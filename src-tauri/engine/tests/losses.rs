@@ -7,6 +7,8 @@
 mod brokers;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use brokers::{Mosquitto, MosquittoOptions, Nginx, NginxOptions, Pki, VerifyClient};
@@ -17,7 +19,7 @@ use heliograph_engine::history::{RowContent, RowFilter};
 use heliograph_engine::profile::{MqttVersion, PayloadText, Profile, ProfileId, Qos, TrustMode};
 use heliograph_engine::session::Phase;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const BOUND: Duration = Duration::from_secs(40);
@@ -253,6 +255,58 @@ async fn a_packet_beyond_the_own_limit_is_named_with_its_size() {
     assert_eq!(failure.code, FailureCode::PacketTooLarge, "{failure:?}");
     assert!(failure.evidence["size"].as_u64().is_some_and(|size| size >= 5_000), "{failure:?}");
     assert!(matches!(failure.fixes[0].action, FixAction::SetMaximumPacketSize { bytes } if bytes >= 5_000));
+}
+
+/// Listens before a TLS server, and damages what clients send once it is told to.
+async fn damaging(server: u16) -> (u16, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let damage = Arc::new(AtomicBool::new(false));
+    let told = damage.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let broker = TcpStream::connect(("127.0.0.1", server)).await.expect("the server");
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_broker, mut to_broker) = broker.into_split();
+            let told = told.clone();
+            tokio::spawn(async move { tokio::io::copy(&mut from_broker, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    if told.load(Ordering::Relaxed) {
+                        bytes[count - 1] ^= 1;
+                    }
+                    to_broker.write_all(&bytes[..count]).await.expect("the server");
+                }
+            });
+        }
+    });
+    (port, damage)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tls_alert_in_mid_stream_is_named() {
+    let dir = tempfile::tempdir().expect("folder");
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let (port, damage) = damaging(broker.mqtts).await;
+    let bench = Bench::open(&dir.path().join("data"));
+    let profile = bench
+        .save(&format!("mqtts://localhost:{port}"), |draft| {
+            draft.settings.trust.mode = TrustMode::CaOnly;
+            draft.settings.trust.ca_files = vec![pki.ca.display().to_string()];
+            draft.settings.timing.reconnect = false;
+        })
+        .await;
+    bench.engine.connect(profile.id).await.expect("connecting");
+    bench.until(profile.id, "it stands", connected).await;
+    damage.store(true, Ordering::Relaxed);
+    let request = PublishRequest { topic: "plant".into(), qos: Qos::AtMostOnce, ..PublishRequest::default() };
+    bench.engine.publish(profile.id, request).await.expect("handed over");
+    let failure = bench.until(profile.id, "a loss", lost).await;
+    assert_eq!(failure.code, FailureCode::TlsAlert, "{failure:?}");
+    assert_eq!(failure.evidence["alert"], "bad_record_mac", "{failure:?}");
+    bench.engine.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
