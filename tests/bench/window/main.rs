@@ -14,7 +14,6 @@ mod machine;
 mod memory;
 #[path = "../../e2e/picture.rs"]
 mod picture;
-#[allow(dead_code, reason = "made for tests")]
 #[path = "../../../src-tauri/engine/tests/private_session/mod.rs"]
 mod private_session;
 mod screen;
