@@ -139,6 +139,38 @@ async fn a_loss_is_a_row_and_an_entry_that_outlives_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_reason_of_a_brokers_disconnect_is_named_and_its_words_are_told() {
+    use FailureCode as C;
+    let data = tempfile::tempdir().expect("folder");
+    let bench = Bench::open(data.path());
+    for (reason, code) in [
+        (0x81, C::MalformedPacket),
+        (0x8b, C::ServerShuttingDown),
+        (0x8d, C::KeepAliveTimeout),
+        (0x8e, C::SessionTakenOver),
+        (0x93, C::ReceiveMaximumExceeded),
+        (0x95, C::PacketTooLarge),
+        (0x96, C::MessageRateTooHigh),
+        (0x97, C::QuotaExceeded),
+        (0x98, C::AdministrativeAction),
+        (0x9d, C::ServerMoved),
+        (0xa0, C::MaximumConnectTime),
+    ] {
+        // DISCONNECT with a Reason String (MQTT 5, 3.14.2.2.3).
+        let disconnect = [&[0xe0, 9, reason, 7, 0x1f, 0, 4][..], b"soon"].concat();
+        let (port, _) = scripted(vec![0x20, 3, 0, 0, 0], disconnect).await;
+        let profile = bench
+            .save(&format!("mqtt://127.0.0.1:{port}"), |draft| draft.settings.timing.reconnect = false)
+            .await;
+        bench.engine.connect(profile.id).await.expect("connecting");
+        let failure = bench.until(profile.id, "a loss", lost).await;
+        assert_eq!(failure.code, code, "{reason:#x}: {failure:?}");
+        assert!(failure.cause.contains("soon"), "{reason:#x}: {failure:?}");
+    }
+    bench.engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duel_that_the_broker_names_ends_in_its_second_round() {
     let (port, connects) = scripted(vec![0x20, 3, 0, 0, 0], vec![0xe0, 2, 0x8e, 0]).await;
     let data = tempfile::tempdir().expect("folder");
