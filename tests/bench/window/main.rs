@@ -1,6 +1,6 @@
 //! The figures of the real window: how soon it can be used, what its processes take, how it paints while messages pour
-//! in, and how it reads back. `./dev bench window [--messages N] [--rate N] [--soak MINUTES]`; needs a screen and
-//! WebKitWebDriver. Prints, and never fails on a number; a message that is lost does end it.
+//! in, and how it reads back. `./dev bench window [start] [connect] [pour] [many] [--messages N] [--rate N] [--soak MINUTES]`;
+//! needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message that is lost does end it.
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
 
