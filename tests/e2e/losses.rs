@@ -17,6 +17,16 @@ async fn in_chinese(window: &Window) -> Result<()> {
     window.press("Escape").await
 }
 
+/// A connection over mqtts that trusts the broker's CA, not yet saved.
+async fn draft(window: &Window, broker: &Mosquitto, pki: &Pki) -> Result<Value> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Line 4");
+    draft["endpoint"] = json!({"websocket": false, "tls": true, "host": "localhost", "port": broker.mqtts.to_string(), "path": ""});
+    draft["settings"]["trust"]["mode"] = json!("ca_only");
+    draft["settings"]["trust"]["ca_files"] = json!([pki.ca]);
+    Ok(draft)
+}
+
 async fn fits(window: &Window) -> Result<()> {
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
     Ok(())
@@ -28,11 +38,7 @@ async fn a_lost_connection_says_so_everywhere_and_its_attempts_can_be_compared()
     let pki = Pki::make(dir.path());
     let mut broker = Mosquitto::start(&pki, &MosquittoOptions::default());
     let window = Window::open(&dir.path().join("data"), "losses", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!("Line 4");
-    draft["endpoint"] = json!({"websocket": false, "tls": true, "host": "localhost", "port": broker.mqtts.to_string(), "path": ""});
-    draft["settings"]["trust"]["mode"] = json!("ca_only");
-    draft["settings"]["trust"]["ca_files"] = json!([pki.ca]);
+    let mut draft = draft(&window, &broker, &pki).await?;
     // Long enough to read the countdown.
     draft["settings"]["timing"]["reconnect_initial_s"] = json!(60);
     draft["settings"]["timing"]["reconnect_max_s"] = json!(60);
@@ -109,11 +115,7 @@ async fn events_and_facts_speak_the_windows_language() -> Result<()> {
     let pki = Pki::make(dir.path());
     let mut broker = Mosquitto::start(&pki, &MosquittoOptions::default());
     let window = Window::open(&dir.path().join("data"), "events", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!("Line 4");
-    draft["endpoint"] = json!({"websocket": false, "tls": true, "host": "localhost", "port": broker.mqtts.to_string(), "path": ""});
-    draft["settings"]["trust"]["mode"] = json!("ca_only");
-    draft["settings"]["trust"]["ca_files"] = json!([pki.ca]);
+    let mut draft = draft(&window, &broker, &pki).await?;
     draft["settings"]["client_certificate"] =
         json!({"enabled": true, "cert_file": pki.client.cert, "key_file": pki.client.key});
     draft["settings"]["timing"]["reconnect"] = json!(false);

@@ -30,8 +30,8 @@ use crate::draft;
 use crate::endpoint::{Endpoint, EndpointParts, Scheme};
 use crate::error::{Error, ErrorCode, Result};
 use crate::history::{
-    Comparison, Difference, History, MessageDetail, Page, RetentionRules, RowFilter, Seq, StorageHealth,
-    ViewId,
+    Comparison, Difference, History, MessageDetail, Page, RetentionRules, RowFilter, Seek, Seq,
+    StorageHealth, ViewId,
 };
 use crate::identity;
 use crate::library::{Folder, FolderId, Library, LibraryTree};
@@ -843,12 +843,8 @@ impl Engine {
         offset: u64,
         backwards: bool,
     ) -> Result<Option<Difference>> {
-        let history = &self.inner.history;
-        if backwards {
-            history.previous_difference(id, a, b, offset).await
-        } else {
-            history.next_difference(id, a, b, offset).await
-        }
+        let seek = if backwards { Seek::Previous(offset) } else { Seek::Next(offset) };
+        self.inner.history.find_difference(id, a, b, seek).await
     }
 
     /// Deletes all rows of a connection and says how many.

@@ -36,7 +36,7 @@ pub struct Difference {
 
 /// Which difference is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seek {
+pub enum Seek {
     /// The first that ends behind a place.
     Next(u64),
     /// The last that begins before a place.

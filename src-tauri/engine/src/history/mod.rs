@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 use ts_rs::TS;
 
-pub use self::compare::{Comparison, Difference};
-use self::compare::{Payload, Seek};
+use self::compare::Payload;
+pub use self::compare::{Comparison, Difference, Seek};
 pub use self::export::{ExportOrder, Exported, Recording};
 pub use self::import::Imported;
 pub use self::live::LiveSplit;
@@ -356,38 +356,21 @@ impl History {
         self.side_by_side(profile, a, b, compare::compare).await
     }
 
-    /// The first stretch of bytes from an offset on in which two payloads differ.
+    /// One stretch of bytes in which two payloads differ.
     ///
     /// # Errors
     /// As [`Self::compare`].
-    pub async fn next_difference(
+    pub async fn find_difference(
         &self,
         profile: ProfileId,
         a: Seq,
         b: Seq,
-        from: u64,
+        seek: Seek,
     ) -> Result<Option<Difference>> {
-        let seek = move |connection: &Connection, a: &dyn Payload, b: &dyn Payload| {
-            compare::seek(connection, a, b, Seek::Next(from))
+        let look = move |connection: &Connection, a: &dyn Payload, b: &dyn Payload| {
+            compare::seek(connection, a, b, seek)
         };
-        self.side_by_side(profile, a, b, seek).await
-    }
-
-    /// The last stretch of bytes that begins before an offset and in which two payloads differ.
-    ///
-    /// # Errors
-    /// As [`Self::compare`].
-    pub async fn previous_difference(
-        &self,
-        profile: ProfileId,
-        a: Seq,
-        b: Seq,
-        before: u64,
-    ) -> Result<Option<Difference>> {
-        let seek = move |connection: &Connection, a: &dyn Payload, b: &dyn Payload| {
-            compare::seek(connection, a, b, Seek::Previous(before))
-        };
-        self.side_by_side(profile, a, b, seek).await
+        self.side_by_side(profile, a, b, look).await
     }
 
     /// Shows two payloads to `look`, which reads them in parts.

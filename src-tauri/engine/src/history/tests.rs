@@ -1097,9 +1097,13 @@ async fn payloads_of_any_kind_are_compared() {
         (found.size_a, found.size_b, found.differing, found.stretches),
         (5 << 20, (5 << 20) - 10, 11, 2)
     );
-    let next = history.next_difference(profile, 1, 2, 0).await.expect("looked for").expect("one");
+    let next = history.find_difference(profile, 1, 2, Seek::Next(0)).await.expect("looked for").expect("one");
     assert_eq!((next.start, next.end), (3 << 20, (3 << 20) + 1));
-    let last = history.previous_difference(profile, 2, 1, u64::MAX).await.expect("looked for").expect("one");
+    let last = history
+        .find_difference(profile, 2, 1, Seek::Previous(u64::MAX))
+        .await
+        .expect("looked for")
+        .expect("one");
     assert_eq!((last.start, last.end), ((5 << 20) - 10, 5 << 20));
     assert_eq!(history.compare(profile, 3, 3).await.expect("compared").first, None);
     let live = RowFilter { live: true, ..RowFilter::default() };
