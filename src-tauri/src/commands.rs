@@ -537,8 +537,8 @@ async fn set_keeping(engine: State<'_, Engine>, keeping: Keeping) -> Result<()> 
 }
 
 #[tauri::command]
-async fn tail(engine: State<'_, Engine>, view: ViewId, limit: u32) -> Result<Page> {
-    engine.tail(view, limit).await
+async fn tail(engine: State<'_, Engine>, view: ViewId, limit: u32, after: Option<Seq>) -> Result<Page> {
+    engine.tail(view, limit, after).await
 }
 
 #[tauri::command]

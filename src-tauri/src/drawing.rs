@@ -1,4 +1,5 @@
-//! Who draws the window: the graphics card, or the processor where there is none.
+//! What the web view is told about the computer: who draws the window, the graphics card or the processor where there is
+//! none, and how much memory there is to leave garbage in.
 
 use tauri::WebviewWindow;
 
@@ -38,3 +39,21 @@ pub fn without_gpu(window: &WebviewWindow) -> tauri::Result<()> {
 pub fn without_gpu(_: &WebviewWindow) -> tauri::Result<()> {
     Ok(())
 }
+
+/// Bytes of memory that JavaScriptCore is told the computer has.
+#[cfg(target_os = "linux")]
+const MEMORY: usize = 128 << 20;
+
+/// Lets the web view collect its garbage early. On a computer with much memory its heap would grow to many times what
+/// lives in it, 70 MB more after a minute of messages; told that there is little, it takes no longer for a frame.
+///
+/// Called while there is one thread, since it sets a variable of the environment, which the web view's process reads.
+#[cfg(target_os = "linux")]
+pub fn collect_early() {
+    // What a person has set stays. It fails for names and values that cannot be, and these can.
+    let _ = webkit2gtk::glib::setenv("JSC_forceRAMSize", MEMORY.to_string(), false);
+}
+
+/// Elsewhere the web view is another.
+#[cfg(not(target_os = "linux"))]
+pub fn collect_early() {}

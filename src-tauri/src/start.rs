@@ -86,6 +86,8 @@ impl Start {
 
 /// Runs the window until it is closed.
 pub fn run() -> ExitCode {
+    // First, while there is no other thread.
+    drawing::collect_early();
     let wanted = std::env::var("HELIOGRAPH_LOG").unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt()
         .with_env_filter(logging::directives(&wanted))

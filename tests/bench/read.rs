@@ -104,7 +104,7 @@ async fn read_back(messages: u64, case: &Case) {
     let engine = open();
     let began = Instant::now();
     let view = engine.open_view(id, RowFilter::default()).await.expect("a view");
-    engine.tail(view.view, SCREEN).await.expect("rows");
+    engine.tail(view.view, SCREEN, None).await.expect("rows");
     println!("  opened, to the first rows: {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     let rows = view.count.rows;
     let mut times = Vec::new();
@@ -116,7 +116,7 @@ async fn read_back(messages: u64, case: &Case) {
     }
     tell("a page anywhere", times);
     let first = engine.page(view.view, 0, 1).await.expect("a row").rows[0].time;
-    let last = engine.tail(view.view, 1).await.expect("a row").rows[0].time;
+    let last = engine.tail(view.view, 1, None).await.expect("a row").rows[0].time;
     let mut times = Vec::new();
     for look in 0..LOOKS as i64 {
         let began = Instant::now();
@@ -169,7 +169,7 @@ async fn search(engine: &Engine, id: ProfileId, name: &str, filter: RowFilter) {
     let view = engine.open_view(id, filter).await.expect("a view").view;
     let mut first = None;
     let count = loop {
-        let page = engine.tail(view, SCREEN).await.expect("rows");
+        let page = engine.tail(view, SCREEN, None).await.expect("rows");
         if page.rows.len() == SCREEN as usize {
             first.get_or_insert_with(|| began.elapsed());
         }

@@ -1206,9 +1206,10 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async setKeeping(wanted) {
       keeping = copy(wanted);
     },
-    async tail(view, limit) {
+    async tail(view, limit, after) {
       const matching = viewRows(view);
-      const start = Math.max(0, matching.length - limit);
+      let start = Math.max(0, matching.length - limit);
+      while (after !== null && start < matching.length && matching[start]!.seq <= after) start++;
       return { start, rows: matching.slice(start), count: countOf(view) };
     },
     async indexOf(view, seq) {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use heliograph_engine::history::History;
-use heliograph_engine::message::{Direction, Item, Message, MessageProperties};
+use heliograph_engine::message::{Direction, Item, Message};
 use heliograph_engine::profile::{ProfileId, Qos};
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             qos: Qos::AtMostOnce,
             retain: false,
             dup: false,
-            properties: MessageProperties::default(),
+            properties: None,
         });
         while let Err(back) = sink.try_accept(item) {
             item = back;

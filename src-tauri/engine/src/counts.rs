@@ -193,7 +193,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::message::{Message, MessageProperties};
+    use crate::message::Message;
     use crate::profile::Qos;
 
     /// Has room for so many, and keeps their topics.
@@ -228,7 +228,7 @@ mod tests {
             qos: Qos::AtMostOnce,
             retain: false,
             dup: false,
-            properties: MessageProperties::default(),
+            properties: None,
         })
     }
 

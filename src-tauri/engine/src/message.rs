@@ -40,8 +40,16 @@ pub struct Message {
     pub retain: bool,
     /// DUP.
     pub dup: bool,
-    /// MQTT 5 properties; empty for 3.1.1.
-    pub properties: MessageProperties,
+    /// MQTT 5 properties, see [`Message::properties`]. Most messages have none, and many messages wait at once.
+    pub properties: Option<Box<MessageProperties>>,
+}
+
+impl Message {
+    /// Its MQTT 5 properties; empty for 3.1.1.
+    pub fn properties(&self) -> &MessageProperties {
+        static NONE: MessageProperties = MessageProperties::NONE;
+        self.properties.as_deref().unwrap_or(&NONE)
+    }
 }
 
 /// Properties of a message (MQTT 5, 3.3.2.3).
@@ -80,9 +88,37 @@ pub struct MessageProperties {
 }
 
 impl MessageProperties {
+    const NONE: Self = Self {
+        payload_format_utf8: None,
+        message_expiry_s: None,
+        topic_alias: None,
+        response_topic: None,
+        correlation_data_hex: None,
+        content_type: None,
+        subscription_ids: Vec::new(),
+        user_properties: Vec::new(),
+    };
+
+    /// As a [`Message`] has them.
+    pub fn of_message(self) -> Option<Box<Self>> {
+        if self.is_empty() { None } else { Some(Box::new(self)) }
+    }
+
+    /// Bytes that it occupies in memory, about.
+    pub(crate) fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let pairs =
+            self.user_properties.iter().map(|p| size_of::<UserProperty>() + p.name.len() + p.value.len());
+        size_of::<Self>()
+            + text(&self.response_topic)
+            + text(&self.correlation_data_hex)
+            + text(&self.content_type)
+            + pairs.sum::<usize>()
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self::NONE
     }
 }
 

@@ -302,7 +302,7 @@ impl Player {
     }
 
     fn publication(&self, message: Message) -> Publication {
-        let recorded = message.properties;
+        let recorded = message.properties.map(|boxed| *boxed).unwrap_or_default();
         let correlation_data =
             recorded.correlation_data_hex.map(|text| PayloadText { text, encoding: PayloadEncoding::Hex });
         Publication {

@@ -15,7 +15,7 @@ use heliograph_engine::history::{
     ExportOrder, History, PAGE_ROWS, RetentionRules, RowContent, RowFilter, StorageHealth,
 };
 use heliograph_engine::library::Library;
-use heliograph_engine::message::{Direction, Item, Message, MessageProperties, MessageSink};
+use heliograph_engine::message::{Direction, Item, Message, MessageSink};
 use heliograph_engine::profile::{Profile, ProfileId, Qos, Retention, Settings, Subscription};
 use heliograph_engine::recording::RecordingFormat;
 use rusqlite::Connection;
@@ -583,7 +583,7 @@ async fn flow(folder: &Path) {
     let each = Retention { max_rows: Some(FLOW_ROWS), max_bytes: None, max_age_s: None };
     history.set_retention(RetentionRules { each, ..RetentionRules::default() });
     let (view, _) = history.open_view(shared(), RowFilter::default()).await.expect("a view");
-    let newest = history.tail(view, 1).await.expect("a page");
+    let newest = history.tail(view, 1, None).await.expect("a page");
     let mut n = newest.rows.first().map_or(0, |row| row.seq.unsigned_abs());
     let sink = history.sink(shared());
     loop {
@@ -720,7 +720,7 @@ fn message(topic: &str, n: u64, payload: Vec<u8>) -> Item {
         qos: Qos::AtLeastOnce,
         retain: false,
         dup: false,
-        properties: MessageProperties::default(),
+        properties: None,
     })
 }
 

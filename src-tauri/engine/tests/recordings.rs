@@ -83,7 +83,7 @@ fn message(time: i64, topic: &str, payload: impl Into<Bytes>) -> Message {
         qos: Qos::AtMostOnce,
         retain: false,
         dup: false,
-        properties: MessageProperties::default(),
+        properties: None,
     }
 }
 
@@ -111,7 +111,8 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
                         .map(|name| vec![UserProperty { value: name.clone(), name }])
                         .unwrap_or_default(),
                     ..MessageProperties::default()
-                },
+                }
+                .of_message(),
                 ..message(now, &topic, payload)
             }
         };
@@ -439,8 +440,12 @@ async fn options_change_what_is_sent_and_how_often() {
     let folder = tempfile::tempdir().expect("a folder");
     let sent = Message { direction: Direction::Out, ..message(2, "out", "sent") };
     let mut received = message(1, "in", "received");
-    received.properties.correlation_data_hex = Some("00ff".into());
-    received.properties.user_properties = vec![fixtures::pair("k", "v")];
+    received.properties = MessageProperties {
+        correlation_data_hex: Some("00ff".into()),
+        user_properties: vec![fixtures::pair("k", "v")],
+        ..MessageProperties::default()
+    }
+    .of_message();
     let path = recording(&folder, &[received, sent]);
     let client = Client::connected(broker.config(MqttVersion::V5, "options")).await;
     let options = ReplayOptions {
@@ -457,8 +462,8 @@ async fn options_change_what_is_sent_and_how_often() {
     assert_eq!(all.len(), 500);
     let first = &all[0];
     assert_eq!((first.topic.as_str(), first.qos, first.retain), ("in", Qos::ExactlyOnce, true));
-    assert_eq!(first.properties.correlation_data_hex.as_deref(), Some("00ff"));
-    assert_eq!(first.properties.user_properties.len(), 1);
+    assert_eq!(first.properties().correlation_data_hex.as_deref(), Some("00ff"));
+    assert_eq!(first.properties().user_properties.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

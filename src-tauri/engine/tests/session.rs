@@ -118,7 +118,8 @@ async fn properties_and_subscription_options_of_mqtt_5_arrive() {
     };
     let publication = Publication { properties, ..publication("p/x", "body", Qos::AtLeastOnce) };
     client.handle.publish(publication).await.expect("published");
-    let got = client.message().await.properties;
+    let message = client.message().await;
+    let got = message.properties();
     assert_eq!(got.payload_format_utf8, Some(true));
     assert!(got.message_expiry_s.is_some_and(|s| s <= 100));
     assert_eq!(got.content_type.as_deref(), Some("text/plain"));
@@ -181,7 +182,7 @@ async fn the_will_is_published_after_a_loss_and_not_after_a_disconnect() {
         let message = watcher.message().await;
         assert_eq!(&message.payload[..], b"lost");
         if version == MqttVersion::V5 {
-            assert_eq!(message.properties.content_type.as_deref(), Some("text/will"));
+            assert_eq!(message.properties().content_type.as_deref(), Some("text/will"));
             let asked = Client::connected(with_will("asked")).await;
             asked.handle.disconnect(0x04).await;
             assert_eq!(&watcher.message().await.payload[..], b"asked");

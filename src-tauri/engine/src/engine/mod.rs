@@ -779,8 +779,8 @@ impl Engine {
     ///
     /// # Errors
     /// `not_found`, `storage`.
-    pub async fn tail(&self, view: ViewId, limit: u32) -> Result<Page> {
-        self.inner.history.tail(view, limit).await
+    pub async fn tail(&self, view: ViewId, limit: u32, after: Option<Seq>) -> Result<Page> {
+        self.inner.history.tail(view, limit, after).await
     }
 
     /// Where a row stands in a view.

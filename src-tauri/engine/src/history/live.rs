@@ -106,7 +106,7 @@ impl Live {
         let time = |place: usize| ring.messages.get(place).map(|before| message.time - before.time);
         Some(MessageDetail {
             row: row(seq, message),
-            properties: message.properties.clone(),
+            properties: message.properties().clone(),
             since_previous_micros: previous.and_then(time),
             previous_seq: previous.map(|place| ring.first + place as Seq),
         })
@@ -195,7 +195,7 @@ fn row(seq: Seq, message: &Message) -> Row {
         size: size as u64,
         preview,
         preview_hex,
-        content_type: message.properties.content_type.clone(),
+        content_type: message.properties().content_type.clone(),
     };
     Row { seq, time: message.time, pinned: false, content }
 }

@@ -228,13 +228,20 @@ impl History {
         self.look(&view, Wanted::From(start, limit.min(PAGE_ROWS))).await
     }
 
-    /// The newest rows of a view, at most `limit` and at most [`PAGE_ROWS`] of them, in order of arrival.
+    /// The newest rows of a view, at most `limit` and at most [`PAGE_ROWS`] of them, in order of arrival; without those
+    /// up to the number `after`, which the asker has.
     ///
     /// # Errors
     /// `not_found`: no such view; `storage`.
-    pub async fn tail(&self, view: ViewId, limit: u32) -> Result<Page> {
+    pub async fn tail(&self, view: ViewId, limit: u32, after: Option<Seq>) -> Result<Page> {
         let view = self.view(view)?;
-        self.look(&view, Wanted::Last(limit.min(PAGE_ROWS))).await
+        let mut page = self.look(&view, Wanted::Last(limit.min(PAGE_ROWS))).await?;
+        if let Some(after) = after {
+            let known = page.rows.partition_point(|row| row.seq <= after);
+            page.rows.drain(..known);
+            page.start += known as u64;
+        }
+        Ok(page)
     }
 
     /// Where a row stands in a view, if it is in it.

@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { items: 100_000, bytes: 64 << 20 }
+        Self { items: 50_000, bytes: 64 << 20 }
     }
 }
 
@@ -31,6 +31,8 @@ impl Default for Bounds {
 const EAGER: usize = 5_000;
 /// Bytes that do the same.
 const EAGER_BYTES: usize = 8 << 20;
+/// Places for entries that are kept ready while nothing waits in them.
+const READY: usize = 16_384;
 /// How long the writer lets entries gather.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -141,6 +143,8 @@ impl Queue {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.entries.is_empty() {
+            fit(&mut state.entries, 0);
+            fit(taken, 0);
             return if state.closed { Work::Closed } else { Work::Idle };
         }
         let waited = self.work.wait_timeout_while(state, GATHER, |s| {
@@ -150,6 +154,9 @@ impl Queue {
         state.bytes = 0;
         state.urgent = false;
         std::mem::swap(&mut state.entries, taken);
+        let now = taken.len();
+        fit(&mut state.entries, now);
+        fit(taken, now);
         Work::Entries
     }
 
@@ -203,6 +210,13 @@ impl Queue {
     }
 }
 
+/// Gives the room of a flood back once it has passed.
+fn fit(entries: &mut VecDeque<Entry>, now: usize) {
+    if entries.capacity() > READY.max(4 * now) {
+        entries.shrink_to(READY);
+    }
+}
+
 /// Takes clearings, pins and flushes out of `entries`.
 pub(super) fn split_questions(entries: &mut VecDeque<Entry>) -> VecDeque<Entry> {
     let (questions, rest) = std::mem::take(entries).into_iter().partition::<VecDeque<_>, _>(|e| {
@@ -220,9 +234,9 @@ pub(super) fn weight(item: &Item) -> usize {
     size_of::<Entry>()
         + match item {
             Item::Message(m) => {
-                let texts = m.properties.user_properties.iter().map(|p| p.name.len() + p.value.len());
-                let correlation = m.properties.correlation_data_hex.as_ref().map_or(0, String::len);
-                m.topic.len() + m.payload.len() + correlation + texts.sum::<usize>()
+                m.topic.len()
+                    + m.payload.len()
+                    + m.properties.as_ref().map_or(0, |properties| properties.weight())
             }
             Item::Event { .. } => EVENT,
         }
@@ -322,5 +336,42 @@ impl MessageSink for Sink {
             state.entries.push_back(Entry::Dropped(self.profile));
             self.queue.work.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Direction, Message};
+    use crate::profile::Qos;
+
+    #[test]
+    fn what_waits_is_small_and_the_room_of_a_flood_is_given_back() {
+        assert!(size_of::<Entry>() <= 120, "{} bytes, and 50,000 of them wait", size_of::<Entry>());
+        let queue = Arc::new(Queue::new(Bounds { items: 1_000_000, bytes: usize::MAX }));
+        let sink = queue.sink(ProfileId::random());
+        let flood = 8 * READY;
+        let mut items: VecDeque<_> = (0..flood as UnixMicros)
+            .map(|time| {
+                Item::Message(Message {
+                    time,
+                    direction: Direction::In,
+                    topic: String::new(),
+                    payload: bytes::Bytes::new(),
+                    qos: Qos::AtMostOnce,
+                    retain: false,
+                    dup: false,
+                    properties: None,
+                })
+            })
+            .collect();
+        sink.accept_batch(&mut items);
+        let mut taken = VecDeque::new();
+        assert_eq!(queue.wait(Duration::ZERO, &mut taken), Work::Entries);
+        assert_eq!(taken.len(), flood);
+        taken.clear();
+        assert!(taken.capacity() >= flood);
+        assert_eq!(queue.wait(Duration::ZERO, &mut taken), Work::Idle);
+        assert!(taken.capacity() <= 2 * READY, "{}", taken.capacity());
     }
 }

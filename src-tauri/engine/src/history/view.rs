@@ -363,13 +363,13 @@ impl Filter {
 
     /// Whether a message that is not stored matches.
     pub(super) fn admits(&self, message: &Message) -> bool {
-        let Message { topic, payload, properties, .. } = message;
+        let Message { topic, payload, .. } = message;
         let has_text = |text: &Regex| text.is_match(topic.as_bytes()) || text.is_match(payload);
         !self.pinned
             && self.heads.matches(message.time, store::message_flags(message), payload.len() as u64)
             && (self.topics.is_empty() || self.topics.iter().any(|filter| topic::matches(filter, topic)))
             && self.text.as_ref().is_none_or(has_text)
-            && self.property.as_ref().is_none_or(|property| property.holds(properties))
+            && self.property.as_ref().is_none_or(|property| property.holds(message.properties()))
             && self
                 .json
                 .as_ref()

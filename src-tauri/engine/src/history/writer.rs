@@ -756,5 +756,6 @@ impl Open {
 }
 
 fn properties_json(message: &Message) -> Option<Vec<u8>> {
-    if message.properties.is_empty() { None } else { serde_json::to_vec(&message.properties).ok() }
+    let properties = message.properties.as_ref().filter(|properties| !properties.is_empty())?;
+    serde_json::to_vec(properties).ok()
 }

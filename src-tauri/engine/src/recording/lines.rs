@@ -148,6 +148,6 @@ fn parse(line: &[u8]) -> Result<Message, String> {
         qos: line.qos,
         retain: line.retain,
         dup: line.dup,
-        properties: line.properties,
+        properties: line.properties.of_message(),
     })
 }

@@ -50,7 +50,7 @@ pub fn line(message: &Message) -> Vec<u8> {
         qos: message.qos,
         retain: message.retain,
         dup: message.dup,
-        properties: &message.properties,
+        properties: message.properties(),
     };
     let mut out = Vec::with_capacity(message.payload.len() + message.topic.len() + 192);
     RecordingFormat::Ndjson.write(&head, &message.payload, &mut out);

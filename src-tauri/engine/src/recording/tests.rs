@@ -30,7 +30,8 @@ fn messages() -> impl Strategy<Value = Message> {
                 payload_format_utf8,
                 user_properties,
                 ..MessageProperties::default()
-            },
+            }
+            .of_message(),
         }
     })
 }
@@ -49,7 +50,7 @@ fn in_parts(format: RecordingFormat, message: &Message, size: usize) -> Vec<u8> 
         qos: message.qos,
         retain: message.retain,
         dup: message.dup,
-        properties: &message.properties,
+        properties: message.properties(),
     };
     let (mut check, mut out) = (TextCheck::default(), Vec::new());
     message.payload.chunks(size).for_each(|part| _ = check.part(part));
@@ -96,7 +97,7 @@ fn a_line_is_what_helio_prints() {
         qos: Qos::AtLeastOnce,
         retain: true,
         dup: false,
-        properties: MessageProperties { content_type: Some("x".into()), ..MessageProperties::default() },
+        properties: MessageProperties { content_type: Some("x".into()), ..Default::default() }.of_message(),
     };
     let printed = r#"{"time":"2000-02-29T12:34:56.000001Z","topic":"a/\"b\"","qos":1,"retain":true,"dup":false,"payload":"{\"t\":21.5}\n\u0007é","encoding":"utf8","properties":{"content_type":"x","subscription_ids":[],"user_properties":[]}}"#;
     assert_eq!(String::from_utf8(line(&message)).expect("text"), printed);
@@ -105,11 +106,7 @@ fn a_line_is_what_helio_prints() {
     let csv = "2000-02-29T12:34:56.000001Z,in,\"a/\"\"b\"\"\",1,true,false,utf8,\"{\"\"t\"\":21.5}\n\u{7}é\",\
                \"{\"\"content_type\"\":\"\"x\"\",\"\"subscription_ids\"\":[],\"\"user_properties\"\":[]}\"\r\n";
     assert_eq!(String::from_utf8(in_parts(RecordingFormat::Csv, &message, 5)).expect("text"), csv);
-    let bytes = Message {
-        payload: Bytes::from_static(b"=1\xff"),
-        properties: MessageProperties::default(),
-        ..message
-    };
+    let bytes = Message { payload: Bytes::from_static(b"=1\xff"), properties: None, ..message };
     let csv = String::from_utf8(in_parts(RecordingFormat::Csv, &bytes, 1)).expect("text");
     assert!(csv.ends_with(",base64,\"PTH/\",\"\"\r\n"), "{csv}");
 }

@@ -128,17 +128,16 @@ impl Outbound {
 
     /// How it stands in the stream.
     pub(super) fn message(&self, time: UnixMicros) -> Message {
-        let properties =
-            self.properties.as_ref().map_or_else(MessageProperties::default, |p| MessageProperties {
-                payload_format_utf8: p.payload_format_utf8,
-                message_expiry_s: p.message_expiry_s,
-                topic_alias: p.topic_alias,
-                response_topic: p.response_topic.clone(),
-                correlation_data_hex: p.correlation_data.as_ref().map(hex::encode),
-                content_type: p.content_type.clone(),
-                subscription_ids: Vec::new(),
-                user_properties: p.user_properties.clone(),
-            });
+        let given = self.properties.as_ref().map(|p| MessageProperties {
+            payload_format_utf8: p.payload_format_utf8,
+            message_expiry_s: p.message_expiry_s,
+            topic_alias: p.topic_alias,
+            response_topic: p.response_topic.clone(),
+            correlation_data_hex: p.correlation_data.as_ref().map(hex::encode),
+            content_type: p.content_type.clone(),
+            subscription_ids: Vec::new(),
+            user_properties: p.user_properties.clone(),
+        });
         Message {
             time,
             direction: Direction::Out,
@@ -147,7 +146,7 @@ impl Outbound {
             qos: self.qos,
             retain: self.retain,
             dup: false,
-            properties,
+            properties: given.and_then(MessageProperties::of_message),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::connect::{Connect, connack_v311};
 use super::line::Slot;
 use super::link::{self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
 use super::publication::Outbound;
-use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
+use crate::message::{Direction, Item, Message, UnixMicros};
 use crate::profile::{Qos, Subscription};
 
 pub(super) fn open(connect: &Connect, slot: Slot) -> (AsyncClient, EventLoop) {
@@ -122,7 +122,7 @@ fn message(publish: Publish, time: UnixMicros) -> Message {
         },
         retain: publish.retain,
         dup: publish.dup,
-        properties: MessageProperties::default(),
+        properties: None,
     }
 }
 

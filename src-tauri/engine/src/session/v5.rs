@@ -185,7 +185,7 @@ pub(super) async fn disconnect(client: &AsyncClient, code: u8, now: bool) {
 }
 
 fn message(publish: Publish, time: UnixMicros) -> Message {
-    let properties = publish.properties.map_or_else(MessageProperties::default, |said| MessageProperties {
+    let said = publish.properties.map(|said| MessageProperties {
         payload_format_utf8: said.payload_format_indicator.map(|format| format == 1),
         message_expiry_s: said.message_expiry_interval,
         topic_alias: said.topic_alias,
@@ -211,7 +211,7 @@ fn message(publish: Publish, time: UnixMicros) -> Message {
         },
         retain: publish.retain,
         dup: publish.dup,
-        properties,
+        properties: said.and_then(MessageProperties::of_message),
     }
 }
 

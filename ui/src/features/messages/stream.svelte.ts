@@ -19,8 +19,10 @@ const LIMIT = 256;
 const LEAD = 64;
 /** Rows beyond the screen that are asked for with the newest. */
 const MARGIN = 16;
-/** Chunks kept on each side of what is on screen. */
+/** Chunks kept on each side of what is on screen, */
 const KEPT = 8;
+/** and while following, when all of them are others soon: what lives longer is collected later. */
+const KEPT_LIVE = 3;
 /** How long typing rests before it filters. */
 const DEBOUNCE_MS = 120;
 
@@ -286,7 +288,7 @@ export class Stream {
     const screen = Math.max(1, this.#last - this.#first);
     // A little more than fits, for a list that has just become higher.
     const want = Math.min(LIMIT, Math.max(MARGIN * 2, screen + MARGIN));
-    const page = await this.#load((view) => backend.tail(view, want));
+    const page = await this.#load((view) => backend.tail(view, want, this.#newest(want)));
     if (!page || !this.live) return;
     const rows = page.start + page.rows.length;
     // What stands there already has not just arrived.
@@ -294,6 +296,17 @@ export class Stream {
     this.rows = rows;
     this.#painted++;
     this.#pace.painted(screens);
+    // Rows that were there may have gone meanwhile.
+    if (this.rows > 0 && this.#newest(Math.min(want, this.rows)) === null) this.#again = true;
+  }
+
+  /** The number of the newest row, when it and so many before it are loaded: those need not come again. */
+  #newest(want: number): number | null {
+    if (this.#stale) return null;
+    for (let index = Math.max(0, this.rows - want); index < this.rows; index++) {
+      if (!this.#loaded(index)) return null;
+    }
+    return this.#loaded(this.rows - 1)?.seq ?? null;
   }
 
   /** Loads a row and those around it; without one, asks only how many there are now. */
@@ -389,7 +402,8 @@ export class Stream {
       this.#put(page.start + at, row);
     }
     const middle = Math.floor(page.start / CHUNK);
-    for (const key of this.#chunks.keys()) if (Math.abs(key - middle) > KEPT) this.#chunks.delete(key);
+    const kept = this.live ? KEPT_LIVE : KEPT;
+    for (const key of this.#chunks.keys()) if (Math.abs(key - middle) > kept) this.#chunks.delete(key);
   }
 
   #put(index: number, row: Row): void {

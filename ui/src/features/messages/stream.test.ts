@@ -79,9 +79,10 @@ vi.mock("$lib/backend", () => {
           .map(rowOf);
         return { start, rows, count: count(view) };
       },
-      async tail(view: number, limit: number): Promise<Page> {
+      async tail(view: number, limit: number, after: number | null): Promise<Page> {
         const all = rowsOf(view);
-        const start = Math.max(0, all.length - limit);
+        const newer = all.findIndex((seq) => seq > (after ?? 0));
+        const start = Math.max(all.length - limit, newer < 0 ? all.length : newer, 0);
         store.pages.push({ start, limit });
         return { start, rows: all.slice(start).map(rowOf), count: count(view) };
       },
@@ -210,6 +211,36 @@ describe("the stream", () => {
     await settle(100);
     expect(stream.rows).toBe(1010);
     expect(stream.row(1009)?.seq).toBe(1010);
+  });
+
+  it("asks for what is new alone while it follows, and for a whole screen when rows are gone", async () => {
+    await opened();
+    stream.touch();
+    await settle(100);
+    const [oldest, newest] = [stream.row(980), stream.row(999)];
+    store.pages.length = 0;
+    store.stored = 1003;
+    stream.touch();
+    await settle(100);
+    expect(store.pages).toEqual([{ start: 1000, limit: 46 }]);
+    // The same rows, not others like them: nothing is drawn anew.
+    expect([stream.row(980) === oldest, stream.row(999) === newest]).toEqual([true, true]);
+    expect([stream.rows, stream.row(1002)?.seq]).toEqual([1003, 1003]);
+    // All that was on screen has gone, and a few have come.
+    store.first = 1001;
+    store.stored = 1010;
+    stream.touch();
+    await settle(100);
+    expect(stream.rows).toBe(10);
+    expect([0, 9].map((index) => stream.row(index)?.seq)).toEqual([1001, 1010]);
+    store.first = 1011;
+    stream.touch();
+    await settle(100);
+    expect([stream.rows, stream.row(0)]).toEqual([0, undefined]);
+    store.stored = 1012;
+    stream.touch();
+    await settle(100);
+    expect([stream.rows, stream.row(0)?.seq]).toEqual([2, 1011]);
   });
 
   it("looks at once, and again at most once a frame, however often something arrives", async () => {

@@ -189,8 +189,8 @@ export interface Backend {
   /** How much is kept of messages. */
   keeping(): Promise<Keeping>;
   setKeeping(keeping: Keeping): Promise<void>;
-  /** The newest rows. */
-  tail(view: number, limit: number): Promise<Page>;
+  /** The newest rows, without those up to the number `after`. */
+  tail(view: number, limit: number, after: number | null): Promise<Page>;
   /** Where a row stands in a view, or null when the filter hides it. */
   indexOf(view: number, seq: number): Promise<number | null>;
   messageDetail(id: ProfileId, seq: number): Promise<MessageDetail>;
