@@ -13,7 +13,9 @@ use rumqttc_v4::{
 
 use super::connect::{Connect, connack_v311};
 use super::line::Slot;
-use super::link::{self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
+use super::link::{
+    self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, READ_BATCH, REQUESTS, WRITE_BATCH,
+};
 use super::publication::Outbound;
 use crate::message::{Direction, Item, Message, UnixMicros};
 use crate::profile::{Qos, Subscription};
@@ -47,6 +49,7 @@ pub(super) fn open(connect: &Connect, slot: Slot) -> (AsyncClient, EventLoop) {
     }
     options.set_inflight(INFLIGHT);
     options.set_max_request_batch(WRITE_BATCH);
+    options.set_read_batch_size(READ_BATCH);
     let (client, mut driver) = AsyncClient::builder(options).capacity(REQUESTS).build();
     // The deadline of the attempt is ours, and the stream has a write timeout.
     let mut network = NetworkOptions::new();

@@ -16,7 +16,9 @@ use rumqttc::{
 
 use super::connect::{Connect, connack_v5, pairs, user_properties};
 use super::line::Slot;
-use super::link::{self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, REQUESTS, WRITE_BATCH};
+use super::link::{
+    self, Answer, Broken, Brought, Happening, INFLIGHT, Lost, READ_BATCH, REQUESTS, WRITE_BATCH,
+};
 use super::publication::{Outbound, Properties};
 use crate::message::{Direction, Item, Message, MessageProperties, UnixMicros};
 use crate::profile::{Qos, Subscription};
@@ -74,6 +76,7 @@ pub(super) fn open(connect: &Connect, slot: Slot) -> (AsyncClient, EventLoop) {
     }
     options.set_outgoing_inflight_upper_limit(INFLIGHT);
     options.set_max_request_batch(WRITE_BATCH);
+    options.set_read_batch_size(READ_BATCH);
     // The deadline of the attempt is ours.
     options.set_connect_timeout(std::time::Duration::from_secs(86_400));
     AsyncClient::builder(options).capacity(REQUESTS).build()
