@@ -2,7 +2,7 @@
  * What the engine last said, for every part of the window to read. In: events and answers. Out: reactive
  * values. Never decides anything: commands go straight to the backend.
  */
-import { backend } from "$lib/backend";
+import { backend, type EngineError } from "$lib/backend";
 import type { BrokerStatus } from "$lib/backend/types/BrokerStatus";
 import type { ConnectionStatus } from "$lib/backend/types/ConnectionStatus";
 import type { EngineEvent } from "$lib/backend/types/EngineEvent";
@@ -24,8 +24,8 @@ class EngineState {
   /** The same for tests of drafts. */
   tests = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
   broker = $state.raw<BrokerStatus | null>(null);
-  /** Why messages cannot be stored now, in words; null when they are. */
-  storageProblem = $state<string | null>(null);
+  /** Why messages cannot be stored now; null when they are. */
+  storageProblem = $state.raw<EngineError | null>(null);
   /** Whether the first answers have arrived. */
   ready = $state(false);
 
@@ -107,7 +107,7 @@ class EngineState {
     const problem = error && errorText(error);
     switch (code) {
       case "storage_failing":
-        this.storageProblem = problem ?? "";
+        this.storageProblem = error;
         toasts.show({ tone: "warn", text: m.stream_not_stored_hint({ problem: problem ?? "" }) });
         break;
       case "storage_recovered":
