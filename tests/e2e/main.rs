@@ -6,6 +6,7 @@
 #[path = "../brokers/mod.rs"]
 mod brokers;
 mod certificates;
+mod damaged;
 mod demo;
 mod dialog;
 mod drag;

@@ -361,6 +361,7 @@ fn key(name: &str) -> Result<char> {
         "Right" => Key::Right,
         "Home" => Key::Home,
         "End" => Key::End,
+        "PageDown" => Key::PageDown,
         "Delete" => Key::Delete,
         "F2" => Key::F2,
         "F6" => Key::F6,

@@ -41,6 +41,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| storage(path, &e))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| storage(path, &e))?;
+    check_pages(&connection).map_err(|e| storage(path, &e))?;
     connection.pragma_update(None, "query_only", true).map_err(|e| storage(path, &e))?;
     Ok(connection)
 }
@@ -57,6 +58,8 @@ pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> Error {
         Some(SqliteCode::PermissionDenied | SqliteCode::ReadOnly | SqliteCode::CannotOpen) => {
             ("no_permission", unwritable(path))
         }
+        // Of a disk that has turned read-only meanwhile SQLite says no more than that writing failed.
+        Some(SqliteCode::SystemIoFailure) if !can_be_written(path) => ("no_permission", unwritable(path)),
         _ => ("failed", format!("{name} cannot be used: {error}")),
     };
     failed(path, reason, &message)
@@ -75,10 +78,38 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<()> {
     }
 }
 
+/// Which file a path leads to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+/// None when there is none, or it cannot be reached.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    let found = path.metadata().ok()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some(FileId { device: found.dev(), inode: found.ino() })
+    }
+    // Where open files cannot be moved, it is the same.
+    #[cfg(not(unix))]
+    found.is_file().then_some(FileId {})
+}
+
 /// No room for the file itself, or for the index beside it that its readers and writers share.
-fn is_full(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     let rusqlite::Error::SqliteFailure(code, _) = error else { return false };
     code.code == SqliteCode::DiskFull || code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+}
+
+fn can_be_written(path: &Path) -> bool {
+    use std::io::ErrorKind as Kind;
+    let opened = std::fs::OpenOptions::new().append(true).open(path);
+    !opened.is_err_and(|e| matches!(e.kind(), Kind::PermissionDenied | Kind::ReadOnlyFilesystem))
 }
 
 fn uncreatable(path: &Path, error: &std::io::Error) -> Error {
@@ -121,6 +152,7 @@ fn open_once(path: &Path, migrations: &Migrations<'_>) -> std::result::Result<Co
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+    check_pages(&connection).map_err(wrong)?;
 
     // Looked at before anything is written, so that a file that is not ours stays as it is.
     let integer = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(wrong);
@@ -164,6 +196,11 @@ fn open_once(path: &Path, migrations: &Migrations<'_>) -> std::result::Result<Co
         Err(other) => return Err(refused("failed", &format!("{} cannot be used: {other}", path.display()))),
     }
     Ok(connection)
+}
+
+/// Has SQLite look whether pages make sense when they are read, so that it finds more of what is damaged sooner.
+fn check_pages(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cell_size_check", true)
 }
 
 fn failed(path: &Path, reason: &str, message: &str) -> Error {

@@ -1,6 +1,10 @@
 //! The data folder when things go wrong around it: a process that is killed while it writes, two processes at
 //! once, files that are damaged, locked or cannot be written, a disk that is full.
 
+mod disks;
+
+use std::collections::HashMap;
+use std::future::Future;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -8,14 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use disks::Disk;
 use heliograph_engine::Engine;
 use heliograph_engine::engine::EngineEvent;
 use heliograph_engine::error::{Error, ErrorCode};
 use heliograph_engine::history::{
-    ExportOrder, History, PAGE_ROWS, RetentionRules, RowContent, RowFilter, StorageHealth,
+    ExportOrder, History, PAGE_ROWS, RetentionRules, Row, RowContent, RowFilter, Seq, StorageHealth,
+    ViewCount,
 };
 use heliograph_engine::library::Library;
-use heliograph_engine::message::{Direction, Item, Message, MessageSink};
+use heliograph_engine::message::{Direction, Item, Message, MessageProperties, MessageSink};
 use heliograph_engine::profile::{Profile, ProfileId, Qos, Retention, Settings, Subscription};
 use heliograph_engine::recording::RecordingFormat;
 use rusqlite::Connection;
@@ -281,12 +287,7 @@ async fn a_full_disk_is_named_and_costs_nothing_that_was_there() {
     let Some(disk) = Disk::of("2m") else { return };
     let data = disk.path().join("data");
     fill(&data).await;
-    let rest = disk.path().join("rest");
-    let fill_up = || {
-        let mut file = std::fs::File::options().create(true).append(true).open(&rest).expect("created");
-        while file.write_all(&[0; 4096]).is_ok() {}
-    };
-    fill_up();
+    let rest = disk.fill();
     let error = refused(&data);
     assert_eq!(error.details["reason"], "full", "{error}");
     assert_eq!(refused(&disk.path().join("new")).details["reason"], "full");
@@ -294,7 +295,7 @@ async fn a_full_disk_is_named_and_costs_nothing_that_was_there() {
     std::fs::remove_file(&rest).expect("removed");
     let engine = Engine::open(&data).expect("there is room again");
     let history = History::open(&data.join("messages.db")).expect("opened");
-    fill_up();
+    disk.fill();
     let file = disk.path().join("payload.bin");
     let error = engine.save_message_payload(shared(), 1, &file).await.expect_err("full");
     assert_eq!(error.code, ErrorCode::File);
@@ -382,10 +383,7 @@ async fn a_small_disk_holds_what_limits_leave_and_a_full_one_goes_on_where_it_wa
     // At its limit the file needs no more room than it has. Without one it does.
     let each = Retention { max_bytes: None, ..Retention::default() };
     history.set_retention(RetentionRules { each, ..RetentionRules::default() });
-    let rest = disk.path().join("rest");
-    let mut file = std::fs::File::create(&rest).expect("created");
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    let rest = disk.fill();
     let mut told = false;
     for _ in 0..40 {
         for _ in 0..100 {
@@ -428,7 +426,7 @@ async fn a_file_that_is_locked_for_a_while_costs_nothing() {
     assert_eq!(error.details["reason"], "locked", "{error}");
     let health = history.health().borrow().clone();
     assert!(
-        matches!(health, StorageHealth::Failing { message } if message.contains("in use by another program"))
+        matches!(health, StorageHealth::Failing { error } if error.message.contains("in use by another program"))
     );
     assert!(numbers(&history).await.0.len() < 3_000, "reading goes on");
     holder.execute_batch("ROLLBACK").expect("let go");
@@ -522,6 +520,334 @@ async fn damage_in_blocks_is_said_where_it_is_and_the_rest_is_there() {
         tokio::time::timeout(BOUND, changes.changed()).await.expect("in time").expect("it lives");
     }
     history.close().await.expect("closed");
+}
+
+/// What was stored before bytes flipped, by row.
+struct Truth {
+    rows: HashMap<Seq, Message>,
+    /// The rows that the file has, in the order of the list.
+    seqs: Vec<Seq>,
+}
+
+/// A file with everything in it that there is: small and big payloads, many topics, properties, rows that limits have
+/// passed and that stay, and room that is free.
+async fn full_of_everything(path: &Path) -> Truth {
+    let history = History::open(path).expect("opened");
+    let sink = history.sink(shared());
+    let mut rows = HashMap::new();
+    for n in 1..=6_000_u64 {
+        let size = if n.is_multiple_of(457) { 17_000 + n * 11 } else { 40 + n % 200 };
+        let mut payload = format!("{n} needle ").into_bytes();
+        let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        while (payload.len() as u64) < size {
+            turn(&mut random);
+            payload.push(b'a' + (random % 26) as u8);
+        }
+        let content_type = n.is_multiple_of(3).then(|| format!("text/{n}"));
+        let properties = content_type.map(|content_type| {
+            Box::new(MessageProperties { content_type: Some(content_type), ..MessageProperties::default() })
+        });
+        let message = Message {
+            time: 1_700_000_000_000_000 + i64::try_from(n).expect("small") * 1_000,
+            direction: if n.is_multiple_of(5) { Direction::Out } else { Direction::In },
+            topic: format!("plant/{}", n % 300),
+            payload: Bytes::from(payload),
+            qos: Qos::try_from((n % 3) as u8).expect("a QoS"),
+            retain: n.is_multiple_of(97),
+            dup: n.is_multiple_of(31),
+            properties,
+        };
+        put_item(&*sink, Item::Message(message.clone())).await;
+        rows.insert(i64::try_from(n).expect("small"), message);
+        if n == 1_000 {
+            history.flush().await.expect("flushed");
+            for seq in [7, 457, 900] {
+                history.pin(shared(), seq, true).await.expect("pinned");
+            }
+        }
+    }
+    let each = Retention { max_rows: Some(4_500), ..Retention::default() };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    history.flush().await.expect("flushed");
+    let mut changes = history.changes();
+    while history.stored(shared()) > 4_600 {
+        timeout(changes.changed()).await.expect("it lives");
+    }
+    let seqs = everything(&history).await.expect("readable").into_iter().map(|row| row.seq).collect();
+    history.close().await.expect("closed");
+    Truth { rows, seqs }
+}
+
+async fn timeout<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, what).await.expect("in time")
+}
+
+/// Every row of the list; an error is an answer too.
+async fn everything(history: &History) -> Result<Vec<Row>, Error> {
+    list(history, RowFilter::default()).await.map(|(rows, _)| rows)
+}
+
+async fn list(history: &History, filter: RowFilter) -> Result<(Vec<Row>, ViewCount), Error> {
+    let (view, mut count) = history.open_view(shared(), filter).await?;
+    let mut changes = history.changes();
+    let mut rows: Vec<Row> = Vec::new();
+    let read = async {
+        while count.searched < count.stored {
+            let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
+            count = history.page(view, 0, 0).await?.count;
+        }
+        while (rows.len() as u64) < count.rows {
+            let page = history.page(view, rows.len() as u64, PAGE_ROWS).await?;
+            assert!(!page.rows.is_empty(), "a row for each index");
+            rows.extend(page.rows);
+        }
+        Ok(())
+    };
+    let read = timeout(read).await;
+    history.close_view(view);
+    read.map(|()| (rows, count))
+}
+
+impl Truth {
+    /// Whether a row that is shown is what was stored; one that says that it is damaged is no lie.
+    fn knows(&self, row: &Row) -> bool {
+        let RowContent::Message { direction, topic, qos, retain, dup, size, preview, content_type, .. } =
+            &row.content
+        else {
+            return row.content == RowContent::Damaged;
+        };
+        self.rows.get(&row.seq).is_some_and(|stored| {
+            let same = (*direction, topic, *qos, *retain, *dup, *size)
+                == (
+                    stored.direction,
+                    &stored.topic,
+                    stored.qos,
+                    stored.retain,
+                    stored.dup,
+                    stored.payload.len() as u64,
+                );
+            same && row.time == stored.time
+                && stored.payload.starts_with(preview.as_bytes())
+                && *content_type == stored.properties.as_ref().and_then(|all| all.content_type.clone())
+        })
+    }
+}
+
+/// What came of flipped bytes.
+#[derive(Debug, Default)]
+struct Outcomes {
+    refused: u32,
+    damaged_rows: u32,
+    unreadable_lists: u32,
+    mended: u32,
+    set_aside: u32,
+    unnoticed: u32,
+}
+
+/// Bytes flip anywhere in the file while it is closed, in blocks, in big payloads and in SQLite's own pages. Whatever is
+/// shown after that is what was stored or says that it is damaged; what is not there is said; what arrives is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_bytes_flip_nothing_wrong_is_shown_as_right_and_it_is_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("messages.db");
+    let truth = full_of_everything(&path).await;
+    let whole = std::fs::read(&path).expect("read");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut outcomes = Outcomes::default();
+    for round in 0..flips() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("messages.db");
+        let mut bytes = whole.clone();
+        let mut flipped = Vec::new();
+        // One bit, or a few, or many; anywhere, or where SQLite's own pages are, which are few.
+        for _ in 0..[1, 1, 4, 64][(round % 4) as usize] {
+            turn(&mut random);
+            let at =
+                if random & 1 == 0 { place(&whole, random >> 8) } else { structure(&whole, random >> 8) };
+            turn(&mut random);
+            bytes[at] ^= 1 << (random & 7);
+            flipped.push(at);
+        }
+        std::fs::write(&path, &bytes).expect("written");
+        look_at(&path, &truth, &flipped, &mut outcomes).await;
+    }
+    println!("{} rounds: {outcomes:?}", flips());
+    let told = outcomes.refused + outcomes.damaged_rows + outcomes.unreadable_lists + outcomes.mended;
+    assert!(told > 0 && outcomes.damaged_rows > 0, "{outcomes:?}");
+}
+
+fn place(bytes: &[u8], random: u64) -> usize {
+    usize::try_from(random).unwrap_or(usize::MAX) % bytes.len()
+}
+
+/// A place in a page that SQLite finds others by, or in the beginning of one that rows are in.
+fn structure(bytes: &[u8], random: u64) -> usize {
+    const PAGE: usize = 4096;
+    let trees: Vec<usize> = (0..bytes.len() / PAGE)
+        .filter(|page| {
+            *page < 2 || matches!(bytes[page * PAGE], 2 | 5 | 10 | 13) && bytes[page * PAGE + 1] < 16
+        })
+        .collect();
+    let page = trees[place(bytes, random >> 12) % trees.len()];
+    let within = if trees.len() > 8 && random & 1 == 0 { 64 } else { PAGE };
+    page * PAGE + usize::try_from(random >> 1).unwrap_or(0) % within
+}
+
+async fn look_at(path: &Path, truth: &Truth, flipped: &[usize], outcomes: &mut Outcomes) {
+    let history = match History::open(path) {
+        Ok(history) => history,
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::Storage, "{flipped:?}: {error}");
+            assert!(error.message.contains("messages.db"), "{flipped:?}: {error}");
+            outcomes.refused += 1;
+            return;
+        }
+    };
+    let storage = |error: &Error| assert_eq!(error.code, ErrorCode::Storage, "{flipped:?}: {error}");
+    let mut told = history.damage().borrow().is_some();
+    outcomes.mended += u32::from(told);
+
+    // The list, and each payload that it says is whole.
+    let before = told;
+    match everything(&history).await {
+        Ok(rows) => {
+            let damaged = rows.iter().filter(|row| row.content == RowContent::Damaged).count();
+            outcomes.damaged_rows += u32::from(damaged > 0);
+            told |= damaged > 0;
+            for row in &rows {
+                assert!(truth.knows(row), "{flipped:?}: {row:?}");
+            }
+            let missing = truth.seqs.len().saturating_sub(rows.len());
+            assert!(missing == 0 || told, "{flipped:?}: {missing} rows are missing, and nobody says so");
+            for row in rows.iter().filter(|row| row.seq % 23 == 0 || row.seq % 457 == 0) {
+                let stored = truth.rows.get(&row.seq).map(|stored| &stored.payload);
+                match history.payload(shared(), row.seq, 0, 1 << 20).await {
+                    Ok(payload) => assert!(
+                        stored.is_some_and(|stored| *stored == payload),
+                        "{flipped:?}: payload of {}",
+                        row.seq
+                    ),
+                    Err(error) => {
+                        assert!(matches!(error.code, ErrorCode::Storage | ErrorCode::NotFound), "{error}");
+                        told = true;
+                    }
+                }
+            }
+        }
+        Err(error) => {
+            storage(&error);
+            outcomes.unreadable_lists += 1;
+            told = true;
+        }
+    }
+    outcomes.unnoticed += u32::from(!told);
+
+    // A search, and an export.
+    let filter = RowFilter { text: "needle".into(), topics: vec!["plant/#".into()], ..RowFilter::default() };
+    match list(&history, filter).await {
+        Ok((rows, count)) => {
+            for row in &rows {
+                assert!(truth.knows(row), "{flipped:?}: {row:?}");
+            }
+            let missing = truth.seqs.len().saturating_sub(rows.len());
+            assert!(missing == 0 || count.damaged > 0 || before, "{flipped:?}: {missing} were not found");
+        }
+        Err(error) => storage(&error),
+    }
+    let file = path.with_file_name("export.ndjson");
+    let order =
+        ExportOrder { profile: shared(), filter: RowFilter::default(), format: RecordingFormat::Ndjson };
+    match history.export(order, &file, Arc::default(), CancellationToken::new()).await {
+        Ok(exported) => {
+            let text = std::fs::read_to_string(&file).expect("text");
+            let mut lines = 0;
+            for line in text.lines() {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let payload = line["payload"].as_str().expect("text");
+                let n: Seq = payload.split(' ').next().and_then(|n| n.parse().ok()).expect("its number");
+                let stored = &truth.rows[&n];
+                assert!(
+                    payload.as_bytes() == stored.payload && line["topic"] == stored.topic,
+                    "{flipped:?}: {n}"
+                );
+                lines += 1;
+            }
+            assert_eq!(lines, exported.messages);
+            let missing = truth.seqs.len() as u64 - lines;
+            assert!(missing == 0 || exported.damaged > 0 || before, "{flipped:?}: {missing} are left out");
+        }
+        Err(error) => storage(&error),
+    }
+
+    // What arrives is stored, whatever that takes, and nothing old becomes wrong by it.
+    let sink = history.sink(shared());
+    for n in 10_001..=10_400 {
+        put_on(&*sink, if n % 2 == 0 { "plant/1" } else { "new" }, n).await;
+    }
+    let mut health = history.health();
+    let stored = timeout(async {
+        while history.flush().await.is_err() {
+            let _ = health.changed().await;
+        }
+    });
+    stored.await;
+    let aside = match &*history.damage().borrow() {
+        Some(error) if error.details["reason"] == "set_aside" => {
+            let aside = Path::new(error.details["aside"].as_str().expect("a path"));
+            assert!(aside.exists(), "{flipped:?}: {error}");
+            true
+        }
+        _ => false,
+    };
+    outcomes.set_aside += u32::from(aside);
+    let mut arrived = Vec::new();
+    match everything(&history).await {
+        Ok(rows) => {
+            for row in &rows {
+                match &row.content {
+                    RowContent::Message { preview, topic, .. } if number_of(preview) > 10_000 => {
+                        arrived.push(number_of(preview));
+                        assert!(topic == "new" || topic == "plant/1", "{flipped:?}: {row:?}");
+                    }
+                    _ => assert!(truth.knows(row), "{flipped:?}: {row:?}"),
+                }
+            }
+            // Of pages that SQLite took for free some may be others': then that is said of what is lost.
+            assert!(
+                arrived.is_sorted() && arrived.iter().all(|n| (10_001..=10_400).contains(n)),
+                "{arrived:?}"
+            );
+            let damaged = rows.iter().filter(|row| row.content == RowContent::Damaged).count();
+            assert!(
+                arrived.len() == 400 || damaged + arrived.len() >= 400,
+                "{flipped:?}: {} arrived, {damaged} damaged, aside {aside}, {:?}, rows {:?}",
+                arrived.len(),
+                rows.first().map(|r| r.seq),
+                rows.last().map(|r| r.seq)
+            );
+        }
+        Err(error) => storage(&error),
+    }
+
+    // Limits let go of what is damaged as of anything else.
+    let each = Retention { max_rows: Some(50), ..Retention::default() };
+    history.set_retention(RetentionRules { each, ..RetentionRules::default() });
+    put_on(&*sink, "new", 10_401).await;
+    let _ = timeout(history.flush()).await;
+    history.close().await.expect("closed, and no thread broke down");
+    match History::open(path) {
+        Ok(again) => again.close().await.expect("closed"),
+        Err(error) => storage(&error),
+    }
+}
+
+fn number_of(text: &str) -> u64 {
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// How many files are damaged; `./dev fuzz` does it thousands of times.
+fn flips() -> u64 {
+    std::env::var("HELIOGRAPH_FLIPS").map_or(40, |flips| flips.parse().expect("HELIOGRAPH_FLIPS is a number"))
 }
 
 // ------------------------------------------------------------------------------------ the other processes
@@ -750,39 +1076,4 @@ fn refused(folder: &Path) -> Error {
     let error = Engine::open(folder).err().expect("it cannot be opened");
     assert_eq!(error.code, ErrorCode::Storage);
     error
-}
-
-/// A small disk of its own; there is none where this may not mount one.
-struct Disk(TempDir);
-
-impl Disk {
-    fn of(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("folder");
-        let options = format!("size={size}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(folder.path())
-            .stderr(Stdio::null())
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            eprintln!("no file system can be mounted here: not tried");
-            return None;
-        }
-        Some(Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn mount_again(&self, options: &str) {
-        let mounted = Command::new("mount").args(["-o", options]).arg(self.path()).status();
-        assert!(mounted.expect("mount").success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
 }

@@ -43,6 +43,15 @@ function storageText({ details }: EngineError): string | undefined {
       return m.error_storage_read_only({ path });
     case "full":
       return m.error_storage_full({ path });
+    case "damaged_messages":
+      return m.error_storage_damaged_messages({ path });
+    case "mended":
+      return m.error_storage_mended({ path });
+    case "set_aside":
+      return m.error_storage_set_aside({
+        path,
+        aside: typeof details["aside"] === "string" ? details["aside"] : "",
+      });
     default:
       return undefined;
   }

@@ -185,7 +185,7 @@ impl Engine {
             events.push(EngineEvent::Broker(self.broker_status().await));
         }
         events.extend(dirty.transfers.into_iter().filter_map(|id| self.tell_transfer(id)));
-        events.extend(dirty.notices.into_iter().map(|(code, text)| EngineEvent::Notice { code, text }));
+        events.extend(dirty.notices.into_iter().map(|(code, error)| EngineEvent::Notice { code, error }));
         events
     }
 
@@ -225,12 +225,18 @@ impl Engine {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let mut commits = inner.history.changes();
-            let mut failing = false;
+            let mut health = inner.history.health();
+            let mut damage = inner.history.damage();
+            damage.mark_changed();
+            let (mut failing, mut told) = (false, None);
             let mut known = HashMap::new();
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
                     changed = commits.changed() => if changed.is_err() { return },
+                    // While nothing can be written there are no commits.
+                    changed = health.changed() => if changed.is_err() { return },
+                    changed = damage.changed() => if changed.is_err() { return },
                 }
                 let mut ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
                 ids.retain(|&id| {
@@ -238,16 +244,20 @@ impl Engine {
                     known.insert(id, rows) != Some(rows)
                 });
                 inner.outbox.pulse(ids);
-                let health = inner.history.health().borrow().clone();
-                match health {
-                    StorageHealth::Failing { message } if !failing => {
+                let found = damage.borrow().clone();
+                if found != told {
+                    inner.outbox.notice(NoticeCode::StorageDamaged, found.clone());
+                    told = found;
+                }
+                let now = health.borrow_and_update().clone();
+                match now {
+                    StorageHealth::Failing { error } if !failing => {
                         failing = true;
-                        inner.outbox.notice(NoticeCode::StorageFailing, message);
+                        inner.outbox.notice(NoticeCode::StorageFailing, Some(error));
                     }
                     StorageHealth::Ok if failing => {
                         failing = false;
-                        let text = "Messages are kept again".to_owned();
-                        inner.outbox.notice(NoticeCode::StorageRecovered, text);
+                        inner.outbox.notice(NoticeCode::StorageRecovered, None);
                     }
                     _ => {}
                 }

@@ -10,9 +10,12 @@
 //!                 bytes), rows, base time, distinct topics, then of each row: flags, time since the row before,
 //!                 topic (its place among the distinct ones), distance to the topic's last row, size, size of properties
 //!     properties  MQTT 5 properties as JSON, one after the other
-//!     payloads    0 and the payloads one after the other, or 1, their size, and the same as LZ4
+//!     payloads    0 and the payloads one after the other, or 1, their size, and the same as LZ4. Instead of one that stands
+//!                 beside the block there are its checksums, one for each 16 KiB of it
 //!
-//! Blocks of version 1 have no checksums.
+//! The checksum of the heads is of the block's [`Place`] too: what stands beside them in the file, or a whole block, does
+//! not pass for another. Blocks of version 2 have neither this nor checksums of payloads beside them, those of version 1
+//! none at all.
 
 use std::collections::HashMap;
 
@@ -30,10 +33,14 @@ const MOST_BYTES: usize = BYTES + OUTSIDE;
 /// Payloads below this size are not worth compressing.
 const WORTH: usize = 1 << 10;
 
-const VERSION: u8 = 2;
+/// No bit that flips makes it one of those before.
+const VERSION: u8 = 12;
+const WITHOUT_PLACE: u8 = 2;
 const WITHOUT_CHECKSUMS: u8 = 1;
 /// Bytes of one checksum.
 const CHECKSUM: usize = 4;
+/// How much of a payload that stands beside its block one checksum is of.
+pub(super) const CHECKED: usize = 16 << 10;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
@@ -45,6 +52,16 @@ const EVENT: u64 = 256;
 /// What stands in the file is not a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damaged;
+
+/// Where a block stands, and what the file says of it besides its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its key: the profile and its first row.
+    pub id: i64,
+    pub rows: i64,
+    pub earliest: UnixMicros,
+    pub latest: UnixMicros,
+}
 
 /// A row to be added.
 pub(super) struct NewRow<'a> {
@@ -105,20 +122,6 @@ impl Builder {
         self.first_seq
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The earliest time of its rows.
-    pub(super) fn earliest(&self) -> UnixMicros {
-        self.earliest
-    }
-
-    /// The latest time of its rows.
-    pub(super) fn latest(&self) -> UnixMicros {
-        self.latest
-    }
-
     /// Bytes so far, before compression.
     pub(super) fn size(&self) -> usize {
         self.heads.len() + self.properties.len() + self.payloads.len()
@@ -152,14 +155,21 @@ impl Builder {
         self.properties.extend_from_slice(row.properties);
         if outside {
             self.outside = true;
+            self.payloads.extend(row.payload.chunks(CHECKED).flat_map(checksum));
         } else {
             self.payloads.extend_from_slice(row.payload);
         }
         self.rows += 1;
     }
 
-    /// The block as it is now.
-    pub(super) fn encode(&self) -> Encoded {
+    /// Where it goes, under this key.
+    pub(super) fn place(&self, id: i64) -> Place {
+        let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
+        Place { id, rows, earliest: self.earliest, latest: self.latest }
+    }
+
+    /// The block as it is now, for this place.
+    pub(super) fn encode(&self, place: &Place) -> Encoded {
         let payloads = pack(&self.payloads);
         let mut heads = Vec::with_capacity(self.heads.len() + 3 * self.topics.len() + 32);
         heads.push(VERSION);
@@ -176,7 +186,7 @@ impl Builder {
             before = *topic;
         }
         heads.extend_from_slice(&self.heads);
-        let own = checksum(&heads[1 + CHECKSUM..]);
+        let own = checksum_at(&heads[1 + CHECKSUM..], place);
         heads[1..=CHECKSUM].copy_from_slice(&own);
         Encoded { heads, properties: self.properties.clone(), payloads }
     }
@@ -200,13 +210,15 @@ pub(super) struct Head {
     pub size: u64,
     /// Whether the payload is beside the block.
     pub outside: bool,
+    /// Bytes among the payloads of the block: its payload, or the checksums of one that is outside.
+    inside: usize,
     payload_at: usize,
     properties_at: usize,
     properties_size: usize,
 }
 
 impl Head {
-    /// The row's payload among the block's, unless it is outside.
+    /// The row's payload among the block's; of one that is outside its checksums, if it has any.
     ///
     /// # Errors
     /// The block is damaged.
@@ -217,8 +229,7 @@ impl Head {
 
     /// Where the row's payload ends among the block's.
     pub(super) fn payload_end(&self) -> Result<usize, Damaged> {
-        let size = if self.outside { 0 } else { usize::try_from(self.size).map_err(|_| Damaged)? };
-        self.payload_at.checked_add(size).ok_or(Damaged)
+        self.payload_at.checked_add(self.inside).ok_or(Damaged)
     }
 
     /// The row's properties among the block's, as JSON; empty when it has none.
@@ -235,6 +246,8 @@ impl Head {
 pub(super) struct Heads<'a> {
     /// Numbers of the topics that messages of the block have.
     pub topics: Vec<i64>,
+    /// Whether payloads that are outside have checksums.
+    checked: bool,
     rows: usize,
     rest: &'a [u8],
     time: UnixMicros,
@@ -244,14 +257,15 @@ pub(super) struct Heads<'a> {
 
 impl<'a> Heads<'a> {
     /// # Errors
-    /// These are no heads of a block.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Damaged> {
+    /// These are no heads of a block in this place.
+    pub(super) fn read(bytes: &'a [u8], place: &Place) -> Result<Self, Damaged> {
         let (&version, rest) = bytes.split_first().ok_or(Damaged)?;
         let mut rest = match version {
             WITHOUT_CHECKSUMS => rest,
-            VERSION => {
+            WITHOUT_PLACE | VERSION => {
                 let (own, rest) = rest.split_at_checked(CHECKSUM).ok_or(Damaged)?;
-                if checksum(rest) != own {
+                let is = if version == VERSION { checksum_at(rest, place) } else { checksum(rest) };
+                if is != own {
                     return Err(Damaged);
                 }
                 rest.get(2 * CHECKSUM..).ok_or(Damaged)?
@@ -259,6 +273,10 @@ impl<'a> Heads<'a> {
             _ => return Err(Damaged),
         };
         let rows = read_size(&mut rest)?;
+        // Whatever reads the file by the one must not miss rows of the other.
+        if i64::try_from(rows) != Ok(place.rows) {
+            return Err(Damaged);
+        }
         let time = unzigzag(read(&mut rest)?);
         let count = read_size(&mut rest)?;
         // No room is made for more than what can be there: a topic takes a byte, and so does a row.
@@ -271,7 +289,8 @@ impl<'a> Heads<'a> {
             topic = topic.wrapping_add(unzigzag(read(&mut rest)?));
             topics.push(topic);
         }
-        Ok(Self { topics, rows, rest, time, payload_at: 0, properties_at: 0 })
+        let checked = version == VERSION;
+        Ok(Self { topics, checked, rows, rest, time, payload_at: 0, properties_at: 0 })
     }
 
     fn row(&mut self) -> Result<Head, Damaged> {
@@ -292,6 +311,12 @@ impl<'a> Heads<'a> {
         let size = read(&mut self.rest)?;
         let properties_size = read_size(&mut self.rest)?;
         let outside = flags & IS_OUTSIDE != 0;
+        let inside = match usize::try_from(size) {
+            Ok(size) if !outside => size,
+            Ok(size) if self.checked => size.div_ceil(CHECKED) * CHECKSUM,
+            Ok(_) => 0,
+            Err(_) => return Err(Damaged),
+        };
         let head = Head {
             time: self.time,
             flags: i64::try_from(flags & !IS_OUTSIDE).map_err(|_| Damaged)?,
@@ -299,6 +324,7 @@ impl<'a> Heads<'a> {
             back,
             size,
             outside,
+            inside,
             payload_at: self.payload_at,
             properties_at: self.properties_at,
             properties_size,
@@ -345,8 +371,30 @@ pub(super) fn check(heads: &[u8], part: Part, bytes: &[u8]) -> Result<(), Damage
     }
 }
 
+/// Whether a stretch of a payload beside its block is what it was, by the checksums that the block has of it. The stretch
+/// begins with one that a checksum is of, and ends with one or with the payload.
+///
+/// # Errors
+/// It is not.
+pub(super) fn check_outside(checksums: &[u8], start: usize, stretch: &[u8]) -> Result<(), Damaged> {
+    let mut checksums = checksums.chunks_exact(CHECKSUM).skip(start / CHECKED);
+    let whole = stretch.chunks(CHECKED).all(|chunk| checksums.next() == Some(&checksum(chunk)[..]));
+    if whole { Ok(()) } else { Err(Damaged) }
+}
+
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
     crc32fast::hash(bytes).to_le_bytes()
+}
+
+/// Of heads, in the place where they stand.
+fn checksum_at(heads: &[u8], place: &Place) -> [u8; CHECKSUM] {
+    let Place { id, rows, earliest, latest } = *place;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(heads);
+    for fact in [id, rows, earliest, latest] {
+        hasher.update(&fact.to_le_bytes());
+    }
+    hasher.finalize().to_le_bytes()
 }
 
 /// The payloads of a block, one after the other.
@@ -463,19 +511,23 @@ mod tests {
                     time: *time, flags: *flags, topic: *topic, back: *back, properties, payload,
                 });
             }
-            rows.truncate(builder.rows());
-            let encoded = builder.encode();
+            rows.truncate(builder.rows);
+            let place = builder.place(7);
+            let encoded = builder.encode(&place);
             let mut payloads = Vec::new();
             unpack(&encoded.payloads, &mut payloads).expect("payloads");
-            let heads = Heads::read(&encoded.heads).expect("heads");
+            let heads = Heads::read(&encoded.heads, &place).expect("heads");
             let topics = heads.topics.clone();
             let read: Vec<_> = heads.map(|head| head.expect("a row")).collect();
             prop_assert_eq!(read.len(), rows.len());
             for (head, (time, flags, topic, back, properties, payload)) in read.iter().zip(&rows) {
                 prop_assert_eq!((head.time, head.flags, head.size), (*time, *flags, payload.len() as u64));
                 prop_assert_eq!(head.outside, payload.len() >= OUTSIDE);
-                if !head.outside {
-                    prop_assert_eq!(head.payload(&payloads).expect("a payload"), &payload[..]);
+                let inside = head.payload(&payloads).expect("a payload");
+                if head.outside {
+                    prop_assert!(check_outside(inside, 0, payload).is_ok());
+                } else {
+                    prop_assert_eq!(inside, &payload[..]);
                 }
                 prop_assert_eq!(head.properties(&encoded.properties).expect("properties"), &properties[..]);
                 if *flags < 256 {
@@ -491,13 +543,16 @@ mod tests {
         fn damage_is_an_error_and_never_a_panic(heads in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut heads = heads;
             if let Some(first) = heads.first_mut() {
-                *first &= 3;
+                *first &= 15;
             }
             let mut payloads = Vec::new();
             let _ = unpack(&heads, &mut payloads);
-            if let Ok(read) = Heads::read(&heads) {
-                for head in read.flatten() {
-                    let _ = (head.payload(&payloads), head.properties(&payloads));
+            let _ = check_outside(&heads, payloads.len(), &heads);
+            for rows in 0..8 {
+                if let Ok(read) = Heads::read(&heads, &Place { id: 1, rows, earliest: 0, latest: 0 }) {
+                    for head in read.flatten() {
+                        let _ = (head.payload(&payloads), head.properties(&payloads));
+                    }
                 }
             }
         }
@@ -516,22 +571,55 @@ mod tests {
                 payload: &[n; 20],
             });
         }
-        let whole = builder.encode();
+        let place = builder.place(1);
+        let whole = builder.encode(&place);
         let is_whole = |heads: &[u8], properties: &[u8], payloads: &[u8]| {
-            Heads::read(heads).is_ok()
+            Heads::read(heads, &place).is_ok()
                 && check(heads, Part::Properties, properties).is_ok()
                 && check(heads, Part::Payloads, payloads).is_ok()
         };
         assert!(is_whole(&whole.heads, &whole.properties, &whole.payloads));
         for part in 0..3 {
             let mut parts = [&whole.heads, &whole.properties, &whole.payloads].map(Clone::clone);
-            // The first bit of the version alone could make it another one that there is.
-            for at in usize::from(part == 0)..parts[part].len() {
+            for at in 0..parts[part].len() {
                 parts[part][at] ^= 1 << (at % 8);
                 assert!(!is_whole(&parts[0], &parts[1], &parts[2]), "byte {at} of part {part}");
                 parts[part][at] ^= 1 << (at % 8);
             }
         }
+        for other in [
+            Place { id: 2, ..place },
+            Place { rows: 101, ..place },
+            Place { earliest: 1, ..place },
+            Place { latest: 1, ..place },
+        ] {
+            assert!(Heads::read(&whole.heads, &other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn any_bit_of_a_payload_beside_its_block_that_flips_is_noticed() {
+        let mut payload: Vec<u8> = (0..OUTSIDE * 3 + 100).map(|n| (n ^ n >> 8) as u8).collect();
+        let mut builder = Builder::new(1, 0);
+        builder.push(&NewRow { time: 0, flags: 0, topic: 1, back: 1, properties: b"", payload: &payload });
+        let place = builder.place(1);
+        let encoded = builder.encode(&place);
+        let mut payloads = Vec::new();
+        unpack(&encoded.payloads, &mut payloads).expect("checksums");
+        let head = Heads::read(&encoded.heads, &place).expect("heads").next().expect("a row").expect("a row");
+        let checksums = head.payload(&payloads).expect("checksums");
+        assert_eq!(checksums.len(), 4 * CHECKSUM);
+        for at in (0..payload.len()).step_by(97) {
+            payload[at] ^= 1 << (at % 8);
+            let chunk = at / CHECKED * CHECKED;
+            assert!(check_outside(checksums, 0, &payload).is_err(), "byte {at}");
+            let stretch = &payload[chunk..payload.len().min(chunk + CHECKED)];
+            assert!(check_outside(checksums, chunk, stretch).is_err(), "byte {at}");
+            assert!(check_outside(checksums, 0, &payload[..chunk]).is_ok(), "what is before it is whole");
+            payload[at] ^= 1 << (at % 8);
+        }
+        assert!(check_outside(checksums, 0, &[]).is_ok());
+        assert!(check_outside(checksums, CHECKED * 4, b"beyond").is_err());
     }
 
     #[test]
@@ -549,8 +637,8 @@ mod tests {
             let row = NewRow { time: 0, flags: 0, topic: 1, back: 1, properties: b"", payload };
             builder.push(&row);
         }
-        let encoded = builder.encode();
-        assert!(encoded.payloads.len() < builder.rows() * payload.len() / 10);
-        assert!(encoded.heads.len() < builder.rows() * 7);
+        let encoded = builder.encode(&builder.place(1));
+        assert!(encoded.payloads.len() < builder.rows * payload.len() / 10);
+        assert!(encoded.heads.len() < builder.rows * 7);
     }
 }

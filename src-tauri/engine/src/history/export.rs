@@ -12,10 +12,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 use tokio_util::sync::CancellationToken;
 
-use super::store::{self, Block};
+use super::store::{self, BigPayload, Block};
 use super::view::Sieve;
-use super::{History, RowFilter, Seq, Shared, Unsaved, lock};
-use crate::database;
+use super::{History, Readers, RowFilter, Seq, Shared, Unsaved, lock};
 use crate::error::{Error, ErrorCode, Result};
 use crate::message::{MessageProperties, UnixMicros};
 use crate::profile::ProfileId;
@@ -75,7 +74,7 @@ impl History {
                 order.format.begin(&mut sink.gathered);
                 source.write_all(&mut sink, &progress, &cancel)
             });
-            written.map(|()| source.exported).map_err(|error| error.into_error(&source.path, &target))
+            written.map(|()| source.exported).map_err(|error| error.into_error(&source.readers.path, &target))
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| broken(&error))?
     }
@@ -99,11 +98,14 @@ impl History {
         // What was accepted before belongs to it; and a writer that did not know of the hold yet is done. While
         // nothing can be written nothing is let go of either.
         let _ = self.flush().await;
-        let path = self.0.readers.path.clone();
+        let readers = Arc::clone(&self.0.readers);
         let open = move || {
-            let connection = database::open_reader(&path)?;
-            let extent =
-                store::extent(&connection, profile).map_err(|error| database::storage(&path, &error))?;
+            let (extent, kept) = readers.with(|connection| {
+                let connection = connection.unchecked_transaction()?;
+                let extent = store::extent(&connection, profile)?;
+                let kept = store::kept_between(&connection, extent.number, 1, extent.first_seq)?;
+                Ok((extent, kept))
+            })?;
             hold.from(extent.first_seq);
             Ok(Source {
                 profile,
@@ -111,14 +113,11 @@ impl History {
                 format,
                 hold,
                 first: extent.first_seq,
-                kept: store::kept_between(&connection, extent.number, 1, extent.first_seq)
-                    .map_err(|error| database::storage(&path, &error))?
-                    .into(),
+                kept: kept.into(),
                 next: extent.first_seq,
                 last: extent.last_seq,
                 exported: Exported::default(),
-                connection,
-                path,
+                readers,
             })
         };
         tokio::task::spawn_blocking(open).await.map_err(|error| broken(&error))?
@@ -221,8 +220,7 @@ impl Shared {
 
 /// Rows of a profile, read a block at a time.
 struct Source {
-    connection: Connection,
-    path: PathBuf,
+    readers: Arc<Readers>,
     profile: ProfileId,
     sieve: Sieve,
     format: RecordingFormat,
@@ -239,13 +237,12 @@ struct Source {
 
 /// A message whose payload stands beside its block.
 struct BigRow {
-    key: i64,
+    payload: BigPayload,
     seq: Seq,
     time: UnixMicros,
     flags: i64,
     topic: String,
     properties: MessageProperties,
-    size: u64,
 }
 
 /// Bytes on their way into a file.
@@ -298,9 +295,7 @@ impl Source {
 
     /// Writes what has arrived since the last time. When that fails, the file ends with the last whole line.
     fn catch_up(&mut self, file: &mut File, path: &Path, progress: &Progress, last: bool) -> Result<()> {
-        let extent = store::extent(&self.connection, self.profile)
-            .map_err(|error| database::storage(&self.path, &error))?;
-        self.last = extent.last_seq;
+        self.last = self.readers.with(|connection| store::extent(connection, self.profile))?.last_seq;
         let mut good = file.stream_position().map_err(|error| whole_file::refused(path, &error))?;
         let never = CancellationToken::new();
         let until = self.last;
@@ -323,12 +318,21 @@ impl Source {
         if written.is_err() {
             let _ = file.set_len(good).and_then(|()| file.sync_all());
         }
-        written.map_err(|error| error.into_error(&self.path, path))
+        written.map_err(|error| error.into_error(&self.readers.path, path))
     }
 
     /// Reads the block of the next row, and writes its messages; one with a big payload is handed back instead.
     fn step(&mut self, out: &mut Vec<u8>) -> std::result::Result<Option<BigRow>, Unsaved> {
-        let transaction = self.connection.unchecked_transaction().map_err(Unsaved::Database)?;
+        let readers = Arc::clone(&self.readers);
+        readers.lend(|connection| self.step_on(connection, out)).map_err(Unsaved::Stopped)?
+    }
+
+    fn step_on(
+        &mut self,
+        connection: &Connection,
+        out: &mut Vec<u8>,
+    ) -> std::result::Result<Option<BigRow>, Unsaved> {
+        let transaction = connection.unchecked_transaction().map_err(Unsaved::Database)?;
         let extent = store::extent(&transaction, self.profile).map_err(Unsaved::Database)?;
         if extent.first_seq > self.next {
             return Err(cleared());
@@ -357,9 +361,17 @@ impl Source {
         sink: &mut FileSink<'_>,
         cancel: &CancellationToken,
     ) -> std::result::Result<(), Unsaved> {
+        // All of it is looked at before any of it is written, so that none of what is damaged is.
         let mut check = TextCheck::default();
         let mut offset = 0;
-        while offset < big.size && check.part(&self.part(big, offset, cancel)?) {
+        while offset < big.payload.size {
+            match self.part(big, offset, cancel) {
+                Err(Unsaved::Database(error)) if store::is_damage(&error) => {
+                    self.exported.damaged += 1;
+                    return Ok(());
+                }
+                part => check.part(&part?),
+            };
             offset += PART;
         }
         let head = Head {
@@ -373,7 +385,7 @@ impl Source {
         };
         let mut row = self.format.row(&head, check.is_text(), &mut sink.gathered);
         let mut offset = 0;
-        while offset < big.size {
+        while offset < big.payload.size {
             row.part(&self.part(big, offset, cancel)?, &mut sink.gathered);
             sink.flush()?;
             offset += PART;
@@ -392,13 +404,14 @@ impl Source {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        store::big_payload_part(&self.connection, big.key, offset, PART).map_err(|error| match store::extent(
-            &self.connection,
-            self.profile,
-        ) {
-            Ok(extent) if extent.first_seq > big.seq => cleared(),
-            _ => Unsaved::Database(error),
-        })
+        let read = |connection: &Connection| {
+            big.payload.part(connection, offset, PART).map_err(|error| {
+                let there = store::extent(connection, self.profile)
+                    .and_then(|extent| extent.contains(connection, big.seq));
+                if let Ok(false) = there { cleared() } else { Unsaved::Database(error) }
+            })
+        };
+        self.readers.lend(read).map_err(Unsaved::Stopped)?
     }
 }
 
@@ -421,6 +434,24 @@ impl Reading<'_> {
         exported: &mut Exported,
         big: &mut Option<BigRow>,
     ) -> rusqlite::Result<Seq> {
+        match self.whole_block(sieve, out, exported, big) {
+            // Not even the block can be told from others. What is behind may be whole.
+            Err(error) if store::is_damage(&error) => {
+                let end = store::after_gap(self.connection, self.number, self.first).min(self.last + 1);
+                exported.damaged += (end - self.first).unsigned_abs();
+                Ok(end)
+            }
+            read => read,
+        }
+    }
+
+    fn whole_block(
+        &self,
+        sieve: &mut Sieve,
+        out: &mut Vec<u8>,
+        exported: &mut Exported,
+        big: &mut Option<BigRow>,
+    ) -> rusqlite::Result<Seq> {
         let Self { connection, number, first, last, format } = *self;
         let start = store::block_of(connection, number, first)?.unwrap_or(store::key(number, first));
         let mut statement = connection.prepare_cached(&format!(
@@ -432,12 +463,15 @@ impl Reading<'_> {
         let end = statement
             .query_row(within, |row| {
                 let block = Block::read(row)?;
-                let end = block.first_seq + block.rows;
+                let mut end = block.first_seq + block.rows;
+                // What is between two blocks is not in the file any more.
+                exported.damaged += (block.first_seq.min(last + 1) - first).max(0).unsigned_abs();
                 match block.check_all().and_then(|()| sieve.matches(connection, number, &block, &mut matches))
                 {
                     // The rest can be exported.
                     Err(error) if store::is_damage(&error) => {
                         matches.clear();
+                        end = block.end(connection)?;
                         exported.damaged += (end.min(last + 1) - block.first_seq.max(first)).unsigned_abs();
                     }
                     looked => looked?,
@@ -445,8 +479,10 @@ impl Reading<'_> {
                 Ok(end)
             })
             .optional()?;
-        // Rows that the file lacks are not there for anybody.
-        let Some(end) = end.map(|end| end.min(last + 1)) else { return Ok(last + 1) };
+        let Some(end) = end.map(|end| end.clamp(first + 1, last + 1)) else {
+            exported.damaged += (last + 1 - first).unsigned_abs();
+            return Ok(last + 1);
+        };
         matches.retain(|seq| (first..end).contains(seq));
         for run in matches.chunk_by(|a, b| a + 1 == *b) {
             let ([from, .., to] | [from @ to]) = run else { continue };
@@ -456,23 +492,26 @@ impl Reading<'_> {
                     exported.events += 1;
                     return Ok(());
                 }
+                let Some(topic) = at.topic else {
+                    exported.damaged += 1;
+                    return Ok(());
+                };
                 let properties = at.properties()?;
                 if head.outside {
                     *big = Some(BigRow {
-                        key: store::key(number, at.seq),
+                        payload: at.big_payload()?,
                         seq: at.seq,
                         time: head.time,
                         flags: head.flags,
-                        topic: at.topic.to_owned(),
+                        topic: topic.to_owned(),
                         properties,
-                        size: head.size,
                     });
                     return Ok(());
                 }
                 let written = Head {
                     time: head.time,
                     direction: store::direction(head.flags),
-                    topic: at.topic,
+                    topic,
                     qos: store::qos(head.flags),
                     retain: store::is_retained(head.flags),
                     dup: store::is_dup(head.flags),

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,22 +64,22 @@ const COPY: u64 = 1 << 20;
 pub struct History(Arc<Inner>);
 
 /// Whether what arrives can be written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum StorageHealth {
     /// It can.
     #[default]
     Ok,
     /// It cannot; it is kept in memory as far as there is room, and tried again.
     Failing {
-        /// Why, in one sentence.
-        message: String,
+        /// Why.
+        error: Error,
     },
 }
 
 struct Inner {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    readers: Readers,
+    readers: Arc<Readers>,
     live: Arc<Live>,
     views: Mutex<HashMap<ViewId, Shown>>,
     next_view: AtomicU32,
@@ -106,6 +106,7 @@ impl Shown {
 struct Shared {
     changes: watch::Sender<u64>,
     health: watch::Sender<StorageHealth>,
+    damage: watch::Sender<Option<Error>>,
     stored: Mutex<HashMap<ProfileId, u64>>,
     /// Rows that retention leaves alone for now.
     holds: Mutex<Vec<export::Held>>,
@@ -126,17 +127,22 @@ impl History {
     fn open_with(path: &Path, bounds: Bounds, now: fn() -> UnixMicros) -> Result<Self> {
         let connection = database::open(path, &store::migrations())?;
         let shared = Arc::new(Shared::default());
-        for (profile, extent) in store::extents(&connection).map_err(|e| database::storage(path, &e))? {
-            shared.set_stored(profile, extent.rows());
+        let wrong = |e| database::storage(path, &e);
+        if store::mend(&connection).map_err(wrong)? {
+            shared.set_damage(mended(path));
+        }
+        let extents: HashMap<_, _> = store::extents(&connection).map_err(wrong)?.into_iter().collect();
+        for (profile, extent) in &extents {
+            shared.set_stored(*profile, extent.rows());
         }
         let queue = Arc::new(Queue::new(bounds));
-        let writer = Writer::new(path.to_owned(), connection, Arc::clone(&queue), Arc::clone(&shared), now);
+        let readers = Arc::new(Readers::new(path));
+        let file = (connection, extents, Arc::clone(&readers));
+        let writer = Writer::new(file, Arc::clone(&queue), Arc::clone(&shared), now);
         let thread = std::thread::Builder::new()
             .name("history".into())
             .spawn(move || writer.run())
             .map_err(|e| Error::new(ErrorCode::Internal, format!("A thread cannot be started: {e}")))?;
-        let readers =
-            Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS) };
         Ok(Self(Arc::new(Inner {
             queue,
             shared,
@@ -172,6 +178,13 @@ impl History {
     /// Whether what arrives can be written.
     pub fn health(&self) -> watch::Receiver<StorageHealth> {
         self.0.shared.health.subscribe()
+    }
+
+    /// What was found to be wrong with the file, beyond rows that say so themselves: `storage` with `details.reason` `mended`
+    /// (where messages are was looked for anew) or `set_aside` (it could not be written any more and is called
+    /// `details.aside` now; there is a new one).
+    pub fn damage(&self) -> watch::Receiver<Option<Error>> {
+        self.0.shared.damage.subscribe()
     }
 
     /// Rows kept of a profile.
@@ -280,8 +293,12 @@ impl History {
             if !extent.contains(&connection, seq)? {
                 return Ok(None);
             }
-            let Some((row, properties, back)) = store::row_at(&connection, extent.number, seq)? else {
-                return Ok(None);
+            let (row, properties, back) = match store::row_at(&connection, extent.number, seq) {
+                Err(error) if store::is_damage(&error) => {
+                    let row = store::damaged_row(&connection, extent.number, seq)?;
+                    (row, MessageProperties::default(), None)
+                }
+                found => found?,
             };
             let mut previous_seq = back.map(|back| seq - back);
             if let Some(previous) = previous_seq
@@ -587,18 +604,37 @@ struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
+    /// Read while a connection is in use, written while there must be none.
+    in_use: RwLock<()>,
 }
 
 impl Readers {
+    fn new(path: &Path) -> Self {
+        let (idle, permits) = (Mutex::default(), Semaphore::new(READERS));
+        Self { path: path.to_owned(), idle, permits, in_use: RwLock::default() }
+    }
+
     fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.lend(work)?.map_err(|e| unreadable(&self.path, &e))
+    }
+
+    fn lend<T>(&self, work: impl FnOnce(&Connection) -> T) -> Result<T> {
+        let _in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
         let idle = lock(&self.idle).pop();
         let connection = match idle {
             Some(connection) => connection,
             None => database::open_reader(&self.path)?,
         };
-        let result = work(&connection).map_err(|e| unreadable(&self.path, &e));
+        let result = work(&connection);
         lock(&self.idle).push(connection);
-        result
+        Ok(result)
+    }
+
+    /// Closes all connections; nobody opens one until what is returned is dropped.
+    fn close(&self) -> RwLockWriteGuard<'_, ()> {
+        let alone = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.idle).clear();
+        alone
     }
 }
 
@@ -612,6 +648,24 @@ fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
     Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "damaged_messages")
 }
 
+/// What to say when a file that was damaged has been mended.
+fn mended(path: &Path) -> Error {
+    let name = path.display().to_string();
+    let text =
+        format!("{name} was damaged. Messages that can be read are there; make sure that the disk is well");
+    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "mended")
+}
+
+/// What to say when it could not be.
+fn was_set_aside(path: &Path, aside: &Path) -> Error {
+    let (name, aside) = (path.display().to_string(), aside.display().to_string());
+    let text = format!(
+        "{name} is damaged and could not be written any more. It was renamed to {aside}; messages go into a new one. Make \
+         sure that the disk is well"
+    );
+    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "set_aside").with("aside", aside)
+}
+
 impl Shared {
     fn set_stored(&self, profile: ProfileId, rows: u64) {
         lock(&self.stored).insert(profile, rows);
@@ -623,6 +677,10 @@ impl Shared {
             *now = health;
             moved
         });
+    }
+
+    fn set_damage(&self, damage: Error) {
+        self.damage.send_replace(Some(damage));
     }
 
     fn changed(&self) {

@@ -10,10 +10,14 @@
 //! The rows of a profile are those from its first to its last number, without gaps, and before them a few that
 //! stay whatever retention lets go of: pinned ones, and the newest retained message of each topic. `kept` names
 //! these; when the block that such a row was in is deleted, it goes on in a block of its own under its own number.
+//!
+//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics and where
+//! a profile's rows are have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
+//! finds much of what is wrong with its own pages by itself. Whatever it is, rows elsewhere can be read.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 use rusqlite_migration::{HookError, M, Migrations};
 
 use super::block::{self, Builder, Damaged, Head, Heads, NewRow};
@@ -27,6 +31,7 @@ pub(super) fn migrations() -> Migrations<'static> {
         M::up(VERSION_1),
         M::up_with_hook(VERSION_2, rows_into_blocks),
         M::up_with_hook(VERSION_3, note_retained),
+        M::up_with_hook(VERSION_4, add_checksums),
     ])
 }
 
@@ -92,6 +97,10 @@ const VERSION_3: &str = "-- Rows before first_seq that stay, and how many of the
     ) STRICT;
     CREATE INDEX kept_pinned ON kept (id) WHERE pinned = 1;";
 
+const VERSION_4: &str = "-- Checksums of what stands in these rows, so that damage does not pass for a message, a topic or a limit.
+    ALTER TABLE profile ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE topic ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;";
+
 /// Moves what the first version of the file holds, a row of its own for each message, into blocks.
 fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
     // What later versions know of a profile is not there yet.
@@ -148,14 +157,13 @@ fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
 /// Looks up which message is the newest retained one of each topic, in what earlier versions stored.
 fn note_retained(transaction: &Transaction<'_>) -> Result<(), HookError> {
     let mut newest = HashMap::new();
-    let mut blocks = transaction.prepare("SELECT id, heads FROM block ORDER BY id")?;
+    let mut blocks = transaction.prepare(&format!("SELECT {} FROM block ORDER BY id", Block::COLUMNS))?;
     let mut blocks = blocks.query([])?;
     while let Some(block) = blocks.next()? {
-        let first = seq_of(block.get(0)?);
+        let block = Block::read(block)?;
+        let first = block.first_seq;
         // A damaged block has nothing to say.
-        let Ok(heads) = Heads::read(block.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) else {
-            continue;
-        };
+        let Ok(heads) = block.heads() else { continue };
         let topics = heads.topics.clone();
         for (seq, head) in (first..).zip(heads) {
             let Ok(head) = head else { break };
@@ -167,6 +175,20 @@ fn note_retained(transaction: &Transaction<'_>) -> Result<(), HookError> {
     let mut update = transaction.prepare("UPDATE topic SET last_retained = ?2 WHERE id = ?1")?;
     for (topic, seq) in newest {
         update.execute([topic, seq])?;
+    }
+    Ok(())
+}
+
+fn add_checksums(transaction: &Transaction<'_>) -> Result<(), HookError> {
+    for (profile, extent) in extents(transaction)? {
+        write_extent(transaction, profile, &extent)?;
+    }
+    let mut update = transaction.prepare("UPDATE topic SET checksum = ?2 WHERE id = ?1")?;
+    let mut topics = transaction.prepare("SELECT id, profile, name FROM topic")?;
+    let mut topics = topics.query([])?;
+    while let Some(topic) = topics.next()? {
+        let (id, profile, name): (i64, i64, String) = (topic.get(0)?, topic.get(1)?, topic.get(2)?);
+        update.execute([id, topic_checksum(id, profile, &name)])?;
     }
     Ok(())
 }
@@ -198,12 +220,22 @@ pub(super) struct Extent {
     pub kept: u64,
     /// Rows that stayed and are gone by now: moves when some do.
     pub kept_gone: u64,
+    /// Whether the file says this as it was written there.
+    pub whole: bool,
 }
 
 impl Extent {
     /// Of a profile without rows.
-    pub(super) const NONE: Self =
-        Self { number: 0, first_seq: 1, last_seq: 0, oldest_seq: 1, bytes: 0, kept: 0, kept_gone: 0 };
+    pub(super) const NONE: Self = Self {
+        number: 0,
+        first_seq: 1,
+        last_seq: 0,
+        oldest_seq: 1,
+        bytes: 0,
+        kept: 0,
+        kept_gone: 0,
+        whole: true,
+    };
 
     /// All rows that readers see.
     pub(super) fn rows(&self) -> u64 {
@@ -231,30 +263,95 @@ impl Extent {
     }
 
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+        // What is damaged may be of any type.
+        let fact = |name| row.get::<_, i64>(name).unwrap_or(0);
+        let count = |name| u64::try_from(fact(name)).unwrap_or(0);
+        let read = Self {
             number: row.get("number")?,
-            first_seq: row.get("first_seq")?,
-            last_seq: row.get("last_seq")?,
-            oldest_seq: row.get("oldest_seq")?,
-            bytes: u64::try_from(row.get::<_, i64>("bytes")?).unwrap_or(0),
-            kept: u64::try_from(row.get::<_, i64>("kept")?).unwrap_or(0),
-            kept_gone: u64::try_from(row.get::<_, i64>("kept_gone")?).unwrap_or(0),
-        })
+            first_seq: fact("first_seq"),
+            last_seq: fact("last_seq"),
+            oldest_seq: fact("oldest_seq"),
+            bytes: count("bytes"),
+            kept: count("kept"),
+            kept_gone: count("kept_gone"),
+            whole: false,
+        };
+        let uuid = row.get_ref("uuid")?.as_str().ok();
+        let whole = uuid.is_some_and(|uuid| read.checksum(uuid) == fact("checksum"));
+        Ok(Self { whole, ..read })
+    }
+
+    fn checksum(&self, uuid: &str) -> i64 {
+        let Self { number, first_seq, last_seq, oldest_seq, bytes, kept, kept_gone, whole: _ } = *self;
+        let mut hasher = crc32fast::Hasher::new();
+        for fact in [number, first_seq, last_seq, oldest_seq].map(i64::unsigned_abs) {
+            hasher.update(&fact.to_le_bytes());
+        }
+        for fact in [bytes, kept, kept_gone] {
+            hasher.update(&fact.to_le_bytes());
+        }
+        hasher.update(uuid.as_bytes());
+        hasher.finalize().into()
     }
 }
 
 /// Where the rows of one profile are.
+///
+/// # Errors
+/// The file is damaged where it says so.
 pub(super) fn extent(connection: &Connection, profile: ProfileId) -> rusqlite::Result<Extent> {
-    let mut statement = connection.prepare_cached("SELECT * FROM profile WHERE uuid = ?1")?;
-    Ok(statement.query_row([profile.to_string()], Extent::read).optional()?.unwrap_or(Extent::NONE))
+    let extent = extent_as_it_is(connection, profile)?.unwrap_or(Extent::NONE);
+    if extent.whole { Ok(extent) } else { Err(damaged(Damaged)) }
 }
+
+/// What the file says of where the rows of a profile are, right or wrong.
+pub(super) fn extent_as_it_is(
+    connection: &Connection,
+    profile: ProfileId,
+) -> rusqlite::Result<Option<Extent>> {
+    let mut statement = connection.prepare_cached("SELECT * FROM profile WHERE uuid = ?1")?;
+    statement.query_row([profile.to_string()], Extent::read).optional()
+}
+
+/// Where the rows of a profile are by its blocks, when what the file says of it cannot be trusted. Rows that were gone
+/// for readers and are still in the file are there again.
+pub(super) fn found_extent(connection: &Connection, said: &Extent) -> rusqlite::Result<Extent> {
+    let number = said.number;
+    let stays = kept_between(connection, number, 1, SEQ_MASK)?;
+    let mut blocks =
+        connection.prepare("SELECT id, rows, bytes FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let mut blocks = blocks.query([key(number, 0), key(number, SEQ_MASK)])?;
+    let (mut bytes, mut first_seq, mut last_seq) = (0_u64, None, 0);
+    let mut last_block = 1;
+    while let Some(block) = blocks.next()? {
+        let (first, rows): (Seq, Seq) = (seq_of(block.get(0)?), block.get(1)?);
+        bytes = bytes.saturating_add(block.get::<_, i64>(2)?.unsigned_abs());
+        let stays_alone = rows == 1 && stays.binary_search(&first).is_ok();
+        if !stays_alone {
+            first_seq.get_or_insert(first);
+        }
+        last_block = first;
+        last_seq = first + rows.clamp(1, MOST_ROWS) - 1;
+    }
+    // All that there is stays: the last of them is the sequence.
+    let first_seq = first_seq.unwrap_or(last_block);
+    let kept = stays.iter().take_while(|seq| **seq < first_seq).count() as u64;
+    let (oldest_seq, kept_gone) = (first_seq, said.kept_gone);
+    Ok(Extent { number, first_seq, last_seq, oldest_seq, bytes, kept, kept_gone, whole: true })
+}
+
+/// The most rows that a block is believed to have.
+pub(super) const MOST_ROWS: Seq = 1 << 20;
 
 /// Where the rows of every profile are.
 pub(super) fn extents(connection: &Connection) -> rusqlite::Result<Vec<(ProfileId, Extent)>> {
     let mut statement = connection.prepare("SELECT * FROM profile")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>("uuid")?, Extent::read(row)?)))?;
-    let known = |(uuid, extent): (String, Extent)| Some((ProfileId(uuid.parse().ok()?), extent));
-    rows.filter_map(|row| row.map(known).transpose()).collect()
+    let rows = statement.query_map([], |row| {
+        let uuid = row.get_ref("uuid")?.as_str().ok().and_then(|uuid| uuid.parse().ok());
+        Ok((uuid.map(ProfileId), Extent::read(row)?))
+    })?;
+    // Of one whose name is damaged nobody will ask.
+    rows.filter_map(|row| row.map(|(profile, extent)| Some((profile?, extent))).transpose()).collect()
 }
 
 // How `flags` reads: of a message, bit 0 is set when it was sent, bits 1 and 2 are its QoS, bit 3 RETAIN,
@@ -321,7 +418,8 @@ pub(super) fn write_block(
     builder: &Builder,
     beside: u64,
 ) -> rusqlite::Result<u64> {
-    let encoded = builder.encode();
+    let place = builder.place(key(number, builder.first_seq()));
+    let encoded = builder.encode(&place);
     let size = encoded.heads.len() + encoded.properties.len() + encoded.payloads.len();
     let bytes = size as u64 + BLOCK_OVERHEAD + beside;
     connection
@@ -330,10 +428,10 @@ pub(super) fn write_block(
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
-            key(number, builder.first_seq()),
-            builder.rows() as i64,
-            builder.earliest(),
-            builder.latest(),
+            place.id,
+            place.rows,
+            place.earliest,
+            place.latest,
             i64::try_from(bytes).unwrap_or(i64::MAX),
             encoded.heads,
             encoded.properties,
@@ -351,16 +449,150 @@ pub(super) fn write_big_payload(connection: &Connection, key: i64, payload: &[u8
 }
 
 /// Writes where the rows of a profile are.
-pub(super) fn write_extent(connection: &Connection, extent: &Extent) -> rusqlite::Result<()> {
-    let Extent { number, first_seq, last_seq, oldest_seq, bytes, kept, kept_gone } = *extent;
+pub(super) fn write_extent(
+    connection: &Connection,
+    profile: ProfileId,
+    extent: &Extent,
+) -> rusqlite::Result<()> {
+    let Extent { number, first_seq, last_seq, oldest_seq, bytes, kept, kept_gone, whole: _ } = *extent;
     let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
             "UPDATE profile SET first_seq = ?2, last_seq = ?3, oldest_seq = ?4, bytes = ?5, kept = ?6,
-             kept_gone = ?7 WHERE number = ?1",
+             kept_gone = ?7, checksum = ?8 WHERE number = ?1",
         )?
-        .execute([number, first_seq, last_seq, oldest_seq, whole(bytes), whole(kept), whole(kept_gone)])
+        .execute([
+            number,
+            first_seq,
+            last_seq,
+            oldest_seq,
+            whole(bytes),
+            whole(kept),
+            whole(kept_gone),
+            extent.checksum(&profile.to_string()),
+        ])
         .map(drop)
+}
+
+/// Puts right what the file says of where the rows of a profile are.
+pub(super) fn mend_extent(
+    connection: &Connection,
+    profile: ProfileId,
+    said: &Extent,
+) -> rusqlite::Result<Extent> {
+    let found = found_extent(connection, said)?;
+    tracing::warn!(?said, ?found, "where messages are was damaged in the file");
+    write_extent(connection, profile, &found)?;
+    Ok(found)
+}
+
+/// Finds out whether what the file says of its profiles is right, as far as that is told without reading everything, and
+/// mends it. Says whether it had to.
+pub(super) fn mend(connection: &Connection) -> rusqlite::Result<bool> {
+    if wrong_extents(&*connection.unchecked_transaction()?)?.is_empty() {
+        return Ok(false);
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // Another process may have been there first.
+    let wrong = wrong_extents(&transaction)?;
+    transaction.execute_batch("REINDEX profile")?;
+    for (profile, said) in &wrong {
+        mend_extent(&transaction, *profile, said)?;
+    }
+    transaction.commit()?;
+    Ok(!wrong.is_empty())
+}
+
+fn wrong_extents(connection: &Connection) -> rusqlite::Result<Vec<(ProfileId, Extent)>> {
+    let mut wrong = Vec::new();
+    for (profile, extent) in extents(connection)? {
+        let found = extent_as_it_is(connection, profile)?.is_some_and(|found| found.number == extent.number);
+        let kept = kept_before(connection, extent.number, extent.first_seq)?;
+        if !found || !extent.whole || kept != extent.kept {
+            wrong.push((profile, extent));
+        }
+    }
+    Ok(wrong)
+}
+
+/// In a file that is not the one that was written before, numbers go on where they were, as if all rows had gone: so no view
+/// takes a new row for an old one. Says whose rows are not there.
+pub(super) fn go_on(
+    connection: &Connection,
+    known: &HashMap<ProfileId, Extent>,
+) -> rusqlite::Result<Vec<ProfileId>> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let mut gone = Vec::new();
+    for (&profile, before) in known {
+        if extent_as_it_is(&transaction, profile)?.is_some() {
+            continue;
+        }
+        let next = before.last_seq + 1;
+        add_profile(
+            &transaction,
+            profile,
+            Extent {
+                first_seq: next,
+                oldest_seq: next,
+                last_seq: before.last_seq,
+                kept_gone: before.kept_gone + before.kept + 1,
+                ..Extent::NONE
+            },
+        )?;
+        gone.push(profile);
+    }
+    transaction.commit()?;
+    Ok(gone)
+}
+
+/// Adds a profile that is not there yet.
+pub(super) fn add_profile(
+    connection: &Connection,
+    profile: ProfileId,
+    extent: Extent,
+) -> rusqlite::Result<Extent> {
+    connection.execute("INSERT INTO profile (uuid) VALUES (?1)", [profile.to_string()])?;
+    let extent = Extent { number: connection.last_insert_rowid(), ..extent };
+    write_extent(connection, profile, &extent)?;
+    Ok(extent)
+}
+
+/// Adds a topic that is not there yet; gives its number.
+pub(super) fn add_topic(connection: &Connection, profile: i64, name: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("INSERT INTO topic (profile, name) VALUES (?1, ?2)")?
+        .execute(params![profile, name])?;
+    let id = connection.last_insert_rowid();
+    connection
+        .prepare_cached("UPDATE topic SET checksum = ?2 WHERE id = ?1")?
+        .execute([id, topic_checksum(id, profile, name)])?;
+    Ok(id)
+}
+
+/// What a topic's name is checked by.
+pub(super) fn topic_checksum(id: i64, profile: i64, name: &str) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&id.to_le_bytes());
+    hasher.update(&profile.to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.finalize().into()
+}
+
+/// The name of a topic of a profile; `None` when the file is damaged where it stands.
+pub(super) fn topic_name(connection: &Connection, profile: i64, id: i64) -> rusqlite::Result<Option<String>> {
+    let read = connection
+        .prepare_cached("SELECT profile, name, checksum FROM topic WHERE id = ?1")?
+        .query_row([id], |row| {
+            let name = row.get_ref(1)?.as_str()?;
+            let whole = (profile, topic_checksum(id, profile, name)) == (row.get(0)?, row.get(2)?);
+            Ok(whole.then(|| name.to_owned()))
+        })
+        .optional();
+    match read {
+        Ok(name) => Ok(name.flatten()),
+        Err(error) if is_damage(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The rows from one number to before another that are to stay, or are pinned; ascending.
@@ -493,7 +725,7 @@ pub(super) fn kept_from(connection: &Connection, extent: &Extent) -> rusqlite::R
     let block = connection
         .prepare_cached("SELECT id, rows FROM block WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1")?
         .query_row([key(extent.number, 0), key(extent.number, extent.first_seq)], |row| {
-            Ok((seq_of(row.get(0)?), row.get::<_, Seq>(1)?))
+            Ok((seq_of(row.get(0)?), row.get::<_, Seq>(1)?.clamp(1, MOST_ROWS)))
         })
         .optional()?;
     Ok(block
@@ -534,7 +766,8 @@ impl Block<'_> {
     pub(super) const COLUMNS: &'static str = "id, rows, heads, properties, payloads, earliest, latest";
 
     pub(super) fn read<'a>(row: &'a SqlRow<'a>) -> rusqlite::Result<Block<'a>> {
-        Ok(Block { first_seq: seq_of(row.get(0)?), rows: row.get(1)?, row })
+        let rows = row.get::<_, Seq>(1)?.clamp(1, MOST_ROWS);
+        Ok(Block { first_seq: seq_of(row.get(0)?), rows, row })
     }
 
     /// Whether a row of it may be from between these times.
@@ -545,7 +778,13 @@ impl Block<'_> {
 
     /// Its rows.
     pub(super) fn heads(&self) -> rusqlite::Result<Heads<'_>> {
-        Heads::read(self.row.get_ref(2)?.as_blob()?).map_err(damaged)
+        let place = block::Place {
+            id: self.row.get(0)?,
+            rows: self.rows,
+            earliest: self.row.get(5)?,
+            latest: self.row.get(6)?,
+        };
+        Heads::read(self.row.get_ref(2)?.as_blob()?, &place).map_err(damaged)
     }
 
     /// The properties of its rows.
@@ -573,78 +812,165 @@ impl Block<'_> {
         self.heads()?.try_for_each(|head| head.map(drop).map_err(damaged))
     }
 
+    /// Where it has ended, however damaged it is: what it says of that itself may be wrong.
+    pub(super) fn end(&self, connection: &Connection) -> rusqlite::Result<Seq> {
+        let id: i64 = self.row.get(0)?;
+        let next = after_gap(connection, id >> SEQ_BITS, self.first_seq);
+        Ok(next.min(self.first_seq + self.rows))
+    }
+
     /// The earliest time of its rows, however damaged they are.
     fn earliest(&self) -> rusqlite::Result<UnixMicros> {
         self.row.get(5)
     }
 }
 
-/// How [`damaged`] is told from what SQLite itself finds.
-const DAMAGED: &str = "a block of messages is damaged";
-
 /// What SQLite says of a file that it finds damaged.
 pub(super) fn damaged(_: Damaged) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(DAMAGED.into()))
+    rusqlite::Error::SqliteFailure(code, Some("what stands there is not what was written".into()))
 }
 
-/// Whether a block of the file is damaged, and not the file.
+/// Whether the file is damaged where something was to be read. What SQLite finds by itself is that too: its pages are
+/// looked at when they are needed, so elsewhere in the file there may be nothing wrong.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(_, Some(text)) if text == DAMAGED)
+    use rusqlite::Error as Kind;
+    // Values of types that were never written.
+    let is_of_another_type = matches!(
+        error,
+        Kind::InvalidColumnType(..)
+            | Kind::FromSqlConversionFailure(..)
+            | Kind::IntegralValueOutOfRange(..)
+            | Kind::Utf8Error(..)
+    );
+    is_of_another_type || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
 /// Bytes of a payload that its preview shows.
 const PREVIEW: usize = 256;
 
-/// The rows of a profile from one number to another, ascending, that are still there.
+/// The rows of a profile from one number to another, ascending: each of them, whatever the file still has of it.
 pub(super) fn rows_between(
     connection: &Connection,
     number: i64,
     first: Seq,
     last: Seq,
 ) -> rusqlite::Result<Vec<Row>> {
-    let pinned = pinned_between(connection, number, first, last)?;
-    let is_pinned = |seq| pinned.binary_search(&seq).is_ok();
-    let mut rows = Vec::new();
+    let pinned = match pinned_between(connection, number, first, last) {
+        Err(error) if is_damage(&error) => Vec::new(),
+        pinned => pinned?,
+    };
+    let mut found = Rows { first, rows: Vec::new(), pinned };
     let mut reader = Reader::new(connection, number);
-    each_block(connection, number, first, last, |block| {
-        let before = rows.len();
-        let read = reader.each(block, first, last, |at| {
-            rows.push(Row { pinned: is_pinned(at.seq), ..at.row()? });
-            Ok(())
-        });
-        match read {
-            // The other blocks can be read, and each row has its place.
-            Err(error) if is_damage(&error) => {
-                rows.truncate(before);
-                let (time, end) = (block.earliest()?, block.first_seq + block.rows);
-                rows.extend((block.first_seq.max(first)..end.min(last + 1)).map(|seq| Row {
-                    seq,
-                    time,
-                    pinned: is_pinned(seq),
-                    content: RowContent::Damaged,
-                }));
-                Ok(())
+    while found.next() <= last {
+        let walked = each_block(connection, number, found.next(), last, |block| {
+            found.fill(block.first_seq, None);
+            let start = found.next();
+            match reader.each(block, start, last, |at| found.add(at)) {
+                // The other blocks can be read, and each row has its place.
+                Err(error) if is_damage(&error) => {
+                    found.truncate(start);
+                    found.fill(block.end(connection)?.min(last + 1), block.earliest().ok());
+                    Ok(())
+                }
+                read => read,
             }
-            read => read,
+        });
+        match walked {
+            Err(error) if is_damage(&error) => {
+                let end = after_gap(connection, number, found.next());
+                found.fill(end.min(last + 1), None);
+            }
+            // What the file lacks.
+            walked => walked.map(|()| found.fill(last + 1, None))?,
         }
-    })?;
-    Ok(rows)
+    }
+    Ok(found.rows)
 }
 
-/// One row, its properties, and the distance to its predecessor on the topic, if it is there.
+/// A row in whose place the file is damaged.
+pub(super) fn damaged_row(connection: &Connection, number: i64, seq: Seq) -> rusqlite::Result<Row> {
+    let time = time_at(connection, number, seq)?.unwrap_or(0);
+    Ok(Row { seq, time, pinned: false, content: RowContent::Damaged })
+}
+
+/// Rows one after the other, without a gap.
+struct Rows {
+    first: Seq,
+    rows: Vec<Row>,
+    /// Which of them are pinned.
+    pinned: Vec<Seq>,
+}
+
+impl Rows {
+    fn next(&self) -> Seq {
+        self.first + self.rows.len() as Seq
+    }
+
+    fn is_pinned(&self, seq: Seq) -> bool {
+        self.pinned.binary_search(&seq).is_ok()
+    }
+
+    fn add(&mut self, at: &At<'_>) -> rusqlite::Result<()> {
+        if at.seq != self.next() {
+            return Err(damaged(Damaged));
+        }
+        self.rows.push(Row { pinned: self.is_pinned(at.seq), ..at.row()? });
+        Ok(())
+    }
+
+    fn truncate(&mut self, next: Seq) {
+        self.rows.truncate(usize::try_from(next - self.first).unwrap_or(0));
+    }
+
+    /// The rows before `end` are damaged. When they were is known about, if at all.
+    fn fill(&mut self, end: Seq, time: Option<UnixMicros>) {
+        let time = time.or_else(|| self.rows.last().map(|row| row.time)).unwrap_or(0);
+        for seq in self.next()..end {
+            let pinned = self.is_pinned(seq);
+            self.rows.push(Row { seq, time, pinned, content: RowContent::Damaged });
+        }
+    }
+}
+
+/// Rows that are passed over where not even the blocks can be told from each other.
+const LEAP: Seq = 1_024;
+
+/// The first row that may be read again behind one that cannot.
+pub(super) fn after_gap(connection: &Connection, number: i64, seq: Seq) -> Seq {
+    // Only keys are looked at, not what is damaged beside them.
+    let next = connection
+        .prepare_cached("SELECT id FROM block WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1")
+        .and_then(|mut next| {
+            next.query_row([key(number, seq), key(number, SEQ_MASK)], |row| row.get(0)).optional()
+        });
+    match next {
+        // Where SQLite's own pages are damaged the next key may be any: each step leads on all the same.
+        Ok(Some(id)) => seq_of(id).max(seq + 1),
+        Ok(None) => SEQ_MASK,
+        Err(_) => seq + LEAP,
+    }
+}
+
+/// The first row of what cannot be read, when this is one of its rows.
+pub(super) fn gap_begin(connection: &Connection, number: i64, seq: Seq) -> Seq {
+    match block_of(connection, number, seq) {
+        Ok(Some(id)) => seq_of(id).clamp(1, seq.max(1)),
+        Ok(None) => 1,
+        Err(_) => (seq - LEAP).max(0) + 1,
+    }
+}
+/// One row, its properties, and the distance to its predecessor on the topic. The row is one that readers may see.
+///
+/// # Errors
+/// Among others: the file is damaged where it stands.
 pub(super) fn row_at(
     connection: &Connection,
     number: i64,
     seq: Seq,
-) -> rusqlite::Result<Option<(Row, MessageProperties, Option<Seq>)>> {
+) -> rusqlite::Result<(Row, MessageProperties, Option<Seq>)> {
     let pinned = !pinned_between(connection, number, seq, seq)?.is_empty();
-    let mut found = None;
-    each_between(connection, number, seq, seq, |at| {
-        found = Some((Row { pinned, ..at.row()? }, at.properties()?, at.head.back));
-        Ok(())
-    })?;
-    Ok(found)
+    of_row(connection, number, seq, |at| Ok((Row { pinned, ..at.row()? }, at.properties()?, at.head.back)))
 }
 
 /// The first row from the time on, supposing that times grow from row to row; the end, when all are before.
@@ -657,16 +983,20 @@ pub(super) fn first_since(
     let (mut low, mut high) = (extent.first_seq, extent.last_seq + 1);
     // It is somewhere from `low` to `high`.
     while low < high {
-        let Some(id) = block_of(connection, extent.number, low + (high - low) / 2)? else { break };
+        let middle = low + (high - low) / 2;
+        let Some(id) = block_of(connection, extent.number, middle)? else { break };
         let (rows, earliest, latest): (Seq, UnixMicros, UnixMicros) =
             block.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let first = seq_of(id);
+        if first > middle {
+            break;
+        }
         if latest < time {
-            low = first + rows;
+            low = (first + rows.clamp(1, MOST_ROWS)).max(middle + 1);
         } else if earliest >= time {
             high = first.max(low);
         } else {
-            let mut found = first + rows;
+            let mut found = first + rows.clamp(1, MOST_ROWS);
             let looked = each_between(connection, extent.number, low.max(first), found - 1, |at| {
                 if at.head.time >= time {
                     found = found.min(at.seq);
@@ -690,7 +1020,7 @@ pub(super) fn time_at(
     seq: Seq,
 ) -> rusqlite::Result<Option<UnixMicros>> {
     let mut time = None;
-    block_with(connection, number, seq, |block| {
+    let read = block_with(connection, number, seq, |block| {
         let place = usize::try_from(seq - block.first_seq).unwrap_or(usize::MAX);
         // Of a damaged block it is known about when it was: retention goes on.
         time = match block.heads().ok().and_then(|mut heads| heads.nth(place)) {
@@ -698,11 +1028,16 @@ pub(super) fn time_at(
             _ => Some(block.earliest()?),
         };
         Ok(())
-    })?;
-    Ok(time)
+    });
+    match read {
+        // That it is not known keeps nobody else's rows from being found, or from going.
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(|()| time),
+    }
 }
 
-/// Reads up to `limit` bytes of a payload from `offset` on, without reading the rest of a big one.
+/// Reads up to `limit` bytes of a payload from `offset` on, without reading the rest of a big one. The row is one that
+/// readers may see.
 pub(super) fn payload_part(
     connection: &Connection,
     number: i64,
@@ -710,38 +1045,77 @@ pub(super) fn payload_part(
     offset: u64,
     limit: u64,
 ) -> rusqlite::Result<Vec<u8>> {
-    let mut part = Vec::new();
-    each_between(connection, number, seq, seq, |at| {
-        part = at.payload(offset, limit)?;
-        Ok(())
-    })?;
-    Ok(part)
+    of_row(connection, number, seq, |at| at.payload(offset, limit))
 }
 
-/// The size of a payload.
+/// The size of a payload. The row is one that readers may see.
 pub(super) fn payload_size(connection: &Connection, number: i64, seq: Seq) -> rusqlite::Result<u64> {
-    let mut size = 0;
-    each_between(connection, number, seq, seq, |at| {
-        size = at.head.size;
-        Ok(())
-    })?;
-    Ok(size)
+    of_row(connection, number, seq, |at| Ok(at.head.size))
 }
 
-/// Reads up to `limit` bytes of a payload that stands beside its block.
-pub(super) fn big_payload_part(
+/// What is asked of a row that has to be there: when it is not, the file is damaged.
+fn of_row<T>(
     connection: &Connection,
-    key: i64,
-    offset: u64,
-    limit: u64,
-) -> rusqlite::Result<Vec<u8>> {
-    let blob = connection.blob_open("main", "big_payload", "payload", key, true)?;
-    let (start, end) = part_of(blob.len(), offset, limit);
-    let mut bytes = vec![0; end - start];
-    if !bytes.is_empty() {
-        blob.read_at_exact(&mut bytes, start)?;
+    number: i64,
+    seq: Seq,
+    ask: impl Fn(&At<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let mut answer = None;
+    each_between(connection, number, seq, seq, |at| {
+        answer = Some(ask(at)?);
+        Ok(())
+    })?;
+    answer.ok_or_else(|| damaged(Damaged))
+}
+
+/// A payload that stands beside its block.
+pub(super) struct BigPayload {
+    pub key: i64,
+    pub size: u64,
+    /// Of what was kept by earlier versions there are none.
+    checksums: Vec<u8>,
+}
+
+impl BigPayload {
+    /// That of a row whose payload is outside; `payloads` are those of its block.
+    pub(super) fn new(key: i64, head: &Head, payloads: &[u8]) -> rusqlite::Result<Self> {
+        let checksums = head.payload(payloads).map_err(damaged)?.to_vec();
+        Ok(Self { key, size: head.size, checksums })
     }
-    Ok(bytes)
+
+    /// Reads up to `limit` bytes of it from `offset` on, and what else is needed to see that they are right.
+    ///
+    /// # Errors
+    /// They are not, or the payload is not there.
+    pub(super) fn part(&self, connection: &Connection, offset: u64, limit: u64) -> rusqlite::Result<Vec<u8>> {
+        let blob = match connection.blob_open("main", "big_payload", "payload", self.key, true) {
+            Ok(blob) if blob.len() as u64 == self.size => blob,
+            Err(error) if error.sqlite_error_code() != Some(rusqlite::ErrorCode::Unknown) => {
+                return Err(error);
+            }
+            // No such row, or another one.
+            _ => return Err(damaged(Damaged)),
+        };
+        let (start, end) = part_of(blob.len(), offset, limit);
+        if start == end {
+            return Ok(Vec::new());
+        }
+        let (from, to) = match self.checksums.is_empty() {
+            true => (start, end),
+            false => {
+                let whole = |at: usize| at.next_multiple_of(block::CHECKED).min(blob.len());
+                (start / block::CHECKED * block::CHECKED, whole(end))
+            }
+        };
+        let mut bytes = vec![0; to - from];
+        blob.read_at_exact(&mut bytes, from)?;
+        if !self.checksums.is_empty() {
+            block::check_outside(&self.checksums, from, &bytes).map_err(damaged)?;
+        }
+        bytes.truncate(end - from);
+        bytes.drain(..start - from);
+        Ok(bytes)
+    }
 }
 
 /// Up to `limit` bytes from `offset` on.
@@ -795,7 +1169,7 @@ fn each_block(
 struct Reader<'a> {
     connection: &'a Connection,
     number: i64,
-    names: HashMap<i64, String>,
+    names: HashMap<i64, Option<String>>,
     payloads: Vec<u8>,
 }
 
@@ -824,8 +1198,8 @@ impl<'a> Reader<'a> {
             }
             let topic_number = head.topic.map(|place| topics[place]);
             let topic = match topic_number {
-                Some(topic) => topic_name(connection, names, topic)?,
-                None => "",
+                Some(topic) => remembered(connection, *number, names, topic)?,
+                None => Some(""),
             };
             show(&At {
                 connection,
@@ -843,21 +1217,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn topic_name<'a>(
+fn remembered<'a>(
     connection: &Connection,
-    names: &'a mut HashMap<i64, String>,
+    number: i64,
+    names: &'a mut HashMap<i64, Option<String>>,
     topic: i64,
-) -> rusqlite::Result<&'a str> {
-    Ok(match names.entry(topic) {
+) -> rusqlite::Result<Option<&'a str>> {
+    let name = match names.entry(topic) {
         std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
         std::collections::hash_map::Entry::Vacant(place) => {
-            let name = connection
-                .prepare_cached("SELECT name FROM topic WHERE id = ?1")?
-                .query_row([topic], |row| row.get(0))
-                .optional()?;
-            place.insert(name.unwrap_or_default())
+            place.insert(topic_name(connection, number, topic)?)
         }
-    })
+    };
+    Ok(name.as_deref())
 }
 
 /// A row where it stands.
@@ -866,7 +1238,8 @@ pub(super) struct At<'a> {
     number: i64,
     pub seq: Seq,
     pub head: Head,
-    pub topic: &'a str,
+    /// Nothing when its name is damaged; of an event empty.
+    pub topic: Option<&'a str>,
     /// The topic's number; of an event none.
     pub topic_number: Option<i64>,
     block_rows: Seq,
@@ -878,9 +1251,14 @@ impl At<'_> {
     /// Up to `limit` bytes of its payload from `offset` on.
     pub(super) fn payload(&self, offset: u64, limit: u64) -> rusqlite::Result<Vec<u8>> {
         if self.head.outside {
-            return big_payload_part(self.connection, key(self.number, self.seq), offset, limit);
+            return self.big_payload()?.part(self.connection, offset, limit);
         }
         Ok(part(self.head.payload(self.payloads).map_err(damaged)?, offset, limit).to_vec())
+    }
+
+    /// Its payload, which is outside.
+    pub(super) fn big_payload(&self) -> rusqlite::Result<BigPayload> {
+        BigPayload::new(key(self.number, self.seq), &self.head, self.payloads)
     }
 
     /// Its MQTT 5 properties.
@@ -898,6 +1276,10 @@ impl At<'_> {
     /// As a table shows it.
     pub(super) fn row(&self) -> rusqlite::Result<Row> {
         let Head { time, flags, size, .. } = self.head;
+        let Some(topic) = self.topic else {
+            // Its block and all others can be read.
+            return Ok(Row { seq: self.seq, time, pinned: false, content: RowContent::Damaged });
+        };
         let content = if is_event(flags) {
             let event = usize::try_from(flags - EVENT).ok().and_then(|i| EVENTS.get(i));
             RowContent::Event {
@@ -910,7 +1292,7 @@ impl At<'_> {
             let (preview, preview_hex) = preview(&head, size > head.len() as u64);
             RowContent::Message {
                 direction: direction(flags),
-                topic: self.topic.to_owned(),
+                topic: topic.to_owned(),
                 qos: qos(flags),
                 retain: is_retained(flags),
                 dup: is_dup(flags),
@@ -971,7 +1353,7 @@ mod tests {
     #[test]
     fn every_version_of_the_file_becomes_the_newest() {
         migrations().validate().expect("valid");
-        for version in 0..=3 {
+        for version in 0..=4 {
             let mut connection = Connection::open_in_memory().expect("memory");
             migrations().to_version(&mut connection, version).expect("earlier");
             migrations().to_latest(&mut connection).expect("newest");

@@ -11,11 +11,11 @@ use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use regex::bytes::{Regex, RegexBuilder};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::block::Head;
 use super::condition::{JsonConditions, LARGEST_JSON, PropertyCondition};
-use super::store::{self, Block, Extent};
+use super::store::{self, BigPayload, Block, Extent};
 use super::{Page, RowFilter, Seq, ViewCount, lock};
 use crate::error::{Error, Result};
 use crate::message::{Direction, Message, UnixMicros};
@@ -105,6 +105,8 @@ impl HeadFilter {
 struct Verdict {
     possible: bool,
     certain: bool,
+    /// Whether nothing can be said of it, since its name is damaged.
+    damaged: bool,
 }
 
 /// The rows found so far: first those that stay although they are before the first row, then `older`, then `newer`.
@@ -157,6 +159,17 @@ enum Stretch {
         first: Seq,
         last: Seq,
     },
+}
+
+impl Stretch {
+    fn rows(self) -> (Seq, Seq) {
+        match self {
+            Self::Up { first, last }
+            | Self::Down { first, last }
+            | Self::Kept { first, last }
+            | Self::Passed { first, last } => (first, last),
+        }
+    }
 }
 
 impl View {
@@ -386,19 +399,33 @@ impl Filter {
         (started, time): (Instant, Duration),
         verdicts: &mut HashMap<i64, Verdict>,
     ) -> rusqlite::Result<bool> {
-        let (first, last) = match stretch {
-            Stretch::Up { first, last } | Stretch::Down { first, last } => (first, last),
+        let searched = match stretch {
+            Stretch::Up { .. } | Stretch::Down { .. } => {
+                self.search_blocks(connection, extent, stretch, (started, time), verdicts)
+            }
             Stretch::Kept { first, last } | Stretch::Passed { first, last } => {
-                return self.search_kept(
-                    connection,
-                    extent,
-                    stretch,
-                    (first, last),
-                    (started, time),
-                    verdicts,
-                );
+                self.search_kept(connection, extent, stretch, (first, last), (started, time), verdicts)
             }
         };
+        match searched {
+            // Not even the blocks can be told from each other there. What is behind may be whole.
+            Err(error) if store::is_damage(&error) => {
+                lock(&self.found).pass_over(connection, extent.number, stretch);
+                Ok(started.elapsed() >= time)
+            }
+            searched => searched,
+        }
+    }
+
+    fn search_blocks(
+        &self,
+        connection: &Connection,
+        extent: &Extent,
+        stretch: Stretch,
+        (started, time): (Instant, Duration),
+        verdicts: &mut HashMap<i64, Verdict>,
+    ) -> rusqlite::Result<bool> {
+        let (first, last) = stretch.rows();
         let order = if matches!(stretch, Stretch::Up { .. }) { "ASC" } else { "DESC" };
         // Without a text to find, no payload is read from the disk: SQLite reads a column when it is asked for.
         let mut statement = connection.prepare_cached(&format!(
@@ -407,25 +434,46 @@ impl Filter {
         ))?;
         let oldest = store::block_of(connection, extent.number, first)?;
         let mut blocks = statement.query([oldest, Some(store::key(extent.number, last))])?;
-        let mut looking = Looking { filter: self, connection, number: extent.number, payloads: Vec::new() };
+        let mut looking = Looking::new(self, connection, extent.number);
         let mut matches = Vec::new();
+        // Rows of the stretch that no block was there for yet.
+        let (mut from, mut to) = (first, last);
         while let Some(row) = blocks.next()? {
             let block = Block::read(row)?;
             matches.clear();
-            let end = (block.first_seq + block.rows).min(last + 1);
-            if block.overlaps(self.heads.since, self.heads.until)?
-                && !looking.search_what_is_whole(&block, verdicts, &mut matches)?
-            {
-                lock(&self.found).damaged += (end - block.first_seq.max(first)).unsigned_abs();
+            let begin = block.first_seq.max(from);
+            let mut end = (block.first_seq + block.rows).min(to + 1);
+            if begin >= end {
+                continue;
             }
-            matches.retain(|seq| (first..=last).contains(seq));
-            let room = lock(&self.found).add(stretch, block.first_seq.max(first), end, &matches);
+            let mut damaged = 0;
+            if block.overlaps(self.heads.since, self.heads.until)? {
+                if looking.search_what_is_whole(&block, verdicts, &mut matches)? {
+                    damaged = looking.damaged.iter().filter(|seq| (from..=to).contains(seq)).count() as u64;
+                } else {
+                    end = block.end(connection)?.min(to + 1).max(begin);
+                    damaged = (end - begin).unsigned_abs();
+                }
+            }
+            matches.retain(|seq| (begin..end).contains(seq));
+            // What is between two blocks is not in the file any more.
+            let missing = if matches!(stretch, Stretch::Up { .. }) {
+                (begin - std::mem::replace(&mut from, end)).unsigned_abs()
+            } else {
+                (std::mem::replace(&mut to, begin - 1) + 1 - end).unsigned_abs()
+            };
+            let room = {
+                let mut found = lock(&self.found);
+                found.damaged += damaged + missing;
+                found.add(stretch, begin, end, &matches)
+            };
             if !room || started.elapsed() >= time {
                 return Ok(room);
             }
         }
-        // Rows that the file lacks are no matches either.
-        lock(&self.found).add(stretch, first, last + 1, &[]);
+        let mut found = lock(&self.found);
+        found.damaged += (to + 1 - from).unsigned_abs();
+        found.add(stretch, first, last + 1, &[]);
         Ok(false)
     }
 
@@ -440,7 +488,7 @@ impl Filter {
         verdicts: &mut HashMap<i64, Verdict>,
     ) -> rusqlite::Result<bool> {
         let number = extent.number;
-        let mut looking = Looking { filter: self, connection, number, payloads: Vec::new() };
+        let mut looking = Looking::new(self, connection, number);
         let mut matches = Vec::new();
         for seq in store::kept_between(connection, number, first, last + 1)?.into_iter().rev() {
             matches.clear();
@@ -464,25 +512,27 @@ impl Filter {
     fn verdict(
         &self,
         connection: &Connection,
+        number: i64,
         id: i64,
         verdicts: &mut HashMap<i64, Verdict>,
     ) -> rusqlite::Result<Verdict> {
         if let Some(known) = verdicts.get(&id) {
             return Ok(*known);
         }
-        let name: String = connection
-            .prepare_cached("SELECT name FROM topic WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?
-            .unwrap_or_default();
-        let possible =
-            self.topics.is_empty() || self.topics.iter().any(|filter| topic::matches(filter, &name));
-        let certain = self.text.as_ref().is_none_or(|text| text.is_match(name.as_bytes()));
+        let verdict = match store::topic_name(connection, number, id)? {
+            Some(name) => Verdict {
+                possible: self.topics.is_empty()
+                    || self.topics.iter().any(|filter| topic::matches(filter, &name)),
+                certain: self.text.as_ref().is_none_or(|text| text.is_match(name.as_bytes())),
+                damaged: false,
+            },
+            None => Verdict { possible: true, certain: false, damaged: true },
+        };
         if verdicts.len() >= TOPICS {
             verdicts.clear();
         }
-        verdicts.insert(id, Verdict { possible, certain });
-        Ok(Verdict { possible, certain })
+        verdicts.insert(id, verdict);
+        Ok(verdict)
     }
 }
 
@@ -521,9 +571,12 @@ impl Sieve {
             return Ok(());
         }
         let payloads = std::mem::take(&mut self.payloads);
-        let mut looking = Looking { filter, connection, number, payloads };
+        let mut looking = Looking { payloads, ..Looking::new(filter, connection, number) };
         let looked = looking.search(block, &mut self.verdicts, matches);
         self.payloads = looking.payloads;
+        // Whoever goes through them is to meet the damage.
+        matches.append(&mut looking.damaged);
+        matches.sort_unstable();
         looked
     }
 }
@@ -535,6 +588,14 @@ struct Looking<'a> {
     number: i64,
     /// Those of the block under way; kept to be filled again.
     payloads: Vec<u8>,
+    /// Rows of the block under way that could not be looked at although the block could.
+    damaged: Vec<Seq>,
+}
+
+impl<'a> Looking<'a> {
+    fn new(filter: &'a Filter, connection: &'a Connection, number: i64) -> Self {
+        Self { filter, connection, number, payloads: Vec::new(), damaged: Vec::new() }
+    }
 }
 
 impl Looking<'_> {
@@ -562,6 +623,7 @@ impl Looking<'_> {
         matches: &mut Vec<Seq>,
     ) -> rusqlite::Result<()> {
         let filter = self.filter;
+        self.damaged.clear();
         let pins = if filter.pinned {
             let last = block.first_seq + block.rows - 1;
             store::pinned_between(self.connection, self.number, block.first_seq, last)?
@@ -574,7 +636,7 @@ impl Looking<'_> {
         let heads = block.heads()?;
         let mut topics = Vec::with_capacity(heads.topics.len());
         for topic in &heads.topics {
-            topics.push(filter.verdict(self.connection, *topic, verdicts)?);
+            topics.push(filter.verdict(self.connection, self.number, *topic, verdicts)?);
         }
         if !filter.heads.events && !topics.iter().any(|verdict| verdict.possible) {
             return Ok(());
@@ -595,8 +657,12 @@ impl Looking<'_> {
             let verdict = match head.topic {
                 Some(place) => topics[place],
                 // An event has no topic: without a text to find, its time alone counts.
-                None => Verdict { possible: true, certain: filter.text.is_none() },
+                None => Verdict { possible: true, certain: filter.text.is_none(), damaged: false },
             };
+            if verdict.damaged {
+                self.damaged.push(seq);
+                continue;
+            }
             if !verdict.possible || !filter.heads.matches(head.time, head.flags, head.size) {
                 continue;
             }
@@ -630,8 +696,7 @@ impl Looking<'_> {
         if head.size > LARGEST_JSON {
             return Ok(false);
         }
-        let key = store::key(self.number, seq);
-        Ok(conditions.hold(&store::big_payload_part(self.connection, key, 0, LARGEST_JSON)?))
+        Ok(conditions.hold(&self.big_payload(seq, head)?.part(self.connection, 0, LARGEST_JSON)?))
     }
 
     fn payload_has_text(&self, head: &Head) -> rusqlite::Result<bool> {
@@ -639,13 +704,18 @@ impl Looking<'_> {
         Ok(self.filter.text.as_ref().is_some_and(|text| text.is_match(payload)))
     }
 
+    /// A payload that stands beside the block that was read last.
+    fn big_payload(&self, seq: Seq, head: &Head) -> rusqlite::Result<BigPayload> {
+        BigPayload::new(store::key(self.number, seq), head, &self.payloads)
+    }
+
     /// Looks through a big payload part by part, so that none is in memory whole.
     fn big_payload_has_text(&self, seq: Seq, head: &Head) -> rusqlite::Result<bool> {
         let Some(text) = &self.filter.text else { return Ok(false) };
-        let key = store::key(self.number, seq);
+        let payload = self.big_payload(seq, head)?;
         let mut offset = 0;
         while offset < head.size {
-            let part = store::big_payload_part(self.connection, key, offset, PART + OVERLAP)?;
+            let part = payload.part(self.connection, offset, PART + OVERLAP)?;
             if text.is_match(&part) {
                 return Ok(true);
             }
@@ -783,6 +853,29 @@ impl Found {
                 true
             }
         }
+    }
+
+    /// Goes on behind rows that cannot be looked at, and counts them.
+    fn pass_over(&mut self, connection: &Connection, number: i64, stretch: Stretch) {
+        let (first, last) = stretch.rows();
+        let (from, end) = match stretch {
+            Stretch::Up { .. } => {
+                let from = self.up.max(first);
+                (from, store::after_gap(connection, number, from).min(last + 1))
+            }
+            Stretch::Down { .. } => {
+                let last = self.down.min(last);
+                (store::gap_begin(connection, number, last).max(first), last + 1)
+            }
+            // Which rows stay is not known.
+            Stretch::Kept { .. } | Stretch::Passed { .. } => {
+                self.damaged += 1;
+                self.add(stretch, first, last + 1, &[]);
+                return;
+            }
+        };
+        self.damaged += (end - from).unsigned_abs();
+        self.add(stretch, from, end, &[]);
     }
 
     fn len(&self) -> usize {

@@ -2,17 +2,17 @@
 //! When writing fails, it keeps what it has and tries again; nothing taken out of the queue is lost by that.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::block::{self, Builder, NewRow};
 use super::queue::{self, Entry, Held, Queue, Work};
 use super::store::{self, Extent};
-use super::{RetentionRules, Seq, Shared, StorageHealth};
-use crate::database;
+use super::{Readers, RetentionRules, Seq, Shared, StorageHealth};
+use crate::database::{self, FileId};
 use crate::error::{Error, Result};
 use crate::message::{Direction, EventFacts, EventKind, Item, Message, UnixMicros};
 use crate::profile::{ProfileId, Retention};
@@ -40,18 +40,29 @@ const FREE_PAGES: i64 = 4_096;
 const VACUUM_PAGES: i64 = 1_024;
 /// Rows that stayed and are let go of at a time.
 const FORGOTTEN: i64 = 4_096;
+/// Statements that are kept prepared.
+const STATEMENTS: usize = 32;
+/// How many damaged files are set aside at most: on a disk that breaks whatever is written there would be no end of them.
+const MOST_SET_ASIDE: u8 = 3;
 /// Topics remembered of a profile; beyond, they are read from the file again.
 const TOPICS: usize = 200_000;
 
 pub(super) struct Writer {
-    path: PathBuf,
-    connection: Connection,
+    /// None while the file cannot be opened.
+    connection: Option<Connection>,
+    /// Which file it is on.
+    file: Option<FileId>,
+    readers: Arc<Readers>,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     /// How much to keep.
     rules: RetentionRules,
     now: fn() -> UnixMicros,
     open: HashMap<ProfileId, Open>,
+    /// Where rows of profiles are: numbers go on from there whatever becomes of the file.
+    known: HashMap<ProfileId, Extent>,
+    /// How often a damaged file may still be set aside.
+    set_aside: u8,
     /// Moves when another process writes; then `open` is not true any more.
     data_version: i64,
     untidy: bool,
@@ -109,17 +120,37 @@ struct Batch {
 
 impl Writer {
     pub(super) fn new(
-        path: PathBuf,
-        connection: Connection,
+        (connection, known, readers): (Connection, HashMap<ProfileId, Extent>, Arc<Readers>),
         queue: Arc<Queue>,
         shared: Arc<Shared>,
         now: fn() -> UnixMicros,
     ) -> Self {
-        connection.set_prepared_statement_cache_capacity(32);
-        let open = HashMap::new();
-        let rules = RetentionRules::default();
-        let tidied = Instant::now();
-        Self { path, connection, queue, shared, rules, now, open, data_version: 0, untidy: true, tidied }
+        let mut writer = Self {
+            connection: None,
+            file: None,
+            readers,
+            queue,
+            shared,
+            rules: RetentionRules::default(),
+            now,
+            open: HashMap::new(),
+            known,
+            set_aside: MOST_SET_ASIDE,
+            data_version: 0,
+            untidy: true,
+            tidied: Instant::now(),
+        };
+        writer.take(connection);
+        writer
+    }
+
+    fn take(&mut self, connection: Connection) {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        self.file = database::file_id(&self.readers.path);
+        self.connection = Some(connection);
+        self.open.clear();
+        self.data_version = 0;
+        self.untidy = true;
     }
 
     /// Writes until the queue is closed and empty.
@@ -156,7 +187,12 @@ impl Writer {
                 Err(error) => {
                     // What is remembered may be of the batch that was rolled back.
                     self.open.clear();
-                    let error = database::storage(&self.path, &error);
+                    let waits =
+                        entries.iter().any(|entry| matches!(entry, Entry::Item(..) | Entry::Dropped(_)));
+                    let error = match self.open_anew(error, waits) {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    };
                     self.fail(&error, entries);
                     if last_attempt {
                         tracing::error!(
@@ -173,9 +209,64 @@ impl Writer {
         Ok(())
     }
 
+    /// Opens the file again when that may help: it is there again after it was away, it is another one, or it is damaged
+    /// and was set aside, which is done when something waits to be written and for nothing less.
+    ///
+    /// # Errors
+    /// It does not help. What is wrong, then.
+    fn open_anew(&mut self, wrong: Wrong, waits: bool) -> Result<()> {
+        let path = self.readers.path.clone();
+        let known = match wrong {
+            Wrong::Away => None,
+            Wrong::Failing(error) => {
+                let code = error.sqlite_error_code();
+                use rusqlite::ErrorCode as Code;
+                let damaged = store::is_damage(&error) || code == Some(Code::NotADatabase);
+                let gone = matches!(
+                    code,
+                    Some(Code::SystemIoFailure | Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied)
+                );
+                let told = database::storage(&path, &error);
+                let helps = damaged && waits && self.set_aside > 0
+                    || gone && !database::is_full(&error) && database::file_id(&path) != self.file;
+                if !helps {
+                    return Err(told);
+                }
+                tracing::warn!(%error, damaged, "the history is opened anew");
+                damaged.then_some(told)
+            }
+        };
+        // SQLite deletes files by name when it closes the last connection, so there must be none on the old ones.
+        let readers = Arc::clone(&self.readers);
+        let _alone = readers.close();
+        self.connection = None;
+        if let Some(told) = known {
+            self.set_aside -= 1;
+            let aside = set_aside(&path).map_err(|_| told)?;
+            self.shared.set_damage(super::was_set_aside(&path, &aside));
+        }
+        let connection = database::open(&path, &store::migrations())?;
+        let went_on = store::go_on(&connection, &self.known).map_err(|e| database::storage(&path, &e))?;
+        self.take(connection);
+        for profile in went_on {
+            self.shared.set_stored(profile, 0);
+        }
+        Ok(())
+    }
+
     /// Writes the first entries in one transaction.
-    fn write(&mut self, entries: &VecDeque<Entry>) -> rusqlite::Result<Batch> {
-        let Self { connection, queue, shared, open, rules, now, untidy, data_version, .. } = self;
+    fn write(&mut self, entries: &VecDeque<Entry>) -> std::result::Result<Batch, Wrong> {
+        // SQLite itself goes on with a file that was moved away, and nobody would ever see what it writes.
+        if self.connection.is_none() || database::file_id(&self.readers.path) != self.file {
+            return Err(Wrong::Away);
+        }
+        self.write_there(entries).map_err(Wrong::Failing)
+    }
+
+    fn write_there(&mut self, entries: &VecDeque<Entry>) -> rusqlite::Result<Batch> {
+        let Self { connection, queue, shared, readers, open, rules, now, untidy, data_version, .. } = self;
+        let Some(connection) = connection else { return Ok(Batch::default()) };
+        let told = (&**shared, &*readers.path);
         #[cfg(test)]
         connection.pragma_update(
             None,
@@ -196,7 +287,7 @@ impl Writer {
             batch.taken += 1;
             match entry {
                 Entry::Item(profile, item) => {
-                    let open = opened(open, &transaction, *profile)?;
+                    let open = opened(open, &transaction, told, *profile)?;
                     match item {
                         Item::Message(message) => open.append_message(&transaction, message)?,
                         Item::Event { time, kind, facts } => {
@@ -212,20 +303,20 @@ impl Writer {
                 Entry::Dropped(profile) => {
                     let (count, since) = queue.unreported(*profile);
                     let facts = EventFacts::Dropped { count };
-                    let open = opened(open, &transaction, *profile)?;
+                    let open = opened(open, &transaction, told, *profile)?;
                     open.append_event(&transaction, since, EventKind::Dropped, &facts)?;
                     batch.freed.entry(*profile).or_default();
                     batch.reported.push((*profile, count));
                 }
                 Entry::Clear(profile, _) => {
-                    let open = opened(open, &transaction, *profile)?;
+                    let open = opened(open, &transaction, told, *profile)?;
                     batch.cleared = open.extent.rows();
                     open.clear(&transaction)?;
                     batch.freed.entry(*profile).or_default();
                     break;
                 }
                 Entry::Pin { profile, seq, pinned, .. } => {
-                    let open = opened(open, &transaction, *profile)?;
+                    let open = opened(open, &transaction, told, *profile)?;
                     batch.found = open.pin(&transaction, *seq, *pinned)?;
                     batch.freed.entry(*profile).or_default();
                     break;
@@ -244,7 +335,7 @@ impl Writer {
             open.save_topics(&transaction)?;
             open.trim(&transaction, rules.of(*profile), shared.held_from(*profile), now())?;
             open.purge(&transaction)?;
-            store::write_extent(&transaction, &open.extent)?;
+            store::write_extent(&transaction, *profile, &open.extent)?;
         }
         transaction.commit()?;
         Ok(batch)
@@ -255,6 +346,7 @@ impl Writer {
         for profile in batch.freed.keys() {
             if let Some(open) = self.open.get(profile) {
                 self.untidy |= open.has_gone_rows();
+                self.known.insert(*profile, open.extent);
                 self.shared.set_stored(*profile, open.extent.rows());
             }
         }
@@ -277,7 +369,7 @@ impl Writer {
 
     fn fail(&self, error: &Error, entries: &mut VecDeque<Entry>) {
         tracing::warn!(%error, "the history cannot be written");
-        self.shared.set_health(StorageHealth::Failing { message: error.message.clone() });
+        self.shared.set_health(StorageHealth::Failing { error: error.clone() });
         for entry in queue::split_questions(entries).into_iter().chain(self.queue.take_questions()) {
             match entry {
                 Entry::Clear(_, answer) => drop(answer.send(Err(error.clone()))),
@@ -302,7 +394,9 @@ impl Writer {
     }
 
     fn tidy_some(&mut self) -> rusqlite::Result<bool> {
-        let Self { connection, open, data_version, rules, now, shared, .. } = self;
+        let Self { connection, open, data_version, rules, now, shared, readers, .. } = self;
+        let Some(connection) = connection else { return Ok(false) };
+        let told = (&**shared, &*readers.path);
         let extents = store::extents(connection)?;
         let in_all: u64 = extents.iter().map(|(_, extent)| extent.bytes).sum();
         let mut over = rules.max_bytes_in_all.map_or(0, |most| in_all.saturating_sub(most));
@@ -327,7 +421,7 @@ impl Writer {
                 open.clear();
                 *data_version = version;
             }
-            let open = opened(open, &transaction, profile)?;
+            let open = opened(open, &transaction, told, profile)?;
             let before = open.extent;
             let held = shared.held_from(profile);
             open.trim(&transaction, retention, held, now())?;
@@ -335,7 +429,7 @@ impl Writer {
                 open.forget_superseded(&transaction)?;
             }
             open.purge(&transaction)?;
-            store::write_extent(&transaction, &open.extent)?;
+            store::write_extent(&transaction, profile, &open.extent)?;
             if !open.has_gone_rows() {
                 open.forget_topics(&transaction)?;
             }
@@ -361,18 +455,54 @@ impl Writer {
     }
 }
 
+/// Why a batch is not in the file.
+enum Wrong {
+    /// The file is not there, or another one is.
+    Away,
+    Failing(rusqlite::Error),
+}
+
+/// Renames a database that is damaged, with what belongs to it; says what it is called now.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{name}-damaged-{seconds}.db"));
+    let beside = |path: &Path, end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    if aside.exists() {
+        return Err(std::io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(path, &aside)?;
+    for end in ["-wal", "-shm"] {
+        match std::fs::rename(beside(path, end), beside(&aside, end)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
 /// A profile as it stands in the file; made there if it is new.
 fn opened<'a>(
     open: &'a mut HashMap<ProfileId, Open>,
     transaction: &Transaction<'_>,
+    (shared, path): (&Shared, &Path),
     profile: ProfileId,
 ) -> rusqlite::Result<&'a mut Open> {
     match open.entry(profile) {
         std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
         std::collections::hash_map::Entry::Vacant(place) => {
-            let uuid = profile.to_string();
-            transaction.execute("INSERT INTO profile (uuid) VALUES (?1) ON CONFLICT DO NOTHING", [uuid])?;
-            let extent = store::extent(transaction, profile)?;
+            let extent = match store::extent_as_it_is(transaction, profile)? {
+                Some(extent) if extent.whole => extent,
+                Some(said) => {
+                    shared.set_damage(super::mended(path));
+                    store::mend_extent(transaction, profile, &said)?
+                }
+                None => store::add_profile(transaction, profile, Extent::NONE)?,
+            };
             Ok(place.insert(Open {
                 extent,
                 topics: Vec::new(),
@@ -496,18 +626,19 @@ impl Open {
         let number = self.extent.number;
         let known = transaction
             .prepare_cached(
-                "SELECT id, last_in, last_out, last_retained FROM topic WHERE profile = ?1 AND name = ?2",
+                "SELECT id, last_in, last_out, last_retained, checksum FROM topic WHERE profile = ?1 AND name = ?2",
             )?
-            .query_row(params![number, name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .optional()?;
+            .query_row(params![number, name], |row| {
+                let id = row.get(0)?;
+                // An index that is damaged may name another topic.
+                let whole = row.get::<_, i64>(4)? == store::topic_checksum(id, number, name);
+                Ok(whole.then_some((id, row.get(1)?, row.get(2)?, row.get(3)?)))
+            })
+            .optional()?
+            .flatten();
         let (id, last_in, last_out, last_retained) = match known {
             Some(known) => known,
-            None => {
-                transaction
-                    .prepare_cached("INSERT INTO topic (profile, name) VALUES (?1, ?2)")?
-                    .execute(params![number, name])?;
-                (transaction.last_insert_rowid(), 0, 0, 0)
-            }
+            None => (store::add_topic(transaction, number, name)?, 0, 0, 0),
         };
         let index = self.topics.len();
         let (retained_moved, touched) = (false, false);
@@ -608,7 +739,7 @@ impl Open {
         )?;
         let mut blocks = blocks.query([oldest, newest])?;
         while let Some(block) = blocks.next()? {
-            let end = store::seq_of(block.get(0)?) + block.get::<_, Seq>(1)?;
+            let end = store::seq_of(block.get(0)?) + block.get::<_, Seq>(1)?.clamp(1, store::MOST_ROWS);
             if end <= first_seq {
                 continue;
             }
@@ -715,8 +846,12 @@ impl Open {
         )?;
         while self.has_gone_rows() && started.elapsed() < PURGE_TIME {
             let start = store::key(number, self.extent.oldest_seq);
-            let until =
-                next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional()?.unwrap_or(end);
+            let until = match next.query_row([start, end, PURGE_BLOCKS], |row| row.get(0)).optional() {
+                Ok(Some(until)) if until > start => until,
+                // Where not even keys can be read, nothing can be deleted.
+                Err(error) if !store::is_damage(&error) => return Err(error),
+                _ => end,
+            };
             let mut apart = Vec::new();
             for seq in store::kept_between(transaction, number, self.extent.oldest_seq, store::seq_of(until))?
             {
@@ -729,8 +864,15 @@ impl Open {
                     Err(error) => return Err(error),
                 }
             }
-            delete.execute([start, until])?;
-            delete_big.execute([start, until])?;
+            for delete in [&mut delete, &mut delete_big] {
+                match delete.execute([start, until]) {
+                    // Nobody reads them any more; what is damaged of them stays in the file.
+                    Err(error) if store::is_damage(&error) => {
+                        tracing::warn!(%error, "some of what is gone cannot be deleted");
+                    }
+                    deleted => drop(deleted?),
+                }
+            }
             for block in apart {
                 store::write_block(transaction, number, &block, 0)?;
             }

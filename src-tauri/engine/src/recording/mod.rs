@@ -166,6 +166,9 @@ pub(crate) struct TextCheck {
 impl TextCheck {
     /// Looks at the next bytes; says whether it can still be text.
     pub(crate) fn part(&mut self, bytes: &[u8]) -> bool {
+        if self.broken {
+            return false;
+        }
         let mut rest = bytes;
         // A character that the last part ended within takes three more bytes at most.
         while let (false, Some((first, after))) = (self.carried.is_empty() || self.broken, rest.split_first())
@@ -178,7 +181,7 @@ impl TextCheck {
             }
         }
         if let Err(cut) = std::str::from_utf8(rest) {
-            self.broken |= cut.error_len().is_some();
+            self.broken = cut.error_len().is_some();
             self.carried.extend_from_slice(&rest[cut.valid_up_to()..]);
         }
         !self.broken

@@ -12,6 +12,8 @@ export class PayloadPages {
   #painted = $state(0);
   readonly #blocks = new Map<number, Uint8Array>();
   readonly #loading = new Set<number>();
+  /** Blocks that cannot be read: asked for again when they come back on screen. */
+  readonly #unreadable = new Set<number>();
 
   constructor(
     readonly id: ProfileId,
@@ -24,6 +26,12 @@ export class PayloadPages {
     void this.#painted;
     const block = this.#blocks.get(Math.floor(offset / BLOCK));
     return block ? block.subarray(offset % BLOCK, (offset % BLOCK) + length) : null;
+  }
+
+  /** Whether the bytes at an offset could not be read when they were asked for last. */
+  unreadable(offset: number): boolean {
+    void this.#painted;
+    return this.#unreadable.has(Math.floor(offset / BLOCK));
   }
 
   /** The bytes on screen: the first, and one past the last. */
@@ -43,8 +51,10 @@ export class PayloadPages {
     this.#loading.add(block);
     const bytes = await backend.messagePayload(this.id, this.seq, block * BLOCK, BLOCK).catch(() => null);
     this.#loading.delete(block);
-    if (!bytes) return;
-    this.#blocks.set(block, bytes);
+    if (bytes) {
+      this.#blocks.set(block, bytes);
+      this.#unreadable.delete(block);
+    } else this.#unreadable.add(block);
     this.#painted++;
   }
 }

@@ -2,11 +2,12 @@
  * One message in the inspector. In: which one. Out: its facts and as much of its payload as was asked for.
  * Loads 1 MiB first and more on demand; a payload is never shown whole unless it is small.
  */
-import { asEngineError, backend } from "$lib/backend";
+import { backend } from "$lib/backend";
 import type { MessageDetail } from "$lib/backend/types/MessageDetail";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import { decodeText, hexPairs, readable, type DecodedText } from "$lib/payload/bytes";
 import { looksLikeJson, prettyJson, type JsonResult } from "$lib/payload/json";
+import { errorText } from "$lib/report";
 
 /** Bytes loaded at once. */
 export const PORTION = 1024 * 1024;
@@ -46,16 +47,22 @@ export class Inspected {
     this.loading = true;
     try {
       const detail = await backend.messageDetail(id, seq);
+      if (turn !== this.#turn) return;
       const size = detail.row.kind === "message" ? detail.row.size : 0;
-      const bytes = size > 0 ? await backend.messagePayload(id, seq, 0, PORTION) : new Uint8Array();
+      let [bytes, problem]: [Uint8Array, string | null] = [new Uint8Array(), null];
+      try {
+        if (size > 0) bytes = await backend.messagePayload(id, seq, 0, PORTION);
+      } catch (thrown) {
+        problem = errorText(thrown);
+      }
       if (turn !== this.#turn) return;
       this.detail = detail;
       this.bytes = bytes;
-      this.problem = null;
+      this.problem = problem;
     } catch (thrown) {
       if (turn !== this.#turn) return;
       this.detail = null;
-      this.problem = asEngineError(thrown).message;
+      this.problem = errorText(thrown);
     }
     this.loading = false;
   }
@@ -69,7 +76,7 @@ export class Inspected {
       const next = await backend.messagePayload(id, seq, this.bytes.length, PORTION);
       if (turn === this.#turn) this.bytes = joined(this.bytes, next);
     } catch (thrown) {
-      if (turn === this.#turn) this.problem = asEngineError(thrown).message;
+      if (turn === this.#turn) this.problem = errorText(thrown);
     }
     this.loading = false;
   }

@@ -2,7 +2,7 @@
  * What the engine last said, for every part of the window to read. In: events and answers. Out: reactive
  * values. Never decides anything: commands go straight to the backend.
  */
-import { backend } from "$lib/backend";
+import { backend, type EngineError } from "$lib/backend";
 import type { BrokerStatus } from "$lib/backend/types/BrokerStatus";
 import type { ConnectionStatus } from "$lib/backend/types/ConnectionStatus";
 import type { EngineEvent } from "$lib/backend/types/EngineEvent";
@@ -10,6 +10,8 @@ import type { LibraryTree } from "$lib/backend/types/LibraryTree";
 import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Trace } from "$lib/backend/types/Trace";
+import { errorText } from "$lib/report";
+import { m } from "$messages";
 import { toasts } from "./toasts.svelte";
 import { recordings } from "./recordings.svelte";
 import { vault } from "./vault.svelte";
@@ -22,6 +24,8 @@ class EngineState {
   /** The same for tests of drafts. */
   tests = $state.raw<ReadonlyMap<ProfileId, Trace>>(new Map());
   broker = $state.raw<BrokerStatus | null>(null);
+  /** Why messages cannot be stored now; null when they are. */
+  storageProblem = $state.raw<EngineError | null>(null);
   /** Whether the first answers have arrived. */
   ready = $state(false);
 
@@ -94,7 +98,24 @@ class EngineState {
         recordings.take(event);
         break;
       case "notice":
-        toasts.show({ tone: event.code === "storage_recovered" ? "ok" : "warn", text: event.text });
+        this.#tell(event);
+        break;
+    }
+  }
+
+  #tell({ code, error }: Extract<EngineEvent, { event: "notice" }>): void {
+    const problem = error && errorText(error);
+    switch (code) {
+      case "storage_failing":
+        this.storageProblem = error;
+        toasts.show({ tone: "warn", text: m.stream_not_stored_hint({ problem: problem ?? "" }) });
+        break;
+      case "storage_recovered":
+        this.storageProblem = null;
+        toasts.show({ tone: "ok", text: m.stream_stored_again() });
+        break;
+      case "storage_damaged":
+        if (problem) toasts.show({ tone: "err", text: problem });
         break;
     }
   }

@@ -3,4 +3,4 @@
 /**
  * What a notice is about.
  */
-export type NoticeCode = "storage_failing" | "storage_recovered";
+export type NoticeCode = "storage_failing" | "storage_recovered" | "storage_damaged";

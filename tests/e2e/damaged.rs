@@ -1,0 +1,263 @@
+//! A database that is damaged here and there, in the real window: what is damaged says so in its place, in the list, the
+//! inspector and a filter, in both languages, and everything else is there. And one that cannot be written.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use heliograph_engine::history::History;
+use heliograph_engine::message::{Direction, Item, Message};
+use heliograph_engine::profile::{ProfileId, Qos};
+use serde_json::json;
+
+use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::keyboard::OVERFLOWS;
+use crate::window::Window;
+
+/// Rows of a block, as the history writes them.
+const BLOCK: u64 = 1_024;
+const BIG: usize = 200_000;
+
+/// Text that does not compress, so that it is found in the file.
+fn noise(seed: u64, size: usize) -> String {
+    let mut random = seed | 1;
+    let letters = (0..size).map(|_| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        char::from(b'a' + (random % 26) as u8)
+    });
+    letters.collect()
+}
+
+/// Three blocks of messages and a large one, and then a bit that flips in the second block and one late in the large
+/// payload.
+async fn damaged_history(data: &Path, id: ProfileId) -> Result<()> {
+    let path = data.join("messages.db");
+    let history = History::open(&path)?;
+    let sink = history.sink(id);
+    let mut marks = Vec::new();
+    for n in 1..=3 * BLOCK + 1 {
+        let payload =
+            if n <= 3 * BLOCK { format!("{n:05} {}", noise(n * 7_919, 40)) } else { noise(77, BIG) };
+        if n == BLOCK + 500 {
+            marks.push(payload.clone());
+        }
+        if n > 3 * BLOCK {
+            marks.push(payload[150_000..150_060].to_owned());
+        }
+        let mut item = Item::Message(Message {
+            time: 1_790_000_000_000_000 + i64::try_from(n)? * 250_000,
+            direction: Direction::In,
+            topic: if n <= 3 * BLOCK { format!("plant/press/{}", n % 4) } else { "plant/camera".into() },
+            payload: Bytes::from(payload),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            properties: None,
+        });
+        while let Err(back) = sink.try_accept(item) {
+            item = back;
+            sink.room().await;
+        }
+        if n.is_multiple_of(BLOCK) {
+            history.flush().await?;
+        }
+    }
+    history.close().await?;
+    let mut bytes = std::fs::read(&path)?;
+    for mark in marks {
+        // A part of it: what is longer than a page goes on elsewhere.
+        let mark = &mark.as_bytes()[..30];
+        let at = bytes.windows(mark.len()).position(|found| found == mark).context("in the file")?;
+        bytes[at + 12] ^= 4;
+    }
+    Ok(std::fs::write(&path, bytes)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "damaged", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Press shop");
+    draft["endpoint"]["host"] = json!("broker.example");
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    let id = ProfileId(draft["id"].as_str().context("an id")?.parse()?);
+    window.close().await?;
+    for name in ["messages.db", "messages.db-wal", "messages.db-shm"] {
+        let _ = std::fs::remove_file(data.join(name));
+    }
+    damaged_history(&data, id).await?;
+
+    let window = Window::open(&data, "damaged", &[]).await?;
+    // The block, and the large payload, which cannot be searched either.
+    let words = [
+        ("en", "English", "Damaged", "elsewhere in it can be read", "1,025 damaged"),
+        ("zh", "简体中文", "已损坏", "其他位置的消息仍可读取", "1,025 条已损坏"),
+    ];
+    for (tag, language, damaged, around, counted) in words {
+        window.resize(1440, 900).await?;
+        window.press("Control+,").await?;
+        window.click(language).await?;
+        window.press("Escape").await?;
+        window.click("Press shop").await?;
+        // By keyboard alone: to the list, to its beginning, and down into the damaged block.
+        to_the_list(&window).await?;
+        window.press("Home").await?;
+        window
+            .until("the beginning", "return /00001/.test(document.querySelector('.stream .gr')?.innerText)")
+            .await?;
+        jump_to(&window, 1_034).await?;
+        let rows = format!(
+            "const rows = [...document.querySelectorAll('.stream .gr')].map((row) => row.innerText);\
+             return rows.some((row) => /010[12]\\d/.test(row)) && rows.filter((row) => row.includes('{damaged}')).length > 5"
+        );
+        window.until("rows that are damaged, behind whole ones", &rows).await?;
+        for _ in 0..8 {
+            window.press("Down").await?;
+        }
+        let selected = format!(
+            "return document.querySelector('.stream .gr[aria-selected=true]')?.innerText.includes('{damaged}')"
+        );
+        window.until("a damaged row is selected", &selected).await?;
+        window.press("Enter").await?;
+        let inspected =
+            format!("return document.querySelector('.inspector')?.innerText.includes('{around}')");
+        window.until("the inspector says it", &inspected).await?;
+        window.shots(&format!("1-row-{tag}")).await?;
+        window.resize(900, 600).await?;
+        assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+        window.shots(&format!("2-row-900x600-{tag}")).await?;
+        window.press("Escape").await?;
+
+        // A filter finds what is whole, and counts what it could not look at.
+        window.press("Control+f").await?;
+        window.write("plant/press/1").await?;
+        window.until("768 less 256", "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '512'").await?;
+        let count = format!(
+            "return document.querySelector('.foot').innerText.replace(/\\s+/g, ' ').includes('{counted}')"
+        );
+        window.until("what is damaged is counted", &count).await?;
+        window.shots(&format!("3-filter-900x600-{tag}")).await?;
+        window.press("Escape").await?;
+        window.until("all again", "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '3073'").await?;
+    }
+    window.close().await
+}
+
+/// Gives the list of messages the focus, as F6 does.
+async fn to_the_list(window: &Window) -> Result<()> {
+    for _ in 0..12 {
+        let there = "return document.activeElement.closest('.stream [role=grid]') !== null";
+        if window.js(there).await? == json!(true) {
+            return Ok(());
+        }
+        window.press("F6").await?;
+    }
+    ensure!(false, "F6 never reaches the messages");
+    Ok(())
+}
+
+/// Goes down to a row by pages.
+async fn jump_to(window: &Window, row: u64) -> Result<()> {
+    let at = "return Number(document.querySelector('.stream .gr[aria-selected=true]')?.getAttribute('aria-rowindex') ?? 0)";
+    window.press("Down").await?;
+    for _ in 0..400 {
+        let now = window.js(at).await?.as_u64().unwrap_or(0);
+        if now + 1 >= row {
+            return Ok(());
+        }
+        let step = if now + 60 < row { "PageDown" } else { "Down" };
+        window.press(step).await?;
+        let moved = format!("{at} > {now}");
+        window.until("the selection moves", &moved).await?;
+    }
+    ensure!(false, "row {row} is never reached");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "not-stored", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Line 5");
+    draft["endpoint"] = json!({"websocket": false, "tls": false, "host": "localhost", "port": broker.mqtt.to_string(), "path": ""});
+    draft["settings"]["subscriptions"] = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    window.click("Line 5").await?;
+    window.click("Connect").await?;
+    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+
+    let held = Held::of(&data.join("messages.db"))?;
+    let publish = async |n: u32| {
+        let payload = json!({"text": format!("degrees {n}"), "encoding": "utf8"});
+        let request =
+            json!({"topic": "plant/oven", "qos": 1, "retain": false, "payload": payload, "properties": {}});
+        window.engine("publish", json!({"id": draft["id"], "request": request})).await
+    };
+    for n in 0..5 {
+        publish(n).await?;
+    }
+    window
+        .until("it is said", "return /not stored now/.test(document.querySelector('.foot').innerText)")
+        .await?;
+    window.says("is in use by another program").await?;
+    window.shots("1-en").await?;
+    window.press("Control+,").await?;
+    window.click("简体中文").await?;
+    window.press("Escape").await?;
+    window.until("in Chinese", "return /暂未存储/.test(document.querySelector('.foot').innerText)").await?;
+    window.resize(900, 600).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("2-zh-900x600").await?;
+    held.let_go()?;
+    window
+        .until("it is well again", "return !/暂未存储/.test(document.querySelector('.foot').innerText)")
+        .await?;
+    window.says("消息已恢复存储").await?;
+    window
+        .until(
+            "all is there",
+            "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '11'",
+        )
+        .await?;
+    window.shots("3-zh-again").await?;
+    window.close().await
+}
+
+/// Another process that holds the database as if it were writing: Python's own SQLite.
+struct Held(std::process::Child);
+
+impl Held {
+    fn of(file: &Path) -> Result<Self> {
+        let script = "import sqlite3, sys\n\
+                      c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)\n\
+                      c.execute('BEGIN IMMEDIATE')\n\
+                      print('held', flush=True)\n\
+                      sys.stdin.read()\n\
+                      c.execute('ROLLBACK')\n";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(file)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let output = child.stdout.take().context("piped")?;
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line)?;
+        ensure!(line.trim() == "held", "{line}");
+        Ok(Self(child))
+    }
+
+    fn let_go(mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        ensure!(self.0.wait()?.success());
+        Ok(())
+    }
+}
