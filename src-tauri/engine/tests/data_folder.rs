@@ -428,7 +428,7 @@ async fn a_file_that_is_locked_for_a_while_costs_nothing() {
     assert_eq!(error.details["reason"], "locked", "{error}");
     let health = history.health().borrow().clone();
     assert!(
-        matches!(health, StorageHealth::Failing { message } if message.contains("in use by another program"))
+        matches!(health, StorageHealth::Failing { error } if error.message.contains("in use by another program"))
     );
     assert!(numbers(&history).await.0.len() < 3_000, "reading goes on");
     holder.execute_batch("ROLLBACK").expect("let go");

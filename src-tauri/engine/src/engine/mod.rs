@@ -84,7 +84,7 @@ type Cancellations = HashMap<ProfileId, CancellationToken>;
 #[derive(Default)]
 struct BrokerState {
     running: Option<LocalBroker>,
-    error: Option<String>,
+    error: Option<Error>,
     /// It starts when the vault opens.
     waits_for_vault: bool,
 }
@@ -185,7 +185,7 @@ impl Engine {
             events.push(EngineEvent::Broker(self.broker_status().await));
         }
         events.extend(dirty.transfers.into_iter().filter_map(|id| self.tell_transfer(id)));
-        events.extend(dirty.notices.into_iter().map(|(code, text)| EngineEvent::Notice { code, text }));
+        events.extend(dirty.notices.into_iter().map(|(code, error)| EngineEvent::Notice { code, error }));
         events
     }
 
@@ -240,14 +240,13 @@ impl Engine {
                 inner.outbox.pulse(ids);
                 let health = inner.history.health().borrow().clone();
                 match health {
-                    StorageHealth::Failing { message } if !failing => {
+                    StorageHealth::Failing { error } if !failing => {
                         failing = true;
-                        inner.outbox.notice(NoticeCode::StorageFailing, message);
+                        inner.outbox.notice(NoticeCode::StorageFailing, Some(error));
                     }
                     StorageHealth::Ok if failing => {
                         failing = false;
-                        let text = "Messages are kept again".to_owned();
-                        inner.outbox.notice(NoticeCode::StorageRecovered, text);
+                        inner.outbox.notice(NoticeCode::StorageRecovered, None);
                     }
                     _ => {}
                 }
@@ -381,7 +380,7 @@ impl Engine {
     /// `invalid_input` with the part in `details.field`.
     pub fn parse_endpoint(&self, text: &str, fallback: Scheme) -> Result<ParsedEndpoint> {
         let parsed =
-            Endpoint::parse_url(text, fallback).map_err(|error| draft::refused(error.field, error))?;
+            Endpoint::parse_url(text, fallback).map_err(|error| Error::endpoint(error.field, error))?;
         let password = parsed.password.and_then(|secret| secret.expose_text().ok().map(str::to_owned));
         let url = parsed.endpoint.url();
         Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })
@@ -675,7 +674,7 @@ impl Engine {
         subscription: Subscription,
     ) -> Result<SubscriptionState> {
         topic::check_filter(&subscription.filter)
-            .map_err(|e| Error::invalid("filter", format!("The topic filter is not valid: {e}")))?;
+            .map_err(|error| Error::topic("filter", "The topic filter", error))?;
         self.inner.library.edit(id, |profile| {
             let list = &mut profile.settings.subscriptions;
             match list.iter_mut().find(|known| known.filter == subscription.filter) {
@@ -702,8 +701,7 @@ impl Engine {
     /// # Errors
     /// `invalid_input`, `not_connected`, `limit_exceeded`, `refused`, `connection_lost`, `file`.
     pub async fn publish(&self, id: ProfileId, request: PublishRequest) -> Result<PublishOutcome> {
-        topic::check_name(&request.topic)
-            .map_err(|e| Error::invalid("topic", format!("The topic is not valid: {e}")))?;
+        topic::check_name(&request.topic).map_err(|error| Error::topic("topic", "The topic", error))?;
         let PublishRequest { topic, payload, qos, retain, properties } = request;
         let payload: Bytes = blocking(move || draft::payload_bytes(&payload)).await?;
         let publication = Publication { topic, payload, qos, retain, properties };
@@ -910,7 +908,7 @@ impl Engine {
                 Ok(self.broker_status_of(&state))
             }
             Err(error) => {
-                state.error = Some(error.message.clone());
+                state.error = Some(error.clone());
                 Err(error)
             }
         }
@@ -934,7 +932,7 @@ impl Engine {
         match self.start_broker(options, None).await {
             Err(error) if error.code == ErrorCode::VaultLocked => {
                 let mut state = self.inner.broker.lock().await;
-                state.error = Some(error.message);
+                state.error = Some(error);
                 state.waits_for_vault = true;
                 self.inner.outbox.broker();
                 Ok(())

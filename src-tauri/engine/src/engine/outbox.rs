@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::{NoticeCode, TransferId, lock};
+use crate::error::Error;
 use crate::profile::ProfileId;
 use crate::trace::Trace;
 
@@ -22,7 +23,7 @@ pub(super) struct Dirty {
     pub pulses: BTreeSet<ProfileId>,
     pub traces: BTreeMap<(ProfileId, bool), Trace>,
     pub transfers: BTreeSet<TransferId>,
-    pub notices: Vec<(NoticeCode, String)>,
+    pub notices: Vec<(NoticeCode, Option<Error>)>,
 }
 
 impl Dirty {
@@ -87,10 +88,10 @@ impl Outbox {
         self.mark(|dirty| _ = dirty.transfers.insert(id));
     }
 
-    pub fn notice(&self, code: NoticeCode, text: String) {
+    pub fn notice(&self, code: NoticeCode, error: Option<Error>) {
         self.mark(|dirty| {
             if dirty.notices.len() < MAX_NOTICES {
-                dirty.notices.push((code, text));
+                dirty.notices.push((code, error));
             }
         });
     }

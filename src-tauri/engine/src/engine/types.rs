@@ -6,6 +6,7 @@ use ts_rs::TS;
 use super::TransferStatus;
 use crate::broker::BrokerStatus;
 use crate::endpoint::EndpointParts;
+use crate::error::Error;
 use crate::history::{ViewCount, ViewId};
 use crate::identity::{CertificateInfo, RevocationListInfo};
 use crate::profile::{PayloadText, ProfileId, PublishProperties, Qos, Retention};
@@ -87,8 +88,8 @@ pub enum EngineEvent {
     Notice {
         /// Stable name.
         code: NoticeCode,
-        /// In words.
-        text: String,
+        /// What went wrong, when something did.
+        error: Option<Error>,
     },
 }
 

@@ -42,7 +42,7 @@ use self::queue::{Bounds, Entry, Queue};
 use self::view::{View, Wanted};
 use self::writer::Writer;
 use crate::database;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::message::{Clock, Direction, EventFacts, EventKind, MessageProperties, MessageSink, UnixMicros};
 use crate::profile::{ProfileId, Qos, Retention};
 use crate::whole_file;
@@ -64,15 +64,15 @@ const COPY: u64 = 1 << 20;
 pub struct History(Arc<Inner>);
 
 /// Whether what arrives can be written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum StorageHealth {
     /// It can.
     #[default]
     Ok,
     /// It cannot; it is kept in memory as far as there is room, and tried again.
     Failing {
-        /// Why, in one sentence.
-        message: String,
+        /// Why.
+        error: Error,
     },
 }
 
@@ -206,7 +206,8 @@ impl History {
         if views.len() >= VIEWS {
             view.close();
             let message = format!("No more than {VIEWS} views can be open at once");
-            return Err(Error::new(ErrorCode::LimitExceeded, message));
+            return Err(Error::because(ErrorCode::LimitExceeded, ErrorReason::TooManyViews, message)
+                .with("most", VIEWS));
         }
         views.insert(id, view);
         Ok((id, count))
@@ -602,7 +603,7 @@ fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
     }
     let name = path.display().to_string();
     let text = format!("{name} is damaged where this message stands. Messages elsewhere in it can be read");
-    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "damaged_messages")
+    Error::because(ErrorCode::Storage, ErrorReason::DamagedMessages, text).with("path", name)
 }
 
 impl Shared {

@@ -461,7 +461,7 @@ async fn a_full_disk_loses_nothing_and_is_told() {
     }
     let failing = health.wait_for(|h| matches!(h, StorageHealth::Failing { .. }));
     let told = tokio::time::timeout(PATIENCE, failing).await.expect("in time").expect("told").clone();
-    assert!(matches!(told, StorageHealth::Failing { message } if message.contains("no room")));
+    assert!(matches!(told, StorageHealth::Failing { error } if error.message.contains("no room")));
     let error = history.flush().await.expect_err("it cannot be promised");
     assert_eq!((error.code, error.details["reason"].as_str()), (ErrorCode::Storage, Some("full")));
     assert!(history.stored(profile) < 5_001);

@@ -277,7 +277,7 @@ impl Writer {
 
     fn fail(&self, error: &Error, entries: &mut VecDeque<Entry>) {
         tracing::warn!(%error, "the history cannot be written");
-        self.shared.set_health(StorageHealth::Failing { message: error.message.clone() });
+        self.shared.set_health(StorageHealth::Failing { error: error.clone() });
         for entry in queue::split_questions(entries).into_iter().chain(self.queue.take_questions()) {
             match entry {
                 Entry::Clear(_, answer) => drop(answer.send(Err(error.clone()))),

@@ -2,10 +2,11 @@
  * Two messages side by side. In: which ones. Out: whether their payloads are the same, where they differ, and, when both
  * are short texts, their lines. The engine compares; what is here of a large payload is what is on screen.
  */
-import { asEngineError, backend } from "$lib/backend";
+import { backend } from "$lib/backend";
 import type { Comparison } from "$lib/backend/types/Comparison";
 import type { Difference } from "$lib/backend/types/Difference";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { errorText } from "$lib/report";
 import { decodeText, readable } from "$lib/payload/bytes";
 import { looksLikeJson, prettyJson } from "$lib/payload/json";
 import { diffLines, type DiffLine } from "$lib/payload/linediff";
@@ -46,7 +47,7 @@ export class Compared {
       this.result = await backend.comparePayloads(this.id, this.a, this.b);
       if (this.result.first !== null) await this.go(false);
     } catch (thrown) {
-      this.problem = asEngineError(thrown).message;
+      this.problem = errorText(thrown);
     }
   }
 
@@ -58,7 +59,7 @@ export class Compared {
       this.ended = found === null;
       this.at = found ?? this.at;
     } catch (thrown) {
-      this.problem = asEngineError(thrown).message;
+      this.problem = errorText(thrown);
     }
   }
 

@@ -2,9 +2,10 @@
  * One message in the inspector. In: which one. Out: its facts and as much of its payload as was asked for.
  * Loads 1 MiB first and more on demand; a payload is never shown whole unless it is small.
  */
-import { asEngineError, backend } from "$lib/backend";
+import { backend } from "$lib/backend";
 import type { MessageDetail } from "$lib/backend/types/MessageDetail";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { errorText } from "$lib/report";
 import { decodeText, hexPairs, readable, type DecodedText } from "$lib/payload/bytes";
 import { looksLikeJson, prettyJson, type JsonResult } from "$lib/payload/json";
 
@@ -55,7 +56,7 @@ export class Inspected {
     } catch (thrown) {
       if (turn !== this.#turn) return;
       this.detail = null;
-      this.problem = asEngineError(thrown).message;
+      this.problem = errorText(thrown);
     }
     this.loading = false;
   }
@@ -69,7 +70,7 @@ export class Inspected {
       const next = await backend.messagePayload(id, seq, this.bytes.length, PORTION);
       if (turn === this.#turn) this.bytes = joined(this.bytes, next);
     } catch (thrown) {
-      if (turn === this.#turn) this.problem = asEngineError(thrown).message;
+      if (turn === this.#turn) this.problem = errorText(thrown);
     }
     this.loading = false;
   }

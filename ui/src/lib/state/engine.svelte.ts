@@ -10,6 +10,7 @@ import type { LibraryTree } from "$lib/backend/types/LibraryTree";
 import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Trace } from "$lib/backend/types/Trace";
+import { noticeToast } from "$lib/notices";
 import { toasts } from "./toasts.svelte";
 import { recordings } from "./recordings.svelte";
 import { vault } from "./vault.svelte";
@@ -94,7 +95,7 @@ class EngineState {
         recordings.take(event);
         break;
       case "notice":
-        toasts.show({ tone: event.code === "storage_recovered" ? "ok" : "warn", text: event.text });
+        toasts.show(noticeToast(event));
         break;
     }
   }
