@@ -159,7 +159,7 @@ impl Reading<'_> {
         let (id, id_wrong) = read_or(given, "id", || FolderId(Uuid::new_v4()));
         let (collapsed, collapsed_wrong) = read_or(given, "collapsed", || false);
         let wrong = [("id", id_wrong), ("collapsed", collapsed_wrong)];
-        changed.extend(wrong.into_iter().filter_map(|(name, wrong)| wrong.then(|| part(name))));
+        changed.extend(wrong.into_iter().filter(|(_, wrong)| *wrong).map(|(name, _)| part(name)));
         let name = usable_name(given).unwrap_or_else(|clean| {
             changed.insert(part("name"));
             if clean.is_empty() {
