@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode as SqliteCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{MigrationDefinitionError, Migrations};
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 
 /// How long a statement waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,17 +50,23 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
 pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> Error {
     let name = path.display();
     let (reason, message) = match error.sqlite_error_code() {
-        Some(SqliteCode::NotADatabase | SqliteCode::DatabaseCorrupt) => ("not_a_database", damaged(path)),
-        Some(SqliteCode::DatabaseBusy | SqliteCode::DatabaseLocked) => {
-            ("locked", format!("{name} is in use by another program: close that one"))
+        Some(SqliteCode::NotADatabase | SqliteCode::DatabaseCorrupt) => {
+            (ErrorReason::NotADatabase, damaged(path))
         }
-        _ if is_full(error) => ("full", format!("There is no room left to write {name}: free some")),
+        Some(SqliteCode::DatabaseBusy | SqliteCode::DatabaseLocked) => {
+            (ErrorReason::Locked, format!("{name} is in use by another program: close that one"))
+        }
+        _ if is_full(error) => {
+            (ErrorReason::Full, format!("There is no room left to write {name}: free some"))
+        }
         Some(SqliteCode::PermissionDenied | SqliteCode::ReadOnly | SqliteCode::CannotOpen) => {
-            ("no_permission", unwritable(path))
+            (ErrorReason::NoPermission, unwritable(path))
         }
         // Of a disk that has turned read-only meanwhile SQLite says no more than that writing failed.
-        Some(SqliteCode::SystemIoFailure) if !can_be_written(path) => ("no_permission", unwritable(path)),
-        _ => ("failed", format!("{name} cannot be used: {error}")),
+        Some(SqliteCode::SystemIoFailure) if !can_be_written(path) => {
+            (ErrorReason::NoPermission, unwritable(path))
+        }
+        _ => (ErrorReason::Failed, format!("{name} cannot be used: {error}")),
     };
     failed(path, reason, &message)
 }
@@ -73,7 +79,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<()> {
     let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match found {
         Ok(found) if found == "ok" => Ok(()),
-        Ok(found) => Err(failed(path, "not_a_database", &damaged(path)).with("found", found)),
+        Ok(found) => Err(failed(path, ErrorReason::NotADatabase, &damaged(path)).with("found", found)),
         Err(error) => Err(storage(path, &error)),
     }
 }
@@ -115,12 +121,14 @@ fn can_be_written(path: &Path) -> bool {
 fn uncreatable(path: &Path, error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Kind;
     match error.kind() {
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => failed(path, "no_permission", &unwritable(path)),
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+            failed(path, ErrorReason::NoPermission, &unwritable(path))
+        }
         Kind::StorageFull | Kind::QuotaExceeded => {
             let message = format!("There is no room left to write {}: free some", path.display());
-            failed(path, "full", &message)
+            failed(path, ErrorReason::Full, &message)
         }
-        _ => failed(path, "failed", &format!("{} cannot be created: {error}", path.display())),
+        _ => failed(path, ErrorReason::Failed, &format!("{} cannot be created: {error}", path.display())),
     }
 }
 
@@ -163,7 +171,7 @@ fn open_once(path: &Path, migrations: &Migrations<'_>) -> std::result::Result<Co
             "{} belongs to another program. It was left untouched: move it away to start anew",
             path.display()
         );
-        return Err(refused("not_a_database", &message));
+        return Err(refused(ErrorReason::NotADatabase, &message));
     }
 
     if tables == 0 {
@@ -185,7 +193,7 @@ fn open_once(path: &Path, migrations: &Migrations<'_>) -> std::result::Result<Co
                 "{} was written by a newer version of Heliograph. It was left untouched: use that version",
                 path.display()
             );
-            return Err(refused("newer_version", &message));
+            return Err(refused(ErrorReason::NewerVersion, &message));
         }
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => {
             // When two processes migrate at once, the second finds the work done.
@@ -193,7 +201,9 @@ fn open_once(path: &Path, migrations: &Migrations<'_>) -> std::result::Result<Co
             let now = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
             return Err(Attempt { again: attempt.again || now.is_ok_and(|now| now != version), ..attempt });
         }
-        Err(other) => return Err(refused("failed", &format!("{} cannot be used: {other}", path.display()))),
+        Err(other) => {
+            return Err(refused(ErrorReason::Failed, &format!("{} cannot be used: {other}", path.display())));
+        }
     }
     Ok(connection)
 }
@@ -203,8 +213,8 @@ fn check_pages(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)
 }
 
-fn failed(path: &Path, reason: &str, message: &str) -> Error {
-    Error::new(ErrorCode::Storage, message).with("path", path.display().to_string()).with("reason", reason)
+fn failed(path: &Path, reason: ErrorReason, message: &str) -> Error {
+    Error::because(ErrorCode::Storage, reason, message).with("path", path.display().to_string())
 }
 
 /// Makes the file for its owner alone before SQLite does; SQLite gives `-wal` and `-shm` the same mode.

@@ -7,9 +7,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 
-use crate::endpoint::{Endpoint, EndpointError, EndpointParts};
+use crate::endpoint::{Endpoint, EndpointParts};
 use crate::engine::{DraftReport, FileReport, IdentityReport, Problem, Severity};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::failure::FailureCode;
 use crate::identity::{self, CertificateInfo, Role};
 use crate::message::{Clock, UnixMicros};
@@ -93,8 +93,8 @@ pub fn check_files(settings: &Settings, secrets: &Secrets) -> CheckedFiles {
 /// [`EndpointError`] has them.
 pub fn build(draft: ProfileDraft) -> Result<Profile> {
     let ProfileDraft { id, name, endpoint, mut settings } = draft;
-    let endpoint =
-        Endpoint::try_from(endpoint).map_err(|error| refused(&format!("endpoint.{}", error.field), error))?;
+    let endpoint = Endpoint::try_from(endpoint)
+        .map_err(|error| Error::endpoint(&format!("endpoint.{}", error.field), error))?;
     for header in settings.websocket.headers.iter_mut().filter(|header| header.secret) {
         // Its value is among the secrets; a copy here would be stored in the open.
         header.value = String::new();
@@ -107,12 +107,6 @@ pub fn build(draft: ProfileDraft) -> Result<Profile> {
         name => name.to_owned(),
     };
     Ok(Profile { id, name, endpoint, settings })
-}
-
-/// An endpoint that cannot be dialled, as an error of this field.
-pub(crate) fn refused(field: &str, error: EndpointError) -> Error {
-    let reason = serde_json::to_value(error.reason).unwrap_or_default();
-    Error::invalid(field, error.message).with("reason", reason).with("value", error.value)
 }
 
 /// The bytes that a person's text stands for.
@@ -129,7 +123,8 @@ pub fn payload_bytes(payload: &PayloadText) -> Result<Bytes> {
                 hex::FromHexError::InvalidHexCharacter { c, .. } => format!("{c:?} is no such digit"),
                 hex::FromHexError::InvalidStringLength => "its length is wrong".to_owned(),
             };
-            Error::invalid("payload", format!("The payload is not pairs of hexadecimal digits: {why}"))
+            let message = format!("The payload is not pairs of hexadecimal digits: {why}");
+            Error::invalid("payload", ErrorReason::PayloadNotHex, message)
         }),
         PayloadEncoding::Base64 => {
             let engine = base64::engine::GeneralPurpose::new(
@@ -137,27 +132,28 @@ pub fn payload_bytes(payload: &PayloadText) -> Result<Bytes> {
                 base64::engine::GeneralPurposeConfig::new()
                     .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
             );
-            engine
-                .decode(compact())
-                .map(Bytes::from)
-                .map_err(|_| Error::invalid("payload", "The payload is not base64 text (standard alphabet)"))
+            engine.decode(compact()).map(Bytes::from).map_err(|_| {
+                let message = "The payload is not base64 text (standard alphabet)";
+                Error::invalid("payload", ErrorReason::PayloadNotBase64, message)
+            })
         }
         PayloadEncoding::File => payload_file(&payload.text),
     }
 }
 
 fn payload_file(path: &str) -> Result<Bytes> {
-    let fail = |why: String| Error::new(ErrorCode::File, why).with("path", path);
-    let cannot = |error: std::io::Error| fail(format!("The payload file {path} cannot be read: {error}"));
+    let fail = |reason, why: String| Error::because(ErrorCode::File, reason, why).with("path", path);
+    let cannot = |error: std::io::Error| Error::unreadable(std::path::Path::new(path), &error);
     let about = std::fs::metadata(path).map_err(cannot)?;
     if !about.is_file() {
-        return Err(fail(format!("The payload file {path} is not an ordinary file")));
+        return Err(fail(ErrorReason::NotAFile, format!("The payload file {path} is not an ordinary file")));
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(cannot)?;
     file.take(LARGEST_PAYLOAD + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > LARGEST_PAYLOAD {
-        return Err(fail(format!("The payload file {path} is larger than an MQTT packet can be (256 MiB)")));
+        let message = format!("The payload file {path} is larger than an MQTT packet can be (256 MiB)");
+        return Err(fail(ErrorReason::TooLong, message));
     }
     Ok(bytes.into())
 }

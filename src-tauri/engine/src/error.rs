@@ -1,8 +1,16 @@
 //! The one error that leaves the engine: a stable code, a sentence for a person, and facts for the window.
 
+mod reason;
+
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use ts_rs::TS;
+
+use crate::endpoint::EndpointError;
+use crate::topic::TopicError;
+pub use reason::ErrorReason;
 
 /// What kind of thing went wrong, by stable name; the window keys its words on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
@@ -58,7 +66,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error without further facts.
+    /// An error without further facts, for codes that say enough.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: Map::new() }
     }
@@ -70,9 +78,47 @@ impl Error {
         self
     }
 
+    /// An error that has a reason: the window has words for it, with the facts that are added.
+    pub fn because(code: ErrorCode, reason: ErrorReason, message: impl Into<String>) -> Self {
+        let reason = serde_json::to_value(reason).unwrap_or_default();
+        Self::new(code, message).with("reason", reason)
+    }
+
     /// `invalid_input` on a named field.
-    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::InvalidInput, message).with("field", field)
+    pub fn invalid(field: &str, reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self::because(ErrorCode::InvalidInput, reason, message).with("field", field)
+    }
+
+    /// `invalid_input` on a field that holds a topic, or a filter, called `what`.
+    pub fn topic(field: &str, what: &str, error: TopicError) -> Self {
+        Self::invalid(field, error.into(), format!("{what} is not valid: {error}"))
+    }
+
+    /// An endpoint that cannot be dialled, as an error of this field: its reason is among [`EndpointReason`].
+    ///
+    /// [`EndpointReason`]: crate::endpoint::EndpointReason
+    pub fn endpoint(field: &str, error: EndpointError) -> Self {
+        let reason = serde_json::to_value(error.reason).unwrap_or_default();
+        Self::new(ErrorCode::InvalidInput, error.message)
+            .with("field", field)
+            .with("reason", reason)
+            .with("value", error.value)
+    }
+
+    /// A file that cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        let reason = match error.kind() {
+            Kind::NotFound | Kind::NotADirectory => ErrorReason::NoFile,
+            Kind::PermissionDenied => ErrorReason::NoPermission,
+            Kind::IsADirectory => ErrorReason::NotAFile,
+            _ => ErrorReason::Failed,
+        };
+        let name = path.display().to_string();
+        Self::because(ErrorCode::File, reason, format!("{name} cannot be read: {error}"))
+            .with("path", name)
+            .with("error", error.to_string())
+            .with("reading", true)
     }
 
     /// `not_found`.

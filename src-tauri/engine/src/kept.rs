@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::identity::{self, CertificateInfo};
 use crate::library::Library;
 use crate::whole_file;
@@ -63,10 +63,7 @@ impl KeptFile {
     /// # Errors
     /// `file`.
     pub fn write(&self) -> Result<bool> {
-        let fail = |error: std::io::Error| {
-            let name = self.path.to_string_lossy().into_owned();
-            Error::new(ErrorCode::File, format!("{name} cannot be written: {error}")).with("path", name)
-        };
+        let fail = |error: std::io::Error| whole_file::refused(&self.path, &error);
         let new = !self.path.exists();
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).map_err(fail)?;

@@ -2,6 +2,7 @@
 //! versioned migrations, safe with the window and `helio` open at once.
 
 mod export;
+mod reading;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,12 +16,13 @@ use uuid::Uuid;
 
 use crate::database;
 use crate::endpoint::Scheme;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::identity::without_pin;
 use crate::message::{Clock, UnixMicros};
 use crate::profile::{Profile, ProfileId};
-pub(crate) use export::{Document, FORMAT, FolderOfProfiles, UnknownField};
+pub(crate) use export::{Document, FORMAT, FolderOfProfiles};
 pub use export::{ImportedProfile, LibraryExport, LibraryImport};
+pub(crate) use reading::{NoEndpoint, Odd, Oddity};
 
 /// Versions of the file, oldest first. Only ever add to the end.
 const VERSIONS: &[M<'static>] = &[M::up(
@@ -479,9 +481,10 @@ fn find(tx: &Transaction<'_>, id: ProfileId) -> rusqlite::Result<Option<Result<P
         .optional()?;
     let read = |(name, body): (String, String)| {
         read_profile(&id.to_string(), &name, &body).map_err(|cause| {
-            Error::new(ErrorCode::Storage, format!("The connection “{name}” is damaged: {cause}"))
-                .with("reason", "damaged")
+            let message = format!("The connection “{name}” is damaged: {cause}");
+            Error::because(ErrorCode::Storage, ErrorReason::Damaged, message)
                 .with("id", id.to_string())
+                .with("name", name)
         })
     };
     Ok(found.map(read))

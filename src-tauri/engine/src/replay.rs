@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::message::{Direction, Message, UnixMicros};
 use crate::profile::{PayloadEncoding, PayloadText, PublishProperties, Qos};
 use crate::recording::{LineProblem, Lines, Progress, name_problem, no_recording, unreadable};
@@ -64,14 +64,13 @@ impl ReplayOptions {
     pub fn check(&self) -> Result<()> {
         if self.speed.is_some_and(|speed| !SPEEDS.contains(&speed)) {
             let (slowest, fastest) = (SPEEDS.start(), SPEEDS.end());
-            return Err(Error::invalid(
-                "speed",
-                format!("The speed is a number from {slowest} to {fastest}"),
-            ));
+            let message = format!("The speed is a number from {slowest} to {fastest}");
+            return Err(Error::invalid("speed", ErrorReason::SpeedInvalid, message)
+                .with("slowest", *slowest)
+                .with("fastest", *fastest));
         }
-        topic::check_name(&format!("{}x", self.topic_prefix)).map_err(|error| {
-            Error::invalid("topic_prefix", format!("The topic prefix is not valid: {error}"))
-        })
+        topic::check_name(&format!("{}x", self.topic_prefix))
+            .map_err(|error| Error::topic("topic_prefix", "The topic prefix", error))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorReason, Result};
 
 /// Bytes nobody may see: passwords, passphrases, proxy credentials, header values. Wiped when dropped.
 #[derive(Clone)]
@@ -140,7 +140,10 @@ impl SecretEdit {
     /// The text is not of its encoding. The message never repeats it.
     pub fn decode(&self) -> Result<Option<Secret>> {
         let Some(SecretText(text)) = &self.value else { return Ok(None) };
-        let wrong = |what| Error::invalid("secret", format!("The secret is not valid {what}"));
+        let wrong = |what: &str| {
+            let message = format!("The secret is not valid {what}");
+            Error::invalid("secret", ErrorReason::SecretNotText, message).with("encoding", what)
+        };
         let bytes = match self.encoding {
             SecretEncoding::Utf8 => text.as_bytes().to_vec(),
             SecretEncoding::Base64 => {

@@ -5,7 +5,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 
 /// Writes a file that a person asked for, over what is there.
 ///
@@ -53,19 +53,22 @@ pub(crate) fn refused(path: &Path, error: &io::Error) -> Error {
     use io::ErrorKind as Kind;
     let name = path.display();
     let (reason, message) = match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-            ("full", format!("There is no room left to write {name}: free some, or choose another place"))
-        }
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => (
+            ErrorReason::Full,
+            format!("There is no room left to write {name}: free some, or choose another place"),
+        ),
         Kind::PermissionDenied | Kind::ReadOnlyFilesystem => (
-            "no_permission",
+            ErrorReason::NoPermission,
             format!("{name} cannot be written: its folder is read-only for you, choose another"),
         ),
         Kind::NotFound | Kind::NotADirectory => {
-            ("no_folder", format!("{name} cannot be written: its folder is not there"))
+            (ErrorReason::NoFolder, format!("{name} cannot be written: its folder is not there"))
         }
-        _ => ("failed", format!("{name} cannot be written: {error}")),
+        _ => (ErrorReason::Failed, format!("{name} cannot be written: {error}")),
     };
-    Error::new(ErrorCode::File, message).with("path", name.to_string()).with("reason", reason)
+    Error::because(ErrorCode::File, reason, message)
+        .with("path", name.to_string())
+        .with("error", error.to_string())
 }
 
 #[cfg(unix)]

@@ -5,9 +5,3 @@ import { m } from "$messages";
 export function endpointText(reason: EndpointReason, value: string): string {
   return m[`endpoint_${reason}`]({ value });
 }
-
-/** The same of an error's details; undefined when it is about something else. */
-export function endpointProblem({ reason, value }: Record<string, unknown>): string | undefined {
-  if (typeof reason !== "string" || !(`endpoint_${reason}` in m)) return undefined;
-  return endpointText(reason as EndpointReason, typeof value === "string" ? value : "");
-}

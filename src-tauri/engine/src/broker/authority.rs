@@ -14,7 +14,7 @@ use ts_rs::TS;
 
 use super::certificates::{self, Authority, DAY};
 use super::configuration::{self, BrokerLines};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::identity::{self, CertificateInfo};
 use crate::secret::Secret;
 use crate::whole_file;
@@ -111,7 +111,8 @@ pub fn create_development_ca(folder: &Path, name: &str, days: u32) -> Result<Dev
         if path.exists() {
             let message =
                 format!("There is a CA at {} already: use it, or choose another folder", path.display());
-            return Err(Error::invalid("folder", message));
+            return Err(Error::invalid("folder", ErrorReason::CaExists, message)
+                .with("path", path.display().to_string()));
         }
     }
     let authority = certificates::make_authority(folder, name, life, SystemTime::now())?;
@@ -134,7 +135,8 @@ pub fn issue_certificate(
     let passphrase = passphrase.filter(|secret| !secret.expose().is_empty());
     let authority = certificates::kept_authority(folder, SystemTime::now()).ok_or_else(|| {
         let message = format!("There is no usable CA in {}: create one first", folder.display());
-        Error::new(ErrorCode::NotFound, message)
+        Error::because(ErrorCode::NotFound, ErrorReason::NoCa, message)
+            .with("path", folder.display().to_string())
     })?;
     let target = match request.folder.trim() {
         "" => folder.to_owned(),
@@ -207,7 +209,7 @@ fn params(request: &CertificateRequest, common_name: &str, life: Duration) -> Re
             }
             if params.subject_alt_names.is_empty() {
                 let message = "A server's certificate needs the host names or addresses it is reached by";
-                return Err(Error::invalid("names", message));
+                return Err(Error::invalid("names", ErrorReason::NamesMissing, message));
             }
         }
         CertificatePurpose::Client => {
@@ -224,7 +226,10 @@ fn params(request: &CertificateRequest, common_name: &str, life: Duration) -> Re
 
 /// A subject alternative name (RFC 5280, 4.2.1.6), by its prefix or its looks.
 fn subject_name(text: &str) -> Result<SanType> {
-    let wrong = |what: &str| Error::invalid("names", format!("`{text}` is not {what}"));
+    let wrong = |what: &str| {
+        let message = format!("`{text}` is not {what}");
+        Error::invalid("names", ErrorReason::NameInvalid, message).with("value", text)
+    };
     let ascii = |value: &str, what| Ia5String::try_from(value).map_err(|_| wrong(what));
     let (kind, value) = match text.split_once(':') {
         Some((kind @ ("DNS" | "IP" | "URI" | "email"), value)) => (kind, value.trim()),
@@ -256,14 +261,15 @@ fn subject_name(text: &str) -> Result<SanType> {
 }
 
 fn checked_name(name: &str) -> Result<&str> {
+    let wrong = |reason, message: &str| Error::invalid("common_name", reason, message);
     match name.trim() {
-        "" => Err(Error::invalid("common_name", "The name is missing")),
-        name if name.chars().count() > 64 => Err(Error::invalid(
-            "common_name",
+        "" => Err(wrong(ErrorReason::CommonNameMissing, "The name is missing")),
+        name if name.chars().count() > 64 => Err(wrong(
+            ErrorReason::CommonNameTooLong,
             "A common name has at most 64 characters (RFC 5280, appendix A)",
         )),
         name if name.chars().any(char::is_control) => {
-            Err(Error::invalid("common_name", "The name contains control characters"))
+            Err(wrong(ErrorReason::CommonNameControl, "The name contains control characters"))
         }
         name => Ok(name),
     }
@@ -272,7 +278,10 @@ fn checked_name(name: &str) -> Result<&str> {
 fn checked_life(days: u32) -> Result<Duration> {
     match days {
         1..=LONGEST_LIFE => Ok(DAY * days),
-        _ => Err(Error::invalid("days", format!("Choose 1 to {LONGEST_LIFE} days"))),
+        _ => {
+            Err(Error::invalid("days", ErrorReason::LifeInvalid, format!("Choose 1 to {LONGEST_LIFE} days"))
+                .with("most", LONGEST_LIFE))
+        }
     }
 }
 
@@ -290,8 +299,10 @@ fn absent(paths: &[&Path]) -> Result<()> {
     match paths.iter().find(|path| path.exists()) {
         Some(path) => Err(Error::invalid(
             "folder",
+            ErrorReason::FileExists,
             format!("{} exists already: choose another name or folder", path.display()),
-        )),
+        )
+        .with("path", path.display().to_string())),
         None => Ok(()),
     }
 }

@@ -231,8 +231,7 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 pub(super) fn file_error(path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::File, format!("Certificates cannot be kept at {}: {error}", path.display()))
-        .with("path", path.to_string_lossy().into_owned())
+    whole_file::refused(path, error)
 }
 
 pub(super) fn making(error: &rcgen::Error) -> Error {

@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::message::{Clock, UnixMicros};
 use crate::secret::Secret;
 
@@ -40,7 +40,8 @@ impl Devices {
         let address = url::Url::parse(url).ok().filter(|url| url.scheme() == "mqtt");
         let address = address.as_ref().and_then(|url| Some((url.host_str()?, url.port().unwrap_or(1883))));
         let Some((host, port)) = address else {
-            return Err(Error::invalid("url", format!("Devices connect to mqtt://host:port, not to {url}")));
+            let message = format!("Devices connect to mqtt://host:port, not to {url}");
+            return Err(Error::new(ErrorCode::Internal, message));
         };
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let clock = Clock::start();

@@ -11,6 +11,7 @@ mod stream;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::error::Error;
 use crate::vault::SecretPlace;
 
 pub use authority::{
@@ -64,7 +65,7 @@ pub struct BrokerStatus {
     /// The URL of each listener that runs, in the order mqtt, mqtts, ws, wss.
     pub urls: Vec<String>,
     /// Why it does not run, when it was asked to.
-    pub error: Option<String>,
+    pub error: Option<Error>,
     /// Where its certificates are; `None` before its first start.
     pub files: Option<BrokerFiles>,
     /// The options it runs with, or would run with.

@@ -36,7 +36,7 @@ use super::certificates::{ServerFiles, certificates};
 use super::stream::{ClientStream, binary_frames};
 use super::{BrokerFiles, BrokerOptions, BrokerStatus};
 use crate::endpoint::Scheme;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::secret::Secret;
 
 /// The path of the WebSocket listeners.
@@ -85,10 +85,11 @@ impl LocalBroker {
 
         let login = Login { username: options.username.clone(), password };
         let core = Arc::new(Core::new(login, tls));
-        core.router
-            .initialize()
-            .await
-            .map_err(|e| Error::new(ErrorCode::Broker, format!("The local broker could not start: {e}")))?;
+        core.router.initialize().await.map_err(|error| {
+            let message = format!("The local broker could not start: {error}");
+            Error::because(ErrorCode::Broker, ErrorReason::BrokerFailed, message)
+                .with("error", error.to_string())
+        })?;
         let tasks = TaskTracker::new();
         let mut urls = Vec::with_capacity(bound.len());
         for (scheme, listeners) in bound {
@@ -208,7 +209,9 @@ fn distinct(ports: [u16; 4]) -> Result<()> {
                 "The listeners {first} and {second} of the local broker cannot share port {port}: \
                  choose another port for one of them, or 0 for a free one"
             );
-            return Err(broker_error(message, LISTENERS[index], port));
+            return Err(
+                broker_error(ErrorReason::PortsShared, message, LISTENERS[index], port).with("other", first)
+            );
         }
     }
     Ok(())
@@ -240,7 +243,12 @@ async fn bind(scheme: Scheme, port: u16) -> Result<Vec<TcpListener>> {
         ),
         _ => format!("Port {port} for the {listener} listener of the local broker cannot be opened: {last}"),
     };
-    Err(broker_error(message, scheme, port))
+    let reason = match last.kind() {
+        io::ErrorKind::AddrInUse => ErrorReason::PortTaken,
+        io::ErrorKind::PermissionDenied => ErrorReason::PortReserved,
+        _ => ErrorReason::PortFailed,
+    };
+    Err(broker_error(reason, message, scheme, port).with("error", last.to_string()))
 }
 
 async fn bind_both(port: u16) -> io::Result<Vec<TcpListener>> {
@@ -254,8 +262,8 @@ async fn bind_both(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-fn broker_error(message: String, scheme: Scheme, port: u16) -> Error {
-    Error::new(ErrorCode::Broker, message).with("listener", name(scheme)).with("port", port)
+fn broker_error(reason: ErrorReason, message: String, scheme: Scheme, port: u16) -> Error {
+    Error::because(ErrorCode::Broker, reason, message).with("listener", name(scheme)).with("port", port)
 }
 
 fn name(scheme: Scheme) -> &'static str {
@@ -282,7 +290,9 @@ fn is_tls(scheme: Scheme) -> bool {
 
 fn tls_acceptor(files: &ServerFiles, require_client_certificate: bool) -> Result<TlsAcceptor> {
     let unusable = |what: &dyn std::fmt::Display| {
-        Error::new(ErrorCode::Broker, format!("The local broker's certificates cannot be used: {what}"))
+        let message = format!("The local broker's certificates cannot be used: {what}");
+        Error::because(ErrorCode::Broker, ErrorReason::BrokerCertificates, message)
+            .with("error", what.to_string())
     };
     let read = |path: &Path| {
         CertificateDer::pem_file_iter(path)

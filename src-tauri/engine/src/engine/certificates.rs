@@ -16,7 +16,7 @@ use ts_rs::TS;
 use super::{Engine, FileReport, IdentityReport, Problem, blocking};
 use crate::broker::{self, CertificateRequest, DevelopmentCa, IssuedCertificate};
 use crate::draft;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::failure::FailureCode;
 use crate::identity::token::TokenReport;
 use crate::identity::{self, CertificateInfo, IdentityError, KeyPlace};
@@ -172,8 +172,9 @@ impl Engine {
                     || report.key_type.is_some()
                     || identity::report_revocation_lists(path).error.is_none();
                 if !something {
+                    let code = report.error.as_ref().map(|error| error.code);
                     let message = report.error.map_or_else(|| report.found.clone(), |error| error.message);
-                    return Err(Error::invalid("path", message));
+                    return Err(file_unusable("path", code.unwrap_or(FailureCode::NotACertificate), message));
                 }
             }
             Ok(paths)
@@ -195,12 +196,12 @@ impl Engine {
         if has_key {
             let message =
                 "There is a private key in the text. Keys are not copied: choose the file that holds it";
-            return Err(Error::invalid("text", message));
+            return Err(Error::invalid("text", ErrorReason::KeyInText, message));
         }
         if certificates.is_empty() {
             let message =
                 "There is no certificate in the text: a block from BEGIN CERTIFICATE to END CERTIFICATE";
-            return Err(Error::invalid("text", message));
+            return Err(Error::invalid("text", ErrorReason::NoCertificateInText, message));
         }
         let path = self.write_certificates(certificates).await?;
         self.add_certificate_files(vec![path.clone()]).await?;
@@ -215,7 +216,8 @@ impl Engine {
     pub async fn keep_certificate(&self, der_base64: &str) -> Result<String> {
         let der = base64::engine::general_purpose::STANDARD.decode(der_base64.trim()).unwrap_or_default();
         if identity::describe(&der).is_err() {
-            return Err(Error::invalid("certificate", "This is not a certificate"));
+            let message = "This is not a certificate";
+            return Err(Error::invalid("certificate", ErrorReason::NotACertificate, message));
         }
         self.write_certificates(vec![der]).await
     }
@@ -266,7 +268,8 @@ impl Engine {
         passphrase: Secret,
     ) -> Result<()> {
         if passphrase.expose().is_empty() {
-            return Err(Error::invalid("passphrase", "A file with a private key needs a passphrase"));
+            let message = "A file with a private key needs a passphrase";
+            return Err(Error::invalid("passphrase", ErrorReason::PassphraseMissing, message));
         }
         self.with_vault(move |vault| {
             let mut secrets = Secrets::default();
@@ -276,7 +279,7 @@ impl Engine {
             let bundle = identity::bundle(&certificate, &secrets, &passphrase).map_err(unusable)??;
             let path = PathBuf::from(path);
             whole_file::replace(&path, Some(0o600), |file| file.write_all(&bundle))
-                .map_err(|error| file_error(&path, &error))
+                .map_err(|error| whole_file::refused(&path, &error))
         })
         .await
     }
@@ -335,7 +338,8 @@ impl Engine {
             };
             let (of_it, others): (Vec<_>, Vec<_>) = library.into_iter().partition(is_it);
             if of_it.iter().any(|entry| !entry.used_by.is_empty()) {
-                return Err(Error::invalid("path", "A connection uses this certificate: change that first"));
+                let message = "A connection uses this certificate: change that first";
+                return Err(Error::invalid("path", ErrorReason::CertificateInUse, message));
             }
             // A renewed certificate may have the same key.
             let mut keys = of_it.iter().map(|entry| &entry.key_file);
@@ -353,7 +357,7 @@ impl Engine {
             let target = PathBuf::from(path);
             blocking(move || match std::fs::remove_file(&target) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(file_error(&target, &error))
+                    Err(whole_file::refused(&target, &error))
                 }
                 _ => Ok(()),
             })
@@ -369,7 +373,8 @@ impl Engine {
     /// `invalid_input` when the new file is not named, `storage`.
     pub fn replace_certificate(&self, change: &CertificateReplacement) -> Result<Vec<ProfileId>> {
         if change.new_file.trim().is_empty() {
-            return Err(Error::invalid("new_file", "The file to use instead is missing"));
+            let message = "The file to use instead is missing";
+            return Err(Error::invalid("new_file", ErrorReason::ReplacementMissing, message));
         }
         let mut changed = Vec::new();
         for entry in self.library_tree()?.profiles {
@@ -588,11 +593,10 @@ fn unusable(error: IdentityError) -> Error {
         FailureCode::TokenPinRequired | FailureCode::TokenPinWrong => "pin",
         _ => "path",
     };
-    let message = format!("{}. {}", error.message, error.cause);
-    Error::invalid(field, message).with("failure", serde_json::to_value(error.code).unwrap_or(Value::Null))
+    file_unusable(field, error.code, format!("{}. {}", error.message, error.cause))
 }
 
-fn file_error(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(ErrorCode::File, format!("{} cannot be written: {error}", path.display()))
-        .with("path", path.to_string_lossy().into_owned())
+fn file_unusable(field: &str, code: FailureCode, message: String) -> Error {
+    let failure = serde_json::to_value(code).unwrap_or_default();
+    Error::invalid(field, ErrorReason::FileUnusable, message).with("failure", failure)
 }

@@ -23,10 +23,10 @@ impl Engine {
     /// `broker`: the local broker cannot start; `storage`.
     pub async fn start_demo(&self) -> Result<ProfileId> {
         let status = self.start_demo_broker().await?;
-        let files = status.files.ok_or_else(|| Error::new(ErrorCode::Broker, "No certificates"))?;
+        let files = status.files.ok_or_else(|| Error::new(ErrorCode::Internal, "No certificates"))?;
         let url = |scheme: &str| {
             let found = status.urls.iter().find(|url| url.starts_with(&format!("{scheme}://")));
-            found.cloned().ok_or_else(|| Error::new(ErrorCode::Broker, format!("No {scheme} listener")))
+            found.cloned().ok_or_else(|| Error::new(ErrorCode::Internal, format!("No {scheme} listener")))
         };
         let saved = self.inner.library.value(DEMO_PROFILE)?;
         let known = saved.and_then(|id| serde_json::from_value(id).ok());

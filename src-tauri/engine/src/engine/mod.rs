@@ -84,7 +84,7 @@ type Cancellations = HashMap<ProfileId, CancellationToken>;
 #[derive(Default)]
 struct BrokerState {
     running: Option<LocalBroker>,
-    error: Option<String>,
+    error: Option<Error>,
     /// It starts when the vault opens.
     waits_for_vault: bool,
 }
@@ -246,7 +246,9 @@ impl Engine {
                 inner.outbox.pulse(ids);
                 let found = damage.borrow().clone();
                 if found != told {
-                    inner.outbox.notice(NoticeCode::StorageDamaged, found.clone());
+                    if found.is_some() {
+                        inner.outbox.notice(NoticeCode::StorageDamaged, found.clone());
+                    }
                     told = found;
                 }
                 let now = health.borrow_and_update().clone();
@@ -391,7 +393,7 @@ impl Engine {
     /// `invalid_input` with the part in `details.field`.
     pub fn parse_endpoint(&self, text: &str, fallback: Scheme) -> Result<ParsedEndpoint> {
         let parsed =
-            Endpoint::parse_url(text, fallback).map_err(|error| draft::refused(error.field, error))?;
+            Endpoint::parse_url(text, fallback).map_err(|error| Error::endpoint(error.field, error))?;
         let password = parsed.password.and_then(|secret| secret.expose_text().ok().map(str::to_owned));
         let url = parsed.endpoint.url();
         Ok(ParsedEndpoint { endpoint: parsed.endpoint.into(), url, username: parsed.username, password })
@@ -685,7 +687,7 @@ impl Engine {
         subscription: Subscription,
     ) -> Result<SubscriptionState> {
         topic::check_filter(&subscription.filter)
-            .map_err(|e| Error::invalid("filter", format!("The topic filter is not valid: {e}")))?;
+            .map_err(|error| Error::topic("filter", "The topic filter", error))?;
         self.inner.library.edit(id, |profile| {
             let list = &mut profile.settings.subscriptions;
             match list.iter_mut().find(|known| known.filter == subscription.filter) {
@@ -712,8 +714,7 @@ impl Engine {
     /// # Errors
     /// `invalid_input`, `not_connected`, `limit_exceeded`, `refused`, `connection_lost`, `file`.
     pub async fn publish(&self, id: ProfileId, request: PublishRequest) -> Result<PublishOutcome> {
-        topic::check_name(&request.topic)
-            .map_err(|e| Error::invalid("topic", format!("The topic is not valid: {e}")))?;
+        topic::check_name(&request.topic).map_err(|error| Error::topic("topic", "The topic", error))?;
         let PublishRequest { topic, payload, qos, retain, properties } = request;
         let payload: Bytes = blocking(move || draft::payload_bytes(&payload)).await?;
         let publication = Publication { topic, payload, qos, retain, properties };
@@ -920,7 +921,7 @@ impl Engine {
                 Ok(self.broker_status_of(&state))
             }
             Err(error) => {
-                state.error = Some(error.message.clone());
+                state.error = Some(error.clone());
                 Err(error)
             }
         }
@@ -944,7 +945,7 @@ impl Engine {
         match self.start_broker(options, None).await {
             Err(error) if error.code == ErrorCode::VaultLocked => {
                 let mut state = self.inner.broker.lock().await;
-                state.error = Some(error.message);
+                state.error = Some(error);
                 state.waits_for_vault = true;
                 self.inner.outbox.broker();
                 Ok(())

@@ -11,7 +11,7 @@ use serde::Serialize;
 use ts_rs::TS;
 
 use super::{Engine, EngineEvent, blocking, lock};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::history::{ExportOrder, Exported, Imported, RowFilter};
 use crate::profile::{ProfileDraft, ProfileId, Retention};
 use crate::recording::{self, LineProblem, Lines, Progress, RecordingFormat};
@@ -294,7 +294,8 @@ impl Engine {
             if transfers.all.len() >= MOST {
                 let message =
                     format!("No more than {MOST} files can be written or read at once: wait for one");
-                return Err(Error::new(ErrorCode::LimitExceeded, message));
+                return Err(Error::because(ErrorCode::LimitExceeded, ErrorReason::TooManyTransfers, message)
+                    .with("most", MOST));
             }
             transfers.next += 1;
             let id = transfers.next;

@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use crate::error::{Error, ErrorReason, Result};
 use crate::message::MessageProperties;
 
 /// Payloads above this size are not read as JSON, so that a filter never holds many of them in memory.
@@ -55,9 +56,9 @@ const OPERATORS: [(&str, Operator); 8] = [
 
 impl JsonConditions {
     /// # Errors
-    /// What is wrong with the text, for the person who types it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        parts(text).into_iter().map(Condition::parse).collect::<Result<_, _>>().map(Self)
+    /// `invalid_input` on `json`: what is wrong with the text, for the person who types it.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        parts(text).into_iter().map(Condition::parse).collect::<Result<_>>().map(Self)
     }
 
     /// Whether a payload is JSON that meets them all.
@@ -76,24 +77,34 @@ impl JsonConditions {
 }
 
 impl Condition {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         if !text.starts_with('$') {
-            return Err(format!("“{text}” does not begin with a path: write $.name > 70"));
+            let message = format!("“{text}” does not begin with a path: write $.name > 70");
+            return Err(Error::invalid("json", ErrorReason::ConditionNoPath, message).with("value", text));
         }
         let (path, comparison) = match operator(text) {
             None => (text, None),
             Some((at, written, operator)) => {
                 let value = text[at + written.len()..].trim();
                 if value.is_empty() {
-                    return Err(format!("Nothing stands behind {written}"));
+                    let message = format!("Nothing stands behind {written}");
+                    return Err(Error::invalid("json", ErrorReason::ConditionNoValue, message)
+                        .with("operator", written));
                 }
                 let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
                 (text[..at].trim(), Some((operator, value)))
             }
         };
-        let parsed =
-            JsonPath::parse(path).map_err(|error| format!("“{path}” is not a JSON path: {error}"))?;
+        let parsed = JsonPath::parse(path).map_err(|error| {
+            Error::invalid(
+                "json",
+                ErrorReason::ConditionPath,
+                format!("“{path}” is not a JSON path: {error}"),
+            )
+            .with("value", path)
+            .with("error", error.to_string())
+        })?;
         Ok(Self {
             key: last_key(path).map(|key| format!("\"{key}\"").into_bytes()),
             path: parsed,
@@ -281,7 +292,7 @@ mod tests {
             ("$.a == 1 &&", "does not begin with a path"),
         ] {
             let error = JsonConditions::parse(text).err().expect(text);
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.message.contains(said), "{text}: {error}");
         }
     }
 

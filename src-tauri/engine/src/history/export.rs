@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::store::{self, BigPayload, Block};
 use super::view::Sieve;
 use super::{History, Readers, RowFilter, Seq, Shared, Unsaved, lock};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::message::{MessageProperties, UnixMicros};
 use crate::profile::ProfileId;
 use crate::recording::{Head, Progress, RecordingFormat, TextCheck};
@@ -63,7 +63,8 @@ impl History {
         cancel: CancellationToken,
     ) -> Result<Exported> {
         if order.filter.live {
-            return Err(Error::invalid("live", "Messages that are shown live only cannot be exported"));
+            let message = "Messages that are shown live only cannot be exported";
+            return Err(Error::invalid("live", ErrorReason::LiveNotExported, message));
         }
         let source = self.source(order.profile, Sieve::new(&order.filter)?, order.format).await?;
         let target = path.to_owned();
@@ -538,5 +539,5 @@ fn cleared() -> Unsaved {
 fn gone_away(path: &Path) -> Error {
     let name = path.display().to_string();
     let text = format!("{name} is not there any more: it was moved or deleted while it was being recorded");
-    Error::new(ErrorCode::File, text).with("path", name)
+    Error::because(ErrorCode::File, ErrorReason::RecordingGone, text).with("path", name)
 }

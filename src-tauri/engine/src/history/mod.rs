@@ -42,7 +42,7 @@ use self::queue::{Bounds, Entry, Queue};
 use self::view::{View, Wanted};
 use self::writer::Writer;
 use crate::database;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::message::{Clock, Direction, EventFacts, EventKind, MessageProperties, MessageSink, UnixMicros};
 use crate::profile::{ProfileId, Qos, Retention};
 use crate::whole_file;
@@ -219,7 +219,8 @@ impl History {
         if views.len() >= VIEWS {
             view.close();
             let message = format!("No more than {VIEWS} views can be open at once");
-            return Err(Error::new(ErrorCode::LimitExceeded, message));
+            return Err(Error::because(ErrorCode::LimitExceeded, ErrorReason::TooManyViews, message)
+                .with("most", VIEWS));
         }
         views.insert(id, view);
         Ok((id, count))
@@ -645,7 +646,7 @@ fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
     }
     let name = path.display().to_string();
     let text = format!("{name} is damaged where this message stands. Messages elsewhere in it can be read");
-    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "damaged_messages")
+    Error::because(ErrorCode::Storage, ErrorReason::DamagedMessages, text).with("path", name)
 }
 
 /// What to say when a file that was damaged has been mended.
@@ -653,7 +654,7 @@ fn mended(path: &Path) -> Error {
     let name = path.display().to_string();
     let text =
         format!("{name} was damaged. Messages that can be read are there; make sure that the disk is well");
-    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "mended")
+    Error::because(ErrorCode::Storage, ErrorReason::Mended, text).with("path", name)
 }
 
 /// What to say when it could not be.
@@ -663,7 +664,7 @@ fn was_set_aside(path: &Path, aside: &Path) -> Error {
         "{name} is damaged and could not be written any more. It was renamed to {aside}; messages go into a new one. Make \
          sure that the disk is well"
     );
-    Error::new(ErrorCode::Storage, text).with("path", name).with("reason", "set_aside").with("aside", aside)
+    Error::because(ErrorCode::Storage, ErrorReason::SetAside, text).with("path", name).with("aside", aside)
 }
 
 impl Shared {

@@ -17,7 +17,7 @@ use super::block::Head;
 use super::condition::{JsonConditions, LARGEST_JSON, PropertyCondition};
 use super::store::{self, BigPayload, Block, Extent};
 use super::{Page, RowFilter, Seq, ViewCount, lock};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorReason, Result};
 use crate::message::{Direction, Message, UnixMicros};
 use crate::profile::{ProfileId, Qos};
 use crate::topic;
@@ -320,7 +320,7 @@ impl Filter {
         let RowFilter { text, regex, case_sensitive, topics, .. } = filter;
         for filter in topics {
             topic::check_filter(filter)
-                .map_err(|e| Error::invalid("topics", format!("“{filter}” is not a topic filter: {e}")))?;
+                .map_err(|error| Error::topic("topics", &format!("The topic filter “{filter}”"), error))?;
         }
         let pattern = if *regex { text.clone() } else { regex::escape(text) };
         let compiled = RegexBuilder::new(&pattern)
@@ -332,16 +332,19 @@ impl Filter {
             _ if text.is_empty() => None,
             Ok(expression) => Some(expression),
             Err(regex::Error::CompiledTooBig(_)) => {
-                return Err(Error::invalid("text", "The regular expression is too big: make it shorter"));
+                let message = "The regular expression is too big: make it shorter";
+                return Err(Error::invalid("text", ErrorReason::RegexTooBig, message));
             }
             Err(error) => {
-                return Err(Error::invalid("text", format!("This is not a regular expression: {error}")));
+                let message = format!("This is not a regular expression: {error}");
+                return Err(Error::invalid("text", ErrorReason::RegexInvalid, message)
+                    .with("error", error.to_string()));
             }
         };
         let literal = !regex;
         let json = Some(filter.json.trim())
             .filter(|json| !json.is_empty())
-            .map(|json| JsonConditions::parse(json).map_err(|problem| Error::invalid("json", problem)))
+            .map(JsonConditions::parse)
             .transpose()?;
         let property = Some(filter.property.trim()).filter(|property| !property.is_empty());
         // What an event can meet as well.

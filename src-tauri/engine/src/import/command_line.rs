@@ -8,7 +8,7 @@ mod options;
 
 use super::remarks::RemarkCode;
 use super::{ImportSource, Plan, not_known, refuse};
-use crate::error::Result;
+use crate::error::{ErrorReason, Result};
 use build::{Line, Tool};
 use options::{Arity, OptionRow};
 
@@ -33,7 +33,7 @@ pub(super) fn read(text: &str, plan: &mut Plan) -> Result<()> {
     }
     let words = words(text).ok_or_else(|| {
         refuse(
-            "damaged",
+            ErrorReason::Damaged,
             "A quotation mark of the command line is opened and never closed. Nothing was added",
         )
     })?;

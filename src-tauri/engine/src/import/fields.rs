@@ -154,9 +154,19 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The value, unless it may be a secret or is no single one.
-fn shown(name: &str, value: &Value) -> String {
-    let lower = name.to_ascii_lowercase();
+/// The value as text; empty when it is no single one.
+pub(super) fn text(value: &Value) -> String {
+    scalar(value).unwrap_or_default()
+}
+
+/// The value at a place, unless it may be a secret or is no single one.
+pub(super) fn shown(place: &str, value: &Value) -> String {
+    let name = place.rsplit('.').next().unwrap_or_default();
+    let lower = match place.contains("headers[") {
+        // Whatever stands in a header may be one.
+        true => "auth".to_owned(),
+        false => name.to_ascii_lowercase(),
+    };
     let secret = ["pass", "secret", "token", "key", "auth", "cred", "psk", "pw", "data", "cert"];
     match scalar(value) {
         Some(text) if !secret.iter().any(|word| lower.contains(word)) => text,

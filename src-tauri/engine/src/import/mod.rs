@@ -26,10 +26,12 @@ use zeroize::Zeroizing;
 
 use crate::draft;
 use crate::endpoint::EndpointParts;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::identity::{self, KeyPlace, LooseKey, VaultKey};
 use crate::kept::{self, KeptFile};
-use crate::library::{Document, FORMAT, FolderId, FolderOfProfiles, ImportedProfile, Library, UnknownField};
+use crate::library::{
+    Document, FORMAT, FolderId, FolderOfProfiles, ImportedProfile, Library, NoEndpoint, Odd, Oddity,
+};
 use crate::profile::{Profile, ProfileDraft, ProfileId, SessionOptions, Settings, TrustMode};
 use crate::secret::{Secret, SecretField, Secrets};
 use crate::vault::Vault;
@@ -205,12 +207,13 @@ impl Found {
 /// # Errors
 /// `file`: it cannot be read, or is longer than [`LARGEST`].
 pub fn read_file(path: &Path) -> Result<Secret> {
-    let name = path.display();
-    let fail = |why: String| Error::new(ErrorCode::File, why).with("path", name.to_string());
-    let opened =
-        std::fs::File::open(path).map_err(|error| fail(format!("{name} cannot be read: {error}")))?;
-    let bytes = bounded(opened).map_err(|error| fail(format!("{name} cannot be read: {error}")))?;
-    bytes.ok_or_else(|| fail(format!("{name} is longer than any export (256 MiB)")))
+    let opened = std::fs::File::open(path).map_err(|error| Error::unreadable(path, &error))?;
+    let bytes = bounded(opened).map_err(|error| Error::unreadable(path, &error))?;
+    bytes.ok_or_else(|| {
+        let name = path.display().to_string();
+        let message = format!("{name} is longer than any export (256 MiB)");
+        Error::because(ErrorCode::File, ErrorReason::TooLong, message).with("path", name)
+    })
 }
 
 /// Everything that a reader gives, or `None` when that is longer than [`LARGEST`].
@@ -244,7 +247,7 @@ impl Plan {
         let Light(value) = serde_json::from_str(text).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             let message = format!("The text is damaged at {place}: {error}. Nothing was added");
-            refuse("damaged", message)
+            refuse(ErrorReason::Damaged, message)
                 .with("place", place)
                 .with("line", error.line())
                 .with("column", error.column())
@@ -404,17 +407,39 @@ impl Plan {
         }
     }
 
-    /// An export of ours: what nobody here knows is said, field by field, and the rest comes in.
+    /// An export of ours: what is odd in it is said, place by place, and the rest comes in.
     fn read_own(&mut self, text: &str) -> Result<()> {
-        let (document, unknown) = Document::read(text)?;
-        self.document = document;
-        for UnknownField { profile, path } in unknown {
-            let remarks = match profile {
-                Some(id) => &mut self.facts.entry(id).or_default().remarks,
-                None => &mut self.remarks,
-            };
-            remarks.push(RemarkCode::NotUnderstood, path, "", "");
-        }
+        let Self { facts, refused, remarks, .. } = self;
+        self.document = Document::read(text, &mut |odd| match odd {
+            Odd::Part { profile, path, how } => {
+                let remarks = match profile {
+                    Some(id) => &mut facts.entry(id).or_default().remarks,
+                    None => &mut *remarks,
+                };
+                match how {
+                    Oddity::Unknown => remarks.push(RemarkCode::NotUnderstood, path, "", ""),
+                    Oddity::Wrong { value, used } => {
+                        let (value, used) = (fields::shown(&path, &value), used.as_ref().map(fields::text));
+                        let used = used.filter(|used| !used.is_empty());
+                        let code = if used.is_some() { RemarkCode::Replaced } else { RemarkCode::WrongValue };
+                        remarks.push(code, path, &value, shorten(&used.unwrap_or_default()));
+                    }
+                }
+            }
+            // One too many is enough to refuse them all.
+            Odd::Connection { .. } if refused.len() > MOST_CONNECTIONS => {}
+            Odd::Connection { name, folder, why } => {
+                let mut remarks = Remarks::default();
+                match why {
+                    NoEndpoint::Refused(error) => remarks.refuse(&error),
+                    NoEndpoint::Wrong { path, value } => {
+                        let value = fields::shown(&path, &value);
+                        remarks.push(RemarkCode::NoEndpoint, path, &value, "");
+                    }
+                }
+                refused.push(refused_row(shorten(&name), folder, remarks));
+            }
+        })?;
         for profile in self.document.all_mut() {
             let facts = self.facts.entry(profile.id).or_default();
             for header in profile.settings.websocket.headers.iter_mut().filter(|header| header.secret) {
@@ -491,19 +516,7 @@ impl Plan {
                 let mut why = Remarks::default();
                 why.refuse(&error);
                 why.extend(remarks);
-                self.refused.push(ImportRow {
-                    index: None,
-                    name: shown,
-                    folder,
-                    renamed_from: None,
-                    url: String::new(),
-                    username: None,
-                    client_certificate: false,
-                    subscriptions: Vec::new(),
-                    secrets: Vec::new(),
-                    files: Vec::new(),
-                    remarks: why.into_list(),
-                });
+                self.refused.push(refused_row(shown, folder, why));
             }
         }
     }
@@ -526,13 +539,30 @@ impl Plan {
         if self.document.all().count() + self.refused.len() > MOST_CONNECTIONS {
             let message =
                 format!("There are more than {MOST_CONNECTIONS} connections in it. Nothing was added");
-            return Err(refuse("too_many", message));
+            return Err(refuse(ErrorReason::TooMany, message));
         }
         let own = matches!(self.source, ImportSource::Heliograph | ImportSource::HeliographSealed);
         if !own && self.document.all().next().is_none() && self.refused.is_empty() {
-            return Err(refuse("empty", "There is no connection in it. Nothing was added"));
+            return Err(refuse(ErrorReason::Empty, "There is no connection in it. Nothing was added"));
         }
         Ok(self)
+    }
+}
+
+/// A connection that cannot come in.
+fn refused_row(name: String, folder: Option<String>, why: Remarks) -> ImportRow {
+    ImportRow {
+        index: None,
+        name,
+        folder,
+        renamed_from: None,
+        url: String::new(),
+        username: None,
+        client_certificate: false,
+        subscriptions: Vec::new(),
+        secrets: Vec::new(),
+        files: Vec::new(),
+        remarks: why.into_list(),
     }
 }
 
@@ -552,16 +582,16 @@ fn write_files(
 
 /// What was given is no text at all.
 pub fn not_text() -> Error {
-    refuse("not_text", "This is not text in UTF-8, and so no export that can be read")
+    refuse(ErrorReason::NotText, "This is not text in UTF-8, and so no export that can be read")
 }
 
-fn refuse(reason: &str, message: impl Into<String>) -> Error {
-    Error::invalid("import", message).with("reason", reason)
+fn refuse(reason: ErrorReason, message: impl Into<String>) -> Error {
+    Error::invalid("import", reason, message)
 }
 
 fn not_known() -> Error {
     refuse(
-        "not_known",
+        ErrorReason::NotKnown,
         "This is not an export that can be read: give one of Heliograph, of MQTTX (as JSON) or of MQTT Explorer \
          (settings.json), or a command line of mosquitto_sub, mosquitto_pub or mqttx",
     )

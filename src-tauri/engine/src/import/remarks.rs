@@ -22,8 +22,10 @@ pub enum RemarkCode {
     NoCounterpart,
     /// It is not known: a later version's, or not of this format.
     NotUnderstood,
-    /// Its value is not of the kind that belongs there; the usual value is taken.
+    /// Its value is not of the kind that belongs there; it is left out.
     WrongValue,
+    /// Its value is not of the kind that belongs there; it comes in as `used`.
+    Replaced,
     /// It comes in as `used`.
     Changed,
     /// It is about one run (messages, printing), not about the connection.
@@ -52,6 +54,8 @@ pub enum RemarkCode {
     FolderUnnamed,
     /// The connection cannot come in: `reason` says why, of `value`; `used` says it in English.
     CannotConnect,
+    /// The connection cannot come in: this part of its endpoint is missing or not of the kind that belongs there.
+    NoEndpoint,
     /// There are `value` more remarks.
     More,
 }
@@ -83,7 +87,12 @@ impl ImportRemark {
         match code {
             RemarkCode::NoCounterpart => format!("{field}: Heliograph has nothing like it"),
             RemarkCode::NotUnderstood => format!("{field}: not understood, left out"),
-            RemarkCode::WrongValue => format!("{field}: not a value that belongs there, left out"),
+            RemarkCode::WrongValue => {
+                format!("{field}: not a value that belongs there, left out: set it in the editor afterwards")
+            }
+            RemarkCode::Replaced => format!(
+                "{field}: not a value that belongs there; it comes in as {used}: look at it in the editor afterwards"
+            ),
             RemarkCode::Changed => format!("{field}: comes in as {used}"),
             RemarkCode::OfTheRun => format!("{field}: is about that one run, not about the connection"),
             RemarkCode::MessagesLeft => {
@@ -114,6 +123,9 @@ impl ImportRemark {
                 format!("{field}: the file does not say what the collection is called; it comes in as {used}")
             }
             RemarkCode::CannotConnect => format!("Cannot come in: {used}"),
+            RemarkCode::NoEndpoint => format!(
+                "Cannot come in: {field} is missing or not a value that belongs there. Correct it in the file, or type the connection anew"
+            ),
             RemarkCode::More => format!("And {value} more"),
         }
     }

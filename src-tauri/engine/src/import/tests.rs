@@ -1081,6 +1081,75 @@ fn a_key_cannot_take_the_place_of_another() {
 }
 
 #[test]
+fn a_wrong_value_in_an_export_of_ours_is_told_row_by_row_and_the_rest_comes_in() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (library, vault) = opened(&dir.path().join("empty"));
+    let connection = |name: &str, endpoint: Value, settings: Value| json!({ "id": Uuid::new_v4(), "name": name, "endpoint": endpoint, "settings": settings });
+    let endpoint = json!({ "websocket": true, "tls": true, "host": "a", "port": "443", "path": "/mqtt" });
+    let document = json!({
+        "format": FORMAT,
+        "version": 1,
+        "profiles": [
+            connection("a", endpoint.clone(), json!({
+                "session": { "keep_alive_s": 70_000, "client_id": "press-4" },
+                "trust": { "ca_files": ["/ca.pem", 7] },
+                "websocket": { "headers": [{ "name": "X-Token", "value": "canary", "secret": "yes" }] },
+                "login": { "enabled": "yes", "username": ["canary"] },
+            })),
+            7,
+        ],
+        "folders": [{ "id": Uuid::new_v4(), "name": "Plants", "profiles": [
+            connection("b", json!({ "tls": "yes", "host": "b" }), json!({})),
+            connection("c", json!({ "host": "no host" }), json!({})),
+            connection("d", endpoint, json!({})),
+        ] }],
+    });
+    let plan = Plan::read(&document.to_string(), None, dir.path()).expect("read");
+    let preview = plan.preview(&library, &vault).expect("preview");
+    let rows: Vec<_> = (preview.rows.iter())
+        .map(|row| (row.name.as_str(), row.index, row.remarks.iter().map(brief).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (
+                "a",
+                Some(0),
+                vec![
+                    "replaced settings.login.enabled yes false".to_owned(),
+                    "wrong_value settings.login.username".to_owned(),
+                    "replaced settings.session.keep_alive_s 70000 60".to_owned(),
+                    "wrong_value settings.trust.ca_files[1] 7".to_owned(),
+                    "replaced settings.websocket.headers[0].secret true".to_owned(),
+                ]
+            ),
+            ("d", Some(1), vec![]),
+            ("b", None, vec!["no_endpoint endpoint.tls yes".to_owned()]),
+            ("c", None, vec![brief(&preview.rows[3].remarks[0])]),
+        ]
+    );
+    assert_eq!(preview.rows[3].remarks[0].reason, Some(EndpointReason::HostSpace));
+    assert_eq!(preview.rows[2].folder.as_deref(), Some("Plants"));
+    let whole: Vec<_> = preview.remarks.iter().map(brief).collect();
+    assert_eq!(whole, ["wrong_value profiles[1] 7"]);
+    for remark in preview.rows.iter().flat_map(|row| &row.remarks) {
+        let said = remark.sentence();
+        assert!(["editor", "file", "host"].iter().any(|what| said.contains(what)), "says what to do: {said}");
+    }
+    assert!(!format!("{preview:?}").contains("canary"));
+    let done = plan.apply(None, &library, &vault).expect("applied");
+    assert_eq!(done.profiles.len(), 2);
+    let came = library.profile(done.profiles[0].id).expect("there").settings;
+    assert_eq!((came.session.client_id.as_str(), came.session.keep_alive_s), ("press-4", 60));
+    assert_eq!(came.trust.ca_files, ["/ca.pem"]);
+    // Whether it is a secret was not to be understood: it is one.
+    assert_eq!(came.websocket.headers[0].value, "");
+    let kept = vault.all_of(done.profiles[0].id).expect("in memory");
+    let field = SecretField::WebsocketHeader("x-token".into());
+    assert_eq!(secret(&kept, &field).as_deref(), Some("canary"));
+}
+
+#[test]
 fn fields_of_an_export_of_ours_that_nobody_knows_are_told_and_the_rest_comes_in() {
     let dir = tempfile::tempdir().expect("folder");
     let (_, library, _) = with_a_key(dir.path());
@@ -1112,7 +1181,7 @@ fn fields_of_an_export_of_ours_that_nobody_knows_are_told_and_the_rest_comes_in(
         ]
     );
     let whole: Vec<_> = preview.remarks.iter().map(brief).collect();
-    assert_eq!(whole, ["not_understood folders[0].shade", "not_understood shade"]);
+    assert_eq!(whole, ["not_understood shade", "not_understood folders[0].shade"]);
     assert!(!format!("{preview:?} {plan:?}").contains("canary"));
     let done = plan.apply(None, &empty, &vault).expect("applied");
     // What is understood is all there, and a value that an export of ours never has is a secret.

@@ -1,11 +1,10 @@
 //! Saved connections as text, to keep or to hand on: versioned JSON with folders and order, and without
-//! secrets. In: the library, or such text. Out: such text, or the same connections in a library. Reading adds
-//! and never overwrites; text that is not understood changes nothing. What other programs wrote comes in the
-//! same way, as a [`Document`] that [`crate::import`] made of it.
+//! secrets. In: the library, or a [`Document`]. Out: such text, or the connections of the document in a library.
+//! Reading adds and never overwrites. What such text says is read by `library::reading`; what other programs wrote
+//! comes in the same way, as a [`Document`] that [`crate::import`] made of it.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use ts_rs::TS;
 use uuid::Uuid;
 
@@ -16,9 +15,7 @@ use crate::profile::{Profile, ProfileId};
 /// What the text says it is.
 pub(crate) const FORMAT: &str = "heliograph-connections";
 /// The version that is written. Earlier ones are read for ever.
-const VERSION: u64 = 1;
-/// Names of folders and connections have at most so many bytes.
-const LONGEST_NAME: usize = 4096;
+pub(super) const VERSION: u64 = 1;
 
 /// Connections as text.
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -63,43 +60,27 @@ pub struct ImportedProfile {
 }
 
 /// Connections to be added, in order. `profiles` are those at the top.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Document {
     format: String,
     version: u64,
-    #[serde(default)]
     pub profiles: Vec<Profile>,
-    #[serde(default)]
     pub folders: Vec<FolderOfProfiles>,
 }
 
 /// A folder of a [`Document`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct FolderOfProfiles {
     pub id: FolderId,
     pub name: String,
-    #[serde(default)]
     pub collapsed: bool,
-    #[serde(default)]
     pub profiles: Vec<Profile>,
 }
 
-/// A field of an export that nobody here knows: a later version's, or misspelt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UnknownField {
-    /// The connection that it is of; `None` for the whole.
-    pub profile: Option<ProfileId>,
-    /// Where it stands, e.g. `settings.trust.colour` of a connection, or `folders[0].colour`.
-    pub path: String,
-}
-
 impl Document {
-    /// Reads an export without secrets, and says which of its fields are left out.
-    ///
-    /// # Errors
-    /// As [`Library::import`], without `storage`.
-    pub fn read(text: &str) -> Result<(Self, Vec<UnknownField>)> {
-        read(text)
+    /// A document of this version.
+    pub(super) fn of(profiles: Vec<Profile>, folders: Vec<FolderOfProfiles>) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, profiles, folders }
     }
 
     /// Its connections, to be changed.
@@ -147,23 +128,17 @@ impl Library {
                 return Ok(Err(Error::not_found("The connection")));
             }
             let count = found.len() - damaged.len();
-            let document = Document { format: FORMAT.to_owned(), version: VERSION, profiles, folders };
-            Ok(write(&document).map(|text| LibraryExport { text, profiles: count, damaged }))
+            Ok(write(&Document::of(profiles, folders)).map(|text| LibraryExport {
+                text,
+                profiles: count,
+                damaged,
+            }))
         })
     }
 
-    /// Adds the connections of an export, after those that are there, in the export's folders and order. All
-    /// of them or, after an error, none. A folder that is there already, by its id, takes its connections
-    /// in. Where an id is taken a new one is made; where a name is taken in its folder, a number is added.
-    ///
-    /// # Errors
-    /// `invalid_input` with `details.reason`: `not_an_export`, `unknown_version` (with `details.version`) or
-    /// `damaged` (with `details.place`); `storage`.
-    pub fn import(&self, text: &str) -> Result<LibraryImport> {
-        self.add(&read(text)?.0)
-    }
-
-    /// Adds the connections of a document, as [`Self::import`].
+    /// Adds the connections of a document, after those that are there, in its folders and order. All of them or,
+    /// after an error, none. A folder that is there already, by its id, takes its connections in. Where an id is
+    /// taken a new one is made; where a name is taken in its folder, a number is added.
     ///
     /// # Errors
     /// `storage`.
@@ -238,138 +213,6 @@ fn read_folder(
     Ok(profiles)
 }
 
-fn read(text: &str) -> Result<(Document, Vec<UnknownField>)> {
-    // Editors on Windows begin files with it.
-    let text = text.trim_start_matches('\u{feff}');
-    let refuse = |reason: &str, message: String| {
-        Error::new(ErrorCode::InvalidInput, message).with("field", "export").with("reason", reason)
-    };
-    let not_ours = "This is not an export of connections from Heliograph";
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        if text.trim_start().starts_with('{') && text.contains(FORMAT) {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            let message = format!("The export is damaged at {place}: {error}. Nothing was added");
-            return refuse("damaged", message).with("place", place);
-        }
-        refuse("not_an_export", format!("{not_ours}: it is not JSON"))
-    })?;
-    if value.get("format").and_then(Value::as_str) != Some(FORMAT) {
-        return Err(refuse("not_an_export", format!("{not_ours}: its “format” is not “{FORMAT}”")));
-    }
-    match value.get("version").and_then(Value::as_u64) {
-        Some(VERSION) => {}
-        Some(newer) if newer > VERSION => {
-            let message = format!(
-                "The export has version {newer}, this Heliograph reads up to {VERSION}: use a newer Heliograph. Nothing was added"
-            );
-            return Err(refuse("unknown_version", message).with("version", newer));
-        }
-        _ => {
-            let given = value.get("version").map_or_else(|| "none".to_owned(), Value::to_string);
-            let message = format!("The export has no version that is known ({given}). Nothing was added");
-            return Err(refuse("unknown_version", message).with("version", given));
-        }
-    }
-    read_parts(&value).map_err(|(place, why)| {
-        let message = format!("The export is damaged at {place}: {why}. Nothing was added");
-        refuse("damaged", message).with("place", place)
-    })
-}
-
-/// The fields that were given and are not among those that were understood, with their places.
-fn unknown(given: &Value, understood: &Value, place: &str, found: &mut impl FnMut(String)) {
-    match (given, understood) {
-        (Value::Object(given), Value::Object(understood)) => {
-            let outer = if place.is_empty() { String::new() } else { format!("{place}.") };
-            for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
-                let place = format!("{outer}{name}");
-                match understood.get(name) {
-                    Some(known) => unknown(value, known, &place, found),
-                    None => found(place),
-                }
-            }
-        }
-        (Value::Array(given), Value::Array(understood)) => {
-            for (index, (value, known)) in given.iter().zip(understood).enumerate() {
-                unknown(value, known, &format!("{place}[{index}]"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The fields that are left out of a connection or folder that was read from `given`.
-fn left_out(given: &Value, read: &impl Serialize, place: &str, mut found: impl FnMut(String)) {
-    if let Ok(understood) = serde_json::to_value(read) {
-        unknown(given, &understood, place, &mut found);
-    }
-}
-
-/// Reads part by part, so that an error names its place.
-fn read_parts(value: &Value) -> std::result::Result<(Document, Vec<UnknownField>), (String, String)> {
-    type Part<T> = std::result::Result<T, (String, String)>;
-    let mut left = Vec::new();
-    let list = |value: &Value, place: &str| -> Part<Vec<Value>> {
-        match value.get("profiles") {
-            None => Ok(Vec::new()),
-            Some(Value::Array(all)) => Ok(all.clone()),
-            Some(_) => Err((format!("{place}profiles"), "it is not a list".to_owned())),
-        }
-    };
-    let profiles = |value: &Value, place: &str, left: &mut Vec<UnknownField>| -> Part<Vec<Profile>> {
-        (list(value, place)?.iter().enumerate())
-            .map(|(index, value)| {
-                let name = value.get("name").and_then(Value::as_str).unwrap_or("without a name");
-                let place =
-                    format!("{place}profiles[{index}] ({})", name.chars().take(60).collect::<String>());
-                let profile: Profile =
-                    serde_json::from_value(value.clone()).map_err(|e| (place.clone(), e.to_string()))?;
-                check_name(&profile.name).map_err(|why| (place, why))?;
-                left_out(value, &profile, "", |path| {
-                    left.push(UnknownField { profile: Some(profile.id), path });
-                });
-                Ok(profile)
-            })
-            .collect()
-    };
-    let folders = match value.get("folders") {
-        None => Vec::new(),
-        Some(Value::Array(all)) => all
-            .iter()
-            .enumerate()
-            .map(|(index, value)| {
-                let place = format!("folders[{index}].");
-                let mut head = value.clone();
-                head.as_object_mut().map(|head| head.remove("profiles"));
-                let folder: FolderOfProfiles = serde_json::from_value(head)
-                    .map_err(|e| (place.trim_end_matches('.').to_owned(), e.to_string()))?;
-                check_name(&folder.name).map_err(|why| (place.clone(), why))?;
-                left_out(value, &folder, place.trim_end_matches('.'), |path| {
-                    left.push(UnknownField { profile: None, path });
-                });
-                Ok(FolderOfProfiles { profiles: profiles(value, &place, &mut left)?, ..folder })
-            })
-            .collect::<Part<_>>()?,
-        Some(_) => return Err(("folders".to_owned(), "it is not a list".to_owned())),
-    };
-    let profiles = profiles(value, "", &mut left)?;
-    let mut document =
-        Document { format: FORMAT.to_owned(), version: VERSION, profiles: Vec::new(), folders: Vec::new() };
-    left_out(value, &document, "", |path| left.push(UnknownField { profile: None, path }));
-    (document.profiles, document.folders) = (profiles, folders);
-    Ok((document, left))
-}
-
-fn check_name(name: &str) -> std::result::Result<(), String> {
-    if name.len() > LONGEST_NAME {
-        return Err(format!("the name is longer than {LONGEST_NAME} bytes"));
-    }
-    match name.contains('\0') {
-        true => Err("the name has a character that cannot be kept".to_owned()),
-        false => Ok(()),
-    }
-}
-
 /// The id of the folder that takes the connections in, made unless it is there.
 fn add_folder(
     tx: &Transaction<'_>,
@@ -442,7 +285,8 @@ fn unused_name(name: &str, taken: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+#[allow(clippy::panic, reason = "a test says what it missed")]
+pub(super) mod tests {
     use super::*;
     use crate::profile::{Header, MqttVersion, ProxyKind, Qos, Settings, Subscription, TrustMode};
 
@@ -463,8 +307,13 @@ mod tests {
         }
     }
 
+    /// Text that is all as it should be.
+    fn read(text: &str) -> Document {
+        Document::read(text, &mut |odd| panic!("{odd:?}")).expect("an export")
+    }
+
     /// Something in every part of the settings.
-    fn rich(name: &str) -> Profile {
+    pub fn rich(name: &str) -> Profile {
         let mut profile = profile(name, "wss://[fe80::1%25eth0]:9001/a?b=ü");
         let settings = &mut profile.settings;
         settings.login.enabled = true;
@@ -491,7 +340,7 @@ mod tests {
         profile
     }
 
-    fn filled() -> (tempfile::TempDir, Library) {
+    pub fn filled() -> (tempfile::TempDir, Library) {
         let (dir, library) = fresh();
         let first = library.create_folder("Plants").expect("made");
         let second = library.create_folder("Plants").expect("made");
@@ -519,7 +368,7 @@ mod tests {
         assert_eq!((export.profiles, export.damaged.len()), (5, 0));
         assert!(!export.text.contains("canary"), "{}", export.text);
         let (_dir, other) = fresh();
-        let done = other.import(&export.text).expect("read");
+        let done = other.add(&read(&export.text)).expect("read");
         assert_eq!(
             (done.folders.as_slice(), done.profiles.len()),
             (&["Plants", "Plants", "Empty"].map(String::from)[..], 5)
@@ -537,7 +386,7 @@ mod tests {
         let (_dir, library) = filled();
         let before = library.tree().expect("a tree");
         let text = library.export(None).expect("written").text;
-        let done = library.import(&text).expect("read");
+        let done = library.add(&read(&text)).expect("read");
         assert!(done.folders.is_empty(), "they are there");
         let after = library.tree().expect("a tree");
         assert_eq!(after.folders, before.folders);
@@ -554,7 +403,7 @@ mod tests {
         let (folder, gone) = (after.folders[0].id, after.profiles[4].id);
         library.delete(gone).expect("deleted");
         library.delete_folder(folder).expect("deleted");
-        let done = library.import(&text).expect("read");
+        let done = library.add(&read(&text)).expect("read");
         assert_eq!(done.folders, ["Plants"]);
         library.restore_folder(folder).expect("restored");
         library.restore(gone).expect("restored");
@@ -568,7 +417,7 @@ mod tests {
         let export = library.export(Some(&[wanted.id])).expect("written");
         assert_eq!(export.profiles, 1);
         let (_dir, other) = fresh();
-        other.import(&export.text).expect("read");
+        other.add(&read(&export.text)).expect("read");
         let tree = other.tree().expect("a tree");
         assert_eq!((tree.folders.len(), &tree.profiles[..]), (1, &[wanted][..]));
         let error = library.export(Some(&[ProfileId::random()])).expect_err("nobody");
@@ -576,40 +425,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_changes_nothing_and_is_named() {
+    fn a_rehearsal_says_what_would_be_done_and_does_nothing() {
         let (_dir, library) = filled();
-        let good = library.export(None).expect("written").text;
+        let document = read(&library.export(None).expect("written").text);
         let (_dir, other) = fresh();
-        let reason = |text: &str| {
-            let error = other.import(text).expect_err("refused");
-            assert_eq!(error.code, ErrorCode::InvalidInput, "{error}");
-            (error.details["reason"].as_str().expect("a reason").to_owned(), error)
-        };
-        for text in ["", "hello", "[]", "{}", "null", r#"{"format":"other","version":1}"#] {
-            assert_eq!(reason(text).0, "not_an_export", "{text}");
-        }
-        for version in ["2", "0", "-1", "1.5", "\"1\"", "null"] {
-            let text = good.replacen("\"version\": 1", &format!("\"version\": {version}"), 1);
-            assert_eq!(reason(&text).0, "unknown_version", "{version}");
-        }
-        assert_eq!(reason(&good.replacen("\"version\": 1", "\"version\": 9", 1)).1.details["version"], 9);
-        assert_eq!(reason(&good[..good.len() / 2]).0, "damaged");
-        let (_, error) = reason(&good.replacen("\"port\": \"1883\"", "\"port\": \"70000\"", 1));
-        assert!(error.details["place"].as_str().expect("a place").contains("profiles["), "{error}");
-        for (from, to) in [("\"folders\": [", "\"folders\": [7,"), ("\"profiles\": [", "\"profiles\": [{},")]
-        {
-            assert_eq!(reason(&good.replacen(from, to, 1)).0, "damaged", "{to}");
-        }
-        assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
-        // A rehearsal says what would be done, and does nothing.
-        let (document, unknown) = Document::read(&good).expect("read");
-        assert_eq!(unknown, []);
         let rehearsed = other.rehearse(&document).expect("rehearsed");
         assert_eq!(rehearsed.profiles.len(), 5);
         assert_eq!(other.tree().expect("a tree"), crate::library::LibraryTree::default());
         assert_eq!(rehearsed, other.rehearse(&document).expect("rehearsed"));
-        // An editor's mark at the beginning, and other line ends, do no harm.
-        other.import(&format!("\u{feff}{}", good.replace('\n', "\r\n"))).expect("read");
     }
 
     #[test]

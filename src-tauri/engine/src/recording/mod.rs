@@ -15,7 +15,7 @@ use ts_rs::TS;
 
 pub(crate) use self::lines::Lines;
 pub use self::time::rfc3339;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, ErrorReason};
 use crate::message::{Direction, Message, MessageProperties, UnixMicros};
 use crate::profile::Qos;
 
@@ -277,8 +277,7 @@ pub(crate) fn name_problem(problems: &mut Vec<LineProblem>, line: u64, message: 
 
 /// What stands in the way of reading a file.
 pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let name = path.display().to_string();
-    Error::new(ErrorCode::File, format!("{name} cannot be read: {error}")).with("path", name)
+    Error::unreadable(path, error)
 }
 
 pub(crate) fn no_recording(path: &Path, problems: &[LineProblem]) -> Error {
@@ -286,7 +285,9 @@ pub(crate) fn no_recording(path: &Path, problems: &[LineProblem]) -> Error {
     let why = problems.first().map(|first| format!(": line {}: {}", first.line, first.message));
     let why = why.unwrap_or_else(|| ": it is empty".to_owned());
     let text = format!("{name} holds no message as Heliograph or helio sub --json writes them{why}");
-    Error::new(ErrorCode::File, text).with("path", name)
+    Error::because(ErrorCode::File, ErrorReason::NoRecording, text)
+        .with("path", name)
+        .with("line", problems.first().map_or(0, |first| first.line))
 }
 
 #[cfg(test)]

@@ -177,8 +177,7 @@ impl SessionHandle {
         if shared.ended.is_cancelled() {
             return Err(not_connected());
         }
-        topic::check_filter(filter)
-            .map_err(|error| Error::invalid("filter", format!("The topic filter is not valid: {error}")))?;
+        topic::check_filter(filter).map_err(|error| Error::topic("filter", "The topic filter", error))?;
         shared.subscriptions().remove(filter);
         shared.tell_subscriptions();
         let Some(online) = shared.online() else { return Ok(()) };

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::draft::payload_bytes;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::message::{Direction, Message, MessageProperties, UnixMicros};
 use crate::profile::{MqttVersion, PublishProperties, Qos, Subscription, UserProperty};
 use crate::topic;
@@ -48,12 +48,8 @@ impl Properties {
     pub(super) fn new(given: &PublishProperties) -> Result<Self> {
         let correlation_data = given.correlation_data.as_ref().map(payload_bytes).transpose()?;
         if let Some(response_topic) = &given.response_topic {
-            topic::check_name(response_topic).map_err(|error| {
-                Error::invalid(
-                    "properties.response_topic",
-                    format!("The response topic is not valid: {error}"),
-                )
-            })?;
+            topic::check_name(response_topic)
+                .map_err(|error| Error::topic("properties.response_topic", "The response topic", error))?;
         }
         let lengths = [
             ("properties.content_type", given.content_type.as_ref().map_or(0, String::len)),
@@ -64,7 +60,8 @@ impl Properties {
             lengths.into_iter().chain(pairs.map(|length| ("properties.user_properties", length)))
         {
             if length > 65_535 {
-                return Err(Error::invalid(field, "It is longer than 65,535 bytes, which MQTT cannot send"));
+                let message = "It is longer than 65,535 bytes, which MQTT cannot send";
+                return Err(Error::invalid(field, ErrorReason::TextTooLong, message));
             }
         }
         Ok(Self {
@@ -95,8 +92,7 @@ impl Outbound {
     /// # Errors
     /// `invalid_input` naming the field, or `limit_exceeded` naming the broker's limit.
     pub(super) fn new(given: Publication, version: MqttVersion, connack: &Connack) -> Result<Self> {
-        topic::check_name(&given.topic)
-            .map_err(|error| Error::invalid("topic", format!("The topic is not valid: {error}")))?;
+        topic::check_name(&given.topic).map_err(|error| Error::topic("topic", "The topic", error))?;
         let properties = match version {
             MqttVersion::V311 => None,
             MqttVersion::V5 if given.properties == PublishProperties::default() => None,
@@ -104,22 +100,27 @@ impl Outbound {
         };
         if let Some(maximum) = connack.maximum_qos.filter(|maximum| u8::from(given.qos) > *maximum) {
             let message = format!("The broker takes QoS {maximum} at most");
-            return Err(limit("maximum_qos", maximum.into(), message));
+            return Err(limit(ErrorReason::MaximumQos, maximum.into(), message));
         }
         if given.retain && connack.retain_available == Some(false) {
-            return Err(limit("retain_available", 0, "The broker does not take retained messages".into()));
+            return Err(limit(
+                ErrorReason::RetainAvailable,
+                0,
+                "The broker does not take retained messages".into(),
+            ));
         }
         if let Some(alias) = properties.as_ref().and_then(|p| p.topic_alias) {
             let maximum = connack.topic_alias_maximum.unwrap_or(0);
             if alias == 0 {
-                return Err(Error::invalid("properties.topic_alias", "A topic alias is 1 or more"));
+                let message = "A topic alias is 1 or more";
+                return Err(Error::invalid("properties.topic_alias", ErrorReason::TopicAliasZero, message));
             }
             if alias > maximum {
                 let message = match maximum {
                     0 => "The broker takes no topic aliases".to_owned(),
                     maximum => format!("The broker takes topic aliases up to {maximum}"),
                 };
-                return Err(limit("topic_alias_maximum", maximum.into(), message));
+                return Err(limit(ErrorReason::TopicAliasMaximum, maximum.into(), message));
             }
         }
         let Publication { topic, payload, qos, retain, .. } = given;
@@ -159,11 +160,12 @@ pub(super) fn check_size(bytes: usize, connack: &Connack) -> Result<()> {
     if let Some(maximum) = connack.maximum_packet_size.filter(|maximum| bytes as u64 > u64::from(*maximum)) {
         let message =
             format!("The packet would have {bytes} bytes; the broker takes packets up to {maximum} bytes");
-        return Err(limit("maximum_packet_size", maximum.into(), message).with("bytes", bytes));
+        return Err(limit(ErrorReason::MaximumPacketSize, maximum.into(), message).with("bytes", bytes));
     }
     if bytes > LARGEST_REMAINING_LENGTH {
         let message = format!("The packet would have {bytes} bytes; MQTT allows {LARGEST_REMAINING_LENGTH}");
-        return Err(limit("remaining_length", LARGEST_REMAINING_LENGTH as u64, message).with("bytes", bytes));
+        return Err(limit(ErrorReason::RemainingLength, LARGEST_REMAINING_LENGTH as u64, message)
+            .with("bytes", bytes));
     }
     Ok(())
 }
@@ -174,23 +176,28 @@ pub(super) fn check_size(bytes: usize, connack: &Connack) -> Result<()> {
 /// `invalid_input` naming the field, or `limit_exceeded` naming the broker's limit.
 pub(super) fn check_subscription(subscription: &Subscription, connack: Option<&Connack>) -> Result<()> {
     let filter = &subscription.filter;
-    topic::check_filter(filter).map_err(|error| {
-        Error::invalid("filter", format!("The topic filter {filter} is not valid: {error}"))
-    })?;
+    topic::check_filter(filter)
+        .map_err(|error| Error::topic("filter", &format!("The topic filter {filter}"), error))?;
     if subscription.retain_handling > 2 {
-        return Err(Error::invalid("retain_handling", "Retain Handling is 0, 1 or 2"));
+        let message = "Retain Handling is 0, 1 or 2";
+        return Err(Error::invalid("retain_handling", ErrorReason::RetainHandlingInvalid, message));
     }
     let shared = filter.starts_with("$share/");
     if shared && subscription.no_local {
-        return Err(Error::invalid("no_local", "No Local cannot be set on a shared subscription"));
+        let message = "No Local cannot be set on a shared subscription";
+        return Err(Error::invalid("no_local", ErrorReason::SharedNoLocal, message));
     }
     let Some(connack) = connack else { return Ok(()) };
     if shared && connack.shared_available == Some(false) {
-        return Err(limit("shared_available", 0, "The broker does not offer shared subscriptions".into()));
+        return Err(limit(
+            ErrorReason::SharedAvailable,
+            0,
+            "The broker does not offer shared subscriptions".into(),
+        ));
     }
     if filter.contains(['+', '#']) && connack.wildcard_available == Some(false) {
         return Err(limit(
-            "wildcard_available",
+            ErrorReason::WildcardAvailable,
             0,
             "The broker does not offer wildcard subscriptions".into(),
         ));
@@ -198,8 +205,10 @@ pub(super) fn check_subscription(subscription: &Subscription, connack: Option<&C
     Ok(())
 }
 
-fn limit(name: &str, value: u64, message: String) -> Error {
-    Error::new(ErrorCode::LimitExceeded, message).with("limit", name).with("value", value)
+/// The reason of a limit is called as the limit.
+fn limit(limit: ErrorReason, value: u64, message: String) -> Error {
+    let name = serde_json::to_value(limit).unwrap_or_default();
+    Error::because(ErrorCode::LimitExceeded, limit, message).with("limit", name).with("value", value)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::sealed::MAX_FILE;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
+use crate::whole_file;
 
 /// The file in the data folder.
 const NAME: &str = "secrets.vault";
@@ -67,8 +68,9 @@ impl VaultFile {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let error = std::io::Error::new(ErrorKind::TimedOut, "another program is changing it");
-                    return Err(self.failed("locked", &error));
+                    let message = "The vault is being changed by another program all the time: try again";
+                    return Err(Error::because(ErrorCode::File, ErrorReason::VaultBusy, message)
+                        .with("path", self.path.display().to_string()));
                 }
                 Err(TryLockError::Error(error)) => return Err(self.failed("locked", &error)),
             }
@@ -141,8 +143,12 @@ impl VaultFile {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> Error {
-        let path = self.path.display().to_string();
-        Error::new(ErrorCode::File, format!("{path} cannot be {what}: {error}")).with("path", path)
+        // Its words by what the system says; the sentence says what was to be done.
+        let path = self.path.display();
+        Error {
+            message: format!("{path} cannot be {what}: {error}"),
+            ..whole_file::refused(&self.path, error)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::identity::{KeyPlace, VaultKey, is_token};
 use crate::library::Library;
 use crate::profile::{Profile, ProfileId, ProxyKind, Settings};
@@ -127,7 +127,7 @@ impl Vault {
             .iter()
             .any(|(_, value)| value.as_ref().is_some_and(|v| v.expose().len() > sealed::MAX_SECRET))
         {
-            return Err(Error::invalid("secret", "A secret can be 1 MiB long at most"));
+            return Err(sealed::too_long());
         }
         self.hold(decoded.into_iter().map(|(field, value)| ((id.0, field.key()), value)));
         self.keep_held(id)
@@ -274,7 +274,7 @@ impl Vault {
         if matches!(keep, Keep::Session | Keep::Never) {
             let message = "Keys are imported into the vault, and there is none: choose the keyring or a passphrase in \
                            the settings first";
-            return Err(Error::invalid("keep", message));
+            return Err(Error::invalid("keep", ErrorReason::NoVaultForKeys, message));
         }
         let address = (name.0, SecretField::PrivateKey.key());
         let kept = match self.change(true, |sealed, master| sealed.put(master, address.clone(), Some(key)))? {
@@ -493,7 +493,8 @@ impl Vault {
                 self.put_value(KEEP, json!(keep))?;
             }
             (Keep::Passphrase, None) => {
-                return Err(Error::invalid("passphrase", "A vault with a passphrase needs one"));
+                let message = "A vault with a passphrase needs one";
+                return Err(Error::invalid("passphrase", ErrorReason::VaultPassphraseMissing, message));
             }
             (Keep::Session | Keep::Never, _) => {
                 self.leave(keep == Keep::Session)?;
@@ -511,7 +512,8 @@ impl Vault {
     /// `invalid_input`: more than a day; `storage`.
     pub fn set_auto_lock(&self, minutes: u32) -> Result<VaultStatus> {
         if minutes > MAX_AUTO_LOCK {
-            return Err(Error::invalid("auto_lock_minutes", "A day (1440 minutes) at most; 0 for never"));
+            let message = "A day (1440 minutes) at most; 0 for never";
+            return Err(Error::invalid("auto_lock_minutes", ErrorReason::AutoLockTooLong, message));
         }
         self.put_value(AUTO_LOCK, json!(minutes))?;
         self.status()
@@ -683,7 +685,8 @@ fn check_passphrase(passphrase: &Secret) -> Result<()> {
     let characters = passphrase.expose_text().map_or(passphrase.expose().len(), |text| text.chars().count());
     if characters < MIN_PASSPHRASE {
         let message = format!("The passphrase needs {MIN_PASSPHRASE} characters at least");
-        return Err(Error::invalid("passphrase", message));
+        return Err(Error::invalid("passphrase", ErrorReason::PassphraseTooShort, message)
+            .with("least", MIN_PASSPHRASE));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::key::{Key, KeyId, random};
 use super::keyring::{Answer, KeyringError, Request};
 use super::sealed::{Damage, KeySource, Sealed};
 use super::{Inner, Keep, OpenKey, Vault, VaultState};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::secret::{Secret, SecretField};
 
 /// How often a change starts over because another process changed the file meanwhile.
@@ -185,11 +185,7 @@ impl Vault {
             self.inner.file.replace(&turn, &sealed.to_bytes(&key)?)?;
             return Ok(Ok(true));
         }
-        Err(Error::new(
-            ErrorCode::File,
-            "The vault is being changed by another program all the time: try again",
-        )
-        .with("path", self.inner.file.path().display().to_string()))
+        Err(self.busy())
     }
 
     /// Seals everything under a new key, with this passphrase or in the keyring; what is in memory goes in too.
@@ -253,10 +249,13 @@ impl Vault {
             }
             return Ok(());
         }
-        Err(Error::new(
-            ErrorCode::File,
-            "The vault is being changed by another program all the time: try again",
-        ))
+        Err(self.busy())
+    }
+
+    fn busy(&self) -> Error {
+        let message = "The vault is being changed by another program all the time: try again";
+        Error::because(ErrorCode::File, ErrorReason::VaultBusy, message)
+            .with("path", self.inner.file.path().display().to_string())
     }
 
     /// Deletes the vault; with `remember`, its secrets are in memory from then on, else nowhere.
@@ -271,7 +270,7 @@ impl Vault {
             if old.addresses().any(|(_, field)| *field == imported) {
                 let message = "The vault holds private keys that were imported, and they would be lost: export them in \
                                the certificate library, and remove them there, first";
-                return Err(Error::invalid("keep", message));
+                return Err(Error::invalid("keep", ErrorReason::VaultHoldsKeys, message));
             }
             let mut taken = Vec::new();
             for address in old.addresses().filter(|_| remember) {

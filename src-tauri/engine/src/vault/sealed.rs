@@ -16,7 +16,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::key::{KEY, Kdf, Key, KeyId, NONCE, NotAuthentic, SALT, TAG};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::secret::Secret;
 
 /// The longest secret, in bytes. A private key with its chain has a few thousand.
@@ -209,7 +209,7 @@ impl Sealed {
             return Ok(());
         };
         if secret.expose().len() > MAX_SECRET {
-            return Err(Error::invalid("secret", "A secret can be 1 MiB long at most"));
+            return Err(too_long());
         }
         let sealed = key.seal(&self.place(&address), secret.expose())?;
         self.entries.insert(address, sealed);
@@ -228,7 +228,8 @@ impl Sealed {
         let digest = Sha256::digest(&bytes);
         bytes.extend_from_slice(&digest);
         if bytes.len() > MAX_FILE {
-            return Err(Error::new(ErrorCode::LimitExceeded, "The vault can be 64 MiB long at most"));
+            let message = "The vault can be 64 MiB long at most";
+            return Err(Error::because(ErrorCode::LimitExceeded, ErrorReason::VaultFull, message));
         }
         Ok(bytes)
     }
@@ -269,6 +270,11 @@ impl<'a> Reader<'a> {
     fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
+}
+
+/// A secret that does not go into a vault.
+pub(super) fn too_long() -> Error {
+    Error::invalid("secret", ErrorReason::SecretTooLong, "A secret can be 1 MiB long at most")
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::check_passphrase;
 use super::key::{Kdf, Key, NONCE, SALT};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorReason, Result};
 use crate::profile::ProfileId;
 use crate::secret::{Secret, SecretField, Secrets};
 
@@ -129,7 +129,7 @@ pub(crate) fn open_export(text: &str, passphrase: Option<&Secret>) -> Result<Who
             "The export has version {version}, this Heliograph reads up to {VERSION}: use a newer Heliograph. \
              Nothing was added"
         );
-        return Err(refuse("unknown_version", message).with("version", version));
+        return Err(refuse(ErrorReason::UnknownVersion, message).with("version", version));
     }
     let bytes = |text: &str| STANDARD.decode(text).map_err(|_| damaged());
     let salt: [u8; SALT] = bytes(&argon2id.salt)?.try_into().map_err(|_| damaged())?;
@@ -142,7 +142,7 @@ pub(crate) fn open_export(text: &str, passphrase: Option<&Secret>) -> Result<Who
     }
     let Some(passphrase) = passphrase else {
         let message = "The export is sealed: type its passphrase";
-        return Err(refuse("passphrase_needed", message));
+        return Err(refuse(ErrorReason::PassphraseNeeded, message));
     };
     let wrong = || Error::new(ErrorCode::PassphraseWrong, "This is not the passphrase of the export");
     let key = open(&kdf.derive(passphrase)?, &bound, &sealed).ok_or_else(wrong)?;
@@ -195,11 +195,11 @@ fn digest(bound: &[u8], sealed: &[u8], content: &[u8]) -> String {
 }
 
 fn damaged() -> Error {
-    refuse("damaged", "The sealed export is damaged, or somebody changed it. Nothing was added")
+    refuse(ErrorReason::Damaged, "The sealed export is damaged, or somebody changed it. Nothing was added")
 }
 
-fn refuse(reason: &str, message: impl Into<String>) -> Error {
-    Error::invalid("import", message).with("reason", reason)
+fn refuse(reason: ErrorReason, message: impl Into<String>) -> Error {
+    Error::invalid("import", reason, message)
 }
 
 #[cfg(test)]

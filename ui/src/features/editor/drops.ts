@@ -1,5 +1,6 @@
 /** Files dropped onto the editor, sorted by what is in them. In: paths. Out: changes of the draft, and words. */
 import { backend } from "$lib/backend";
+import { fileErrorText } from "$lib/errors";
 import type { FileReport } from "$lib/backend/types/FileReport";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import { fileName } from "$features/certificates";
@@ -50,7 +51,10 @@ export function placeFile(draft: ProfileDraft, report: FileReport): Toast {
       trust.mode = "system_and_ca";
       return placed(m.auth_dropped_ca_trusted({ file }));
     case "nothing":
-      return { tone: "warn", text: report.error?.message ?? m.auth_dropped_none({ file }) };
+      return {
+        tone: "warn",
+        text: report.error ? `${file}: ${fileErrorText(report.error)}` : m.auth_dropped_none({ file }),
+      };
   }
 }
 

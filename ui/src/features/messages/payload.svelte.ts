@@ -5,9 +5,9 @@
 import { backend } from "$lib/backend";
 import type { MessageDetail } from "$lib/backend/types/MessageDetail";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
+import { errorText } from "$lib/report";
 import { decodeText, hexPairs, readable, type DecodedText } from "$lib/payload/bytes";
 import { looksLikeJson, prettyJson, type JsonResult } from "$lib/payload/json";
-import { errorText } from "$lib/report";
 
 /** Bytes loaded at once. */
 export const PORTION = 1024 * 1024;

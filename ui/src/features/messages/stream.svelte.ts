@@ -9,6 +9,7 @@ import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Row } from "$lib/backend/types/Row";
 import type { RowFilter } from "$lib/backend/types/RowFilter";
 import type { ViewCount } from "$lib/backend/types/ViewCount";
+import { errorText } from "$lib/report";
 import { Pace } from "./pace";
 
 /** Rows that are loaded and forgotten together. */
@@ -227,8 +228,8 @@ export class Stream {
       if (turn !== this.#turn) return;
       const error = asEngineError(thrown);
       if (error.code === "invalid_input") {
-        this.filterProblem = { field: String(error.details.field), message: error.message };
-      } else this.problem = error.message;
+        this.filterProblem = { field: String(error.details.field), message: errorText(error) };
+      } else this.problem = errorText(error);
       return;
     }
     if (turn !== this.#turn) {
@@ -335,7 +336,7 @@ export class Stream {
       this.#keep(page);
       return page;
     } catch (thrown) {
-      if (view === this.#view) this.problem = asEngineError(thrown).message;
+      if (view === this.#view) this.problem = errorText(thrown);
       return null;
     }
   }

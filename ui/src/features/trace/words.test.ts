@@ -55,7 +55,9 @@ test("every fact of a trace that was English is said in the window's language", 
 
   const file = { role: "key", path: "a", format: "pem", found: "as it was found", certificates: [] };
   expect(english(holds({ ...file, key_type: "RSA" }))).toEqual([]);
-  expect(holds({ ...file, key_type: null })).toBe("as it was found");
+  expect(english(holds({ ...file, key_type: null }))).toEqual([]);
+  // The name of a token is its own.
+  expect(holds({ ...file, path: "pkcs11:token=a", key_type: null })).toBe("as it was found");
 });
 
 test("so are the lines of its log that are sentences", () => {

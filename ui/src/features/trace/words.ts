@@ -10,6 +10,7 @@ import type { LogLine } from "$lib/backend/types/LogLine";
 import type { Trace } from "$lib/backend/types/Trace";
 import type { TrustRule } from "$lib/backend/types/TrustRule";
 import { failureWords } from "$lib/failures";
+import { contents } from "$lib/holds";
 import { m } from "$messages";
 
 /** What deserves a look in the files of an identity. */
@@ -66,17 +67,15 @@ function ruleWords(rule: TrustRule): string {
 }
 
 /** What a file holds. */
-export function holds({ certificates, key_type, found }: IdentityFile): string {
-  return holdsSo(certificates.length, key_type, found);
+export function holds({ path, certificates, key_type, found }: IdentityFile): string {
+  return holdsSo(path, certificates.length, key_type, found);
 }
 
-function holdsSo(certificates: number, key_type: string | null, found: string): string {
-  const parts = [
-    certificates === 1 ? m.holds_certificate() : null,
-    certificates > 1 ? m.holds_certificates({ n: certificates }) : null,
-    key_type ? m.holds_key({ kind: key_type }) : null,
-  ].filter((part) => part !== null);
-  return parts.length > 0 ? parts.join(", ") : found;
+function holdsSo(path: string, certificates: number, key_type: string | null, found: string): string {
+  const parts = contents(certificates, key_type);
+  if (parts.length > 0) return parts.join(m.list_joint());
+  // Of a token the engine tells its name, of a file what is in it, in English.
+  return path.startsWith("pkcs11:") ? found : m.holds_nothing();
 }
 
 /** What came of trying an address. The engine's words for it are few and stable; others are the system's own. */
@@ -109,7 +108,7 @@ export function logWords({ text, note }: LogLine, { url, end }: Trace): string {
     case "look_up_proxy":
       return m.log_look_up_proxy({ name: note.name });
     case "file":
-      return `${note.path}: ${holdsSo(note.certificates, note.key_type, note.found)}`;
+      return `${note.path}: ${holdsSo(note.path, note.certificates, note.key_type, note.found)}`;
     case "remark":
       return remarkWords(note.remark);
     case "tried":

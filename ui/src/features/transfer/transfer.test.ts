@@ -100,6 +100,7 @@ const CODES: Record<RemarkCode, true> = {
   no_counterpart: true,
   not_understood: true,
   wrong_value: true,
+  replaced: true,
   changed: true,
   of_the_run: true,
   messages_left: true,
@@ -114,6 +115,7 @@ const CODES: Record<RemarkCode, true> = {
   rest_of_line: true,
   folder_unnamed: true,
   cannot_connect: true,
+  no_endpoint: true,
   more: true,
 };
 const REASONS: Record<EndpointReason, true> = {

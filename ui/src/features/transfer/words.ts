@@ -15,6 +15,11 @@ export function remarkText({ code, field, value, used, reason }: ImportRemark): 
   return m[`transfer_remark_${code}`]({ field: named, value, used });
 }
 
+/** Whether the connection cannot come in because of it. */
+export function isRefusal({ code }: ImportRemark): boolean {
+  return code === "cannot_connect" || code === "no_endpoint";
+}
+
 /** Whether it is only said so that nothing is left out silently. */
 export function isQuiet({ code }: ImportRemark): boolean {
   return code === "of_the_run" || code === "messages_left";

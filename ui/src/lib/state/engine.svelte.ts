@@ -10,8 +10,7 @@ import type { LibraryTree } from "$lib/backend/types/LibraryTree";
 import type { ProfileEntry } from "$lib/backend/types/ProfileEntry";
 import type { ProfileId } from "$lib/backend/types/ProfileId";
 import type { Trace } from "$lib/backend/types/Trace";
-import { errorText } from "$lib/report";
-import { m } from "$messages";
+import { noticeToast } from "$lib/notices";
 import { toasts } from "./toasts.svelte";
 import { recordings } from "./recordings.svelte";
 import { vault } from "./vault.svelte";
@@ -98,24 +97,9 @@ class EngineState {
         recordings.take(event);
         break;
       case "notice":
-        this.#tell(event);
-        break;
-    }
-  }
-
-  #tell({ code, error }: Extract<EngineEvent, { event: "notice" }>): void {
-    const problem = error && errorText(error);
-    switch (code) {
-      case "storage_failing":
-        this.storageProblem = error;
-        toasts.show({ tone: "warn", text: m.stream_not_stored_hint({ problem: problem ?? "" }) });
-        break;
-      case "storage_recovered":
-        this.storageProblem = null;
-        toasts.show({ tone: "ok", text: m.stream_stored_again() });
-        break;
-      case "storage_damaged":
-        if (problem) toasts.show({ tone: "err", text: problem });
+        if (event.code === "storage_failing") this.storageProblem = event.error;
+        if (event.code === "storage_recovered") this.storageProblem = null;
+        toasts.show(noticeToast(event));
         break;
     }
   }

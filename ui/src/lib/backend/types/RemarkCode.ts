@@ -3,4 +3,4 @@
 /**
  * What there is to say about a field.
  */
-export type RemarkCode = "no_counterpart" | "not_understood" | "wrong_value" | "changed" | "of_the_run" | "messages_left" | "file_missing" | "unreadable" | "key_left" | "host_not_verified" | "certificate_without_tls" | "transport_decides" | "server_not_verified" | "shell_variable" | "rest_of_line" | "folder_unnamed" | "cannot_connect" | "more";
+export type RemarkCode = "no_counterpart" | "not_understood" | "wrong_value" | "replaced" | "changed" | "of_the_run" | "messages_left" | "file_missing" | "unreadable" | "key_left" | "host_not_verified" | "certificate_without_tls" | "transport_decides" | "server_not_verified" | "shell_variable" | "rest_of_line" | "folder_unnamed" | "cannot_connect" | "no_endpoint" | "more";

@@ -1,0 +1,24 @@
+/** What a file holds, in words. In: its report. Out: a few words. Pure. */
+import type { FileReport } from "$lib/backend/types/FileReport";
+import { fileErrorText } from "$lib/errors";
+import { m } from "$messages";
+
+export function holdsText(report: FileReport): string {
+  const { certificates, key_type, key_encrypted, bundle, revocation_lists, error } = report;
+  const parts = [
+    ...contents(certificates.length, key_type),
+    revocation_lists.length > 0 ? m.holds_revocation_lists({ n: revocation_lists.length }) : null,
+    key_encrypted && key_type === null ? (bundle ? m.holds_locked_bundle() : m.holds_locked_key()) : null,
+  ].filter((part) => part !== null);
+  if (parts.length > 0) return parts.join(m.list_joint());
+  return error ? fileErrorText(error) : m.holds_nothing();
+}
+
+/** Certificates and a key. */
+export function contents(certificates: number, key_type: string | null): string[] {
+  return [
+    certificates === 1 ? m.holds_certificate() : null,
+    certificates > 1 ? m.holds_certificates({ n: certificates }) : null,
+    key_type ? m.holds_key({ kind: key_type }) : null,
+  ].filter((part) => part !== null);
+}
