@@ -220,7 +220,7 @@ async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<
     window
         .until("it is well again", "return !/暂未存储/.test(document.querySelector('.foot').innerText)")
         .await?;
-    window.says("消息已恢复存储").await?;
+    window.says("消息又可以保存了").await?;
     window
         .until(
             "all is there",

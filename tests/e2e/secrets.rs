@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki, SoftHsm};
 use crate::dialog;
+use crate::keyboard::OVERFLOWS;
 use crate::private_session::{Policy, Session};
 use crate::vault::{settings, small};
 use crate::window::Window;
 
 const VAULT: &str = "correct horse";
+const NEXT_VAULT: &str = "stable battery";
 const PASSWORD: &str = "canary of the settings";
 const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 
@@ -254,6 +256,145 @@ async fn keys_and_what_cannot_come_in_are_told_in_chinese() -> Result<()> {
     small(window, "4-export").await?;
     window.press("Escape").await?;
     bench.close(&[]).await
+}
+
+/// An export of ours that somebody edited: what is understood comes in, the rest is told in Chinese with what to do. By
+/// keyboard alone, at the smallest size; and so is what the certificate library refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyboard_alone() -> Result<()> {
+    let bench = Bench::open("secrets-edited").await?;
+    let window = &bench.window;
+    let endpoint = |host: &str, tls: Value| json!({ "websocket": false, "tls": tls, "host": host, "port": "8883", "path": "" });
+    let connection = |name: &str, endpoint: Value, settings: Value| json!({ "id": uuid(name), "name": name, "endpoint": endpoint, "settings": settings });
+    let edited = json!({
+        "format": "heliograph-connections", "version": 1, "colour": "red",
+        "profiles": [
+            connection("Press north", endpoint("localhost", json!(true)), json!({
+                "session": { "keep_alive_s": 70_000, "client_id": "press-4" },
+                "trust": { "mode": "everybody", "ca_files": ["/ca.pem", 7] },
+                "websocket": { "headers": [{ "name": "X-Token", "value": PASSWORD, "secret": "yes" }] },
+                "shade": 1,
+            })),
+            connection("Press south", endpoint("localhost", json!("yes")), json!({})),
+            connection("Press west", endpoint("no host", json!(true)), json!({})),
+        ],
+    });
+    let file = bench.dir.path().join("edited.json").display().to_string();
+    std::fs::write(&file, edited.to_string())?;
+    window.press("Control+,").await?;
+    window.click("简体中文").await?;
+    window.says("导入与导出").await?;
+    window.resize(900, 600).await?;
+
+    // The passphrase of the vault is another one: the present one first, a wrong one is told.
+    tab_to(window, "更改口令…").await?;
+    window.press("Enter").await?;
+    let asked = "return document.activeElement.matches('.dialog-part input[type=password]')";
+    window.until("the focus on the present passphrase", asked).await?;
+    window.write("not this one").await?;
+    for _ in 0..2 {
+        window.press("Tab").await?;
+        window.press("Tab").await?;
+        window.write(NEXT_VAULT).await?;
+    }
+    window.press("Enter").await?;
+    window.says("口令不正确").await?;
+    window.shots("0-passphrase-small").await?;
+    ensure!(window.js(OVERFLOWS).await? == json!(""), "the question is cut");
+    let present =
+        "return document.activeElement === document.querySelector('.dialog-part input[type=password]')";
+    for _ in 0..12 {
+        if window.js(present).await? == json!(true) {
+            break;
+        }
+        window.press("Tab").await?;
+    }
+    window.press("Control+a").await?;
+    window.write(VAULT).await?;
+    window.press("Enter").await?;
+    window.says("口令已更改").await?;
+    window.engine("lock_vault", json!({})).await?;
+    let old = window.engine("unlock_vault", json!({ "passphrase": VAULT })).await;
+    ensure!(old.is_err(), "the old passphrase opens it: {old:?}");
+    window.engine("unlock_vault", json!({ "passphrase": NEXT_VAULT })).await?;
+    window.press("Escape").await?;
+
+    command(window, "导入连接").await?;
+    window.says("选择文件…").await?;
+    tab_to(window, "选择文件…").await?;
+    window.press("Enter").await?;
+    dialog::choose("导入连接", &file).await?;
+    for said in [
+        "settings.session.keep_alive_s (70000)：值不适用，导入为 60",
+        "settings.trust.mode (everybody)：值不适用，导入为 system",
+        "settings.trust.ca_files[1] (7)：值不适用，已略过",
+        "settings.websocket.headers[0].secret：值不适用，导入为 true",
+        "settings.shade：无法理解，已略过",
+        "endpoint.tls (yes) 缺失或值不适用",
+        "“no host”不是主机名",
+        "colour：无法理解",
+    ] {
+        window.says(said).await?;
+    }
+    ensure!(
+        !window.js("return document.body.innerText").await?.to_string().contains(PASSWORD),
+        "a secret is shown"
+    );
+    window.shots("1-rows-small").await?;
+    ensure!(window.js(OVERFLOWS).await? == json!(""), "the rows are cut");
+    let next = "return document.activeElement.innerText.trim() === '导入连接'";
+    window.until("the focus on what is next", next).await?;
+    window.press("Enter").await?;
+    window.says("保险库").await?;
+    window.shots("2-done-small").await?;
+    window.press("Escape").await?;
+    let tree = window.engine("library_tree", json!({})).await?;
+    let all = tree["profiles"].as_array().into_iter().flatten();
+    let id = all.clone().find(|entry| entry["name"] == "Press north").map(|entry| entry["id"].clone());
+    ensure!(
+        !all.clone().any(|entry| entry["name"] == "Press south" || entry["name"] == "Press west"),
+        "{tree}"
+    );
+    let profile = window.engine("profile", json!({ "id": id })).await?;
+    let settings = &profile["settings"];
+    ensure!(
+        settings["session"]["client_id"] == "press-4" && settings["session"]["keep_alive_s"] == 60,
+        "{settings}"
+    );
+    ensure!(
+        settings["websocket"]["headers"][0] == json!({ "name": "X-Token", "value": "", "secret": true }),
+        "{settings}"
+    );
+
+    // The library, its files and what it refuses.
+    window.press("Control+Shift+k").await?;
+    window.says("找不到令牌").await?;
+    window.shots("3-library-small").await?;
+    tab_to(window, "粘贴…").await?;
+    window.press("Enter").await?;
+    window.until("the text field", "return document.querySelector('.dialog-part textarea') !== null").await?;
+    let typing = "return document.activeElement.matches('.dialog-part textarea')";
+    for _ in 0..6 {
+        if window.js(typing).await? == json!(true) {
+            break;
+        }
+        window.press("Tab").await?;
+    }
+    window.until("the focus in the text field", typing).await?;
+    window.write("nothing of the kind").await?;
+    window.press("Tab").await?;
+    tab_to(window, "添加").await?;
+    window.press("Enter").await?;
+    window.says("文本中没有证书").await?;
+    window.shots("4-refused-small").await?;
+    window.press("Escape").await?;
+    bench.close(&[]).await
+}
+
+/// An id made of a name.
+fn uuid(name: &str) -> String {
+    let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>() + &"0".repeat(32);
+    [&digits[..8], &digits[8..12], "4000", "8000", &digits[12..24]].join("-")
 }
 
 fn nowhere(path: &Path, forms: &[&[u8]]) -> Result<()> {

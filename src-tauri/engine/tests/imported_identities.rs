@@ -113,6 +113,47 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("read")
 }
 
+/// A file that is referred to, not imported, is read anew for every connection: one that was renewed, under the same
+/// name, is sent at the next one and listed with its new end; a renewal that is half done is named before anything is dialled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_renewed_is_used_at_the_next_connect() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pki = Pki::make(dir.path());
+    let options = MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    let engine = open(&dir.path().join("data"));
+    let own = files(&dir.path().join("own.pem"), &dir.path().join("own.key"));
+    let put = |name: &str, ends: &[&str]| {
+        for end in ends {
+            std::fs::copy(dir.path().join(format!("{name}.{end}")), dir.path().join(format!("own.{end}")))
+                .expect("copied");
+        }
+    };
+    for name in ["first", "second"] {
+        pki.issue_client(dir.path(), name, &rcgen::KeyPair::generate().expect("key"));
+    }
+    put("first", &["pem", "key"]);
+    for url in [format!("mqtts://localhost:{}", broker.mqtts), format!("wss://localhost:{}/mqtt", broker.wss)]
+    {
+        put("first", &["pem", "key"]);
+        let draft = draft(&engine, &url, &url, &pki.ca, own.clone()).await;
+        let profile = engine.save_profile(draft.clone(), None, Vec::new()).await.expect("saved");
+        assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "first", "{url}");
+
+        put("second", &["pem"]);
+        let report = engine.check_draft(draft, Vec::new()).await.expect("checked");
+        assert_eq!(report.identity.as_ref().and_then(|identity| identity.key_matches), Some(false));
+        assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "key_mismatch", "{url}");
+
+        put("second", &["key"]);
+        assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "second", "{url}");
+        let listed = identities(&engine).await;
+        let name = listed[0].report.certificates[0].common_name.as_deref();
+        assert_eq!((name, listed[0].copy), (Some("second"), false));
+    }
+    engine.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_imported_identity_outlives_its_files() {
     let dir = tempfile::tempdir().expect("directory");

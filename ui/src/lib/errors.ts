@@ -13,6 +13,7 @@ import { endpointText } from "$lib/endpointwords";
 import { failureTitle } from "$lib/failures";
 import { advice, stateText } from "$lib/vault";
 import { m } from "$messages";
+import { getLocale } from "$runtime";
 
 type Facts = Record<string, string>;
 
@@ -59,11 +60,13 @@ export function errorWords(error: EngineError): string {
   }
 }
 
-function reasonText({ code, details }: EngineError, facts: Facts): string | null {
+function reasonText({ code, message, details }: EngineError, facts: Facts): string | null {
   const reason = details["reason"];
   if (typeof reason !== "string") return null;
   if (`endpoint_${reason}` in m) return endpointText(reason as EndpointReason, facts["value"] ?? "");
-  if (reason === "file_unusable" && facts["failure"]) return failureTitle(facts["failure"] as FailureCode);
+  // The engine's sentence names the file and what is in it, in English; other languages have words for each code.
+  if (reason === "file_unusable" && facts["failure"])
+    return getLocale() === "en" ? message : failureTitle(facts["failure"] as FailureCode);
   const known = reason as ErrorReason;
   const special =
     code === "storage" ? OF_STORAGE[known] : details["reading"] === true ? OF_READING[known] : undefined;
