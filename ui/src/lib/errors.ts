@@ -13,7 +13,6 @@ import { endpointText } from "$lib/endpointwords";
 import { failureTitle } from "$lib/failures";
 import { advice, stateText } from "$lib/vault";
 import { m } from "$messages";
-import { getLocale } from "$runtime";
 
 type Facts = Record<string, string>;
 
@@ -60,13 +59,14 @@ export function errorWords(error: EngineError): string {
   }
 }
 
-function reasonText({ code, message, details }: EngineError, facts: Facts): string | null {
+function reasonText({ code, details }: EngineError, facts: Facts): string | null {
   const reason = details["reason"];
   if (typeof reason !== "string") return null;
   if (`endpoint_${reason}` in m) return endpointText(reason as EndpointReason, facts["value"] ?? "");
-  // The engine's sentence names the file and what is in it, in English; other languages have words for each code.
-  if (reason === "file_unusable" && facts["failure"])
-    return getLocale() === "en" ? message : failureTitle(facts["failure"] as FailureCode);
+  if (reason === "file_unusable" && facts["failure"]) {
+    const title = failureTitle(facts["failure"] as FailureCode);
+    return facts["path"] ? `${facts["path"]}: ${title}` : title;
+  }
   const known = reason as ErrorReason;
   const special =
     code === "storage" ? OF_STORAGE[known] : details["reading"] === true ? OF_READING[known] : undefined;

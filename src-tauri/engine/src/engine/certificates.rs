@@ -174,7 +174,12 @@ impl Engine {
                 if !something {
                     let code = report.error.as_ref().map(|error| error.code);
                     let message = report.error.map_or_else(|| report.found.clone(), |error| error.message);
-                    return Err(file_unusable("path", code.unwrap_or(FailureCode::NotACertificate), message));
+                    return Err(file_unusable(
+                        "path",
+                        code.unwrap_or(FailureCode::NotACertificate),
+                        path,
+                        message,
+                    ));
                 }
             }
             Ok(paths)
@@ -593,10 +598,11 @@ fn unusable(error: IdentityError) -> Error {
         FailureCode::TokenPinRequired | FailureCode::TokenPinWrong => "pin",
         _ => "path",
     };
-    file_unusable(field, error.code, format!("{}. {}", error.message, error.cause))
+    let message = format!("{}. {}", error.message, error.cause);
+    file_unusable(field, error.code, &error.path, message)
 }
 
-fn file_unusable(field: &str, code: FailureCode, message: String) -> Error {
+fn file_unusable(field: &str, code: FailureCode, path: &str, message: String) -> Error {
     let failure = serde_json::to_value(code).unwrap_or_default();
-    Error::invalid(field, ErrorReason::FileUnusable, message).with("failure", failure)
+    Error::invalid(field, ErrorReason::FileUnusable, message).with("failure", failure).with("path", path)
 }

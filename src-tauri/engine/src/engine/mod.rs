@@ -786,7 +786,7 @@ impl Engine {
         self.inner.history.index_at(view, time).await
     }
 
-    /// The newest rows of a view, at most `limit`.
+    /// The newest rows of a view, at most `limit`; without those up to the number `after`, which the asker has.
     ///
     /// # Errors
     /// `not_found`, `storage`.

@@ -96,7 +96,7 @@ pub enum ErrorReason {
     Empty,
 
     // Certificates.
-    /// The file cannot be used: `failure` is the code that a connection would fail with.
+    /// The file `path` cannot be used: `failure` is the code that a connection would fail with.
     FileUnusable,
     /// There is a private key in the text.
     KeyInText,

@@ -162,7 +162,9 @@ impl LiveView {
     pub(super) fn page(&self, live: &Live, wanted: Wanted) -> Page {
         let (start, seqs, count) = self.look(live, |found| {
             let rows = found.rows.len() as u64;
-            let wanted = wanted.among(rows);
+            let known =
+                wanted.since().map_or(0, |since| found.rows.partition_point(|seq| *seq < since) as u64);
+            let wanted = wanted.among(rows, known);
             let start = wanted.start;
             let seqs = wanted.filter_map(|index| found.rows.get(usize::try_from(index).ok()?).copied());
             (start, seqs.collect::<Vec<_>>(), ViewCount { rows, origin: found.gone, ..ViewCount::default() })

@@ -213,7 +213,7 @@ impl History {
         } else {
             Shown::Stored(Arc::new(View::new(profile, &filter)?))
         };
-        let count = self.look(&view, Wanted::Last(0)).await?.count;
+        let count = self.look(&view, Wanted::Last(0, None)).await?.count;
         let id = self.0.next_view.fetch_add(1, Ordering::Relaxed);
         let mut views = lock(&self.0.views);
         if views.len() >= VIEWS {
@@ -249,13 +249,7 @@ impl History {
     /// `not_found`: no such view; `storage`.
     pub async fn tail(&self, view: ViewId, limit: u32, after: Option<Seq>) -> Result<Page> {
         let view = self.view(view)?;
-        let mut page = self.look(&view, Wanted::Last(limit.min(PAGE_ROWS))).await?;
-        if let Some(after) = after {
-            let known = page.rows.partition_point(|row| row.seq <= after);
-            page.rows.drain(..known);
-            page.start += known as u64;
-        }
-        Ok(page)
+        self.look(&view, Wanted::Last(limit.min(PAGE_ROWS), after)).await
     }
 
     /// Where a row stands in a view, if it is in it.

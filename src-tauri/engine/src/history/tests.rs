@@ -904,14 +904,17 @@ async fn whatever_is_pinned_and_retained_the_list_has_no_gaps() {
         }
         history.flush().await.expect("flushed");
         let page = history.tail(all, PAGE_ROWS, None).await.expect("a page");
-        let known = dice(page.rows.len() as i64) as usize;
-        let newer =
-            history.tail(all, PAGE_ROWS, page.rows.get(known).map(|row| row.seq)).await.expect("a page");
-        // Limits let go of rows meanwhile.
-        if newer.count == page.count {
-            assert_eq!(newer.rows, page.rows[(known + 1).min(page.rows.len())..], "what the asker has not");
+        for view in [all, odd] {
+            let whole = history.tail(view, PAGE_ROWS, None).await.expect("a page");
+            let after = dice(last + 2);
+            let newer = history.tail(view, PAGE_ROWS, Some(after)).await.expect("a page");
+            // Limits let go of rows meanwhile, and a search goes on.
+            if newer.count == whole.count {
+                let known = whole.rows.partition_point(|row| row.seq <= after);
+                assert_eq!(newer.rows, whole.rows[known..], "what the asker has not, after {after}");
+            }
+            assert_eq!(newer.start, newer.count.rows - newer.rows.len() as u64);
         }
-        assert_eq!(newer.start, newer.count.rows - newer.rows.len() as u64);
         for _ in 0..dice(4) {
             let Some(row) = page.rows.get(dice(page.rows.len().max(1) as i64) as usize) else { continue };
             if history.pin(profile, row.seq, true).await.is_ok() {
@@ -1026,6 +1029,8 @@ async fn what_is_live_only_is_shown_counted_bounded_and_never_in_the_file() {
     let (view, count) = history.open_view(profile, live.clone()).await.expect("a view");
     assert_eq!((count.rows, count.stored), (10_000, 10_000), "the newest");
     let page = history.tail(view, 2, None).await.expect("a page");
+    let newer = history.tail(view, 2, Some(page.rows[0].seq)).await.expect("a page");
+    assert_eq!((newer.start, &newer.rows[..]), (page.start + 1, &page.rows[1..]));
     assert_eq!(page.start, 9_998);
     assert!(matches!(&page.rows[1].content, RowContent::Message { topic, .. } if topic == "noisy/off"));
     let seq = page.rows[0].seq;

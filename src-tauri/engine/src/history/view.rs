@@ -45,16 +45,24 @@ pub(super) struct View {
 pub(super) enum Wanted {
     /// From an index on, at most so many.
     From(u64, u32),
-    /// The newest, at most so many.
-    Last(u32),
+    /// The newest, at most so many; without those up to a number, which the asker has.
+    Last(u32, Option<Seq>),
 }
 
 impl Wanted {
-    /// The indexes, of a view with so many rows.
-    pub(super) fn among(self, rows: u64) -> std::ops::Range<u64> {
+    /// The number from which on they are of interest, if not all are.
+    pub(super) fn since(self) -> Option<Seq> {
+        match self {
+            Self::Last(_, after) => after.map(|after| after.saturating_add(1)),
+            Self::From(..) => None,
+        }
+    }
+
+    /// The indexes, of a view with so many rows of which the first `known` are of no interest.
+    pub(super) fn among(self, rows: u64, known: u64) -> std::ops::Range<u64> {
         match self {
             Self::From(start, limit) => start..start.saturating_add(limit.into()).min(rows).max(start),
-            Self::Last(limit) => rows.saturating_sub(limit.into())..rows,
+            Self::Last(limit, _) => rows.saturating_sub(limit.into()).max(known.min(rows))..rows,
         }
     }
 }
@@ -231,7 +239,12 @@ impl View {
             let (rows, searched) = (stored, stored);
             let count =
                 ViewCount { rows, stored, searched, limited: false, origin, kept, pinned, damaged: 0 };
-            let wanted = wanted.among(stored);
+            let known = match wanted.since() {
+                None => 0,
+                Some(seq) if seq < extent.first_seq => store::kept_before(&connection, extent.number, seq)?,
+                Some(seq) => u64::try_from(seq - origin).unwrap_or(0),
+            };
+            let wanted = wanted.among(stored, known);
             let start = wanted.start;
             let mut rows = Vec::new();
             if start < kept {
@@ -911,7 +924,7 @@ impl Found {
             pinned: 0,
             damaged: self.damaged,
         };
-        let wanted = wanted.among(count.rows);
+        let wanted = wanted.among(count.rows, wanted.since().map_or(0, |seq| self.index_from(seq)));
         let start = wanted.start;
         let seqs = wanted.filter_map(|index| self.at(usize::try_from(index).ok()?));
         (start, count, seqs.collect())
