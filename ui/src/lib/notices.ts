@@ -7,7 +7,7 @@ import { m } from "$messages";
 export function noticeToast({ code, error }: Extract<EngineEvent, { event: "notice" }>): Toast {
   switch (code) {
     case "storage_failing":
-      return { tone: "warn", text: m.notice_storage_failing({ why: error ? errorWords(error) : "" }) };
+      return { tone: "warn", text: m.stream_not_stored_hint({ problem: error ? errorWords(error) : "" }) };
     case "storage_recovered":
       return { tone: "ok", text: m.notice_storage_recovered() };
     case "storage_damaged":
