@@ -270,6 +270,8 @@ async fn inside_a_key_asks_each_time() {
     let signer = loaded.key.key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256]).expect("a scheme");
     let said = signer.sign(b"three").expect_err("refused").to_string();
     assert!(said.contains("refuses the PIN for a signature"), "{said}");
+    let again = format!("{:?}", signer.sign(b"four").expect_err("refused"));
+    assert!(again.contains("not asked again"), "{again}");
     let url = format!("mqtts://localhost:{}", broker.mqtts);
     assert_eq!(code(&attempt(&url, with(), Some("not-the-pin")).await), "token_pin_wrong");
     assert_eq!(code(&attempt(&url, with(), Some(TOKEN_PIN)).await), "connected");
@@ -343,6 +345,8 @@ async fn inside_everything_is_wrong_once() {
         (TokenKey { module: text, ..good.clone() }, "token_module_unusable"),
         (TokenKey { module: libm.into(), ..good.clone() }, "token_module_unusable"),
         (TokenKey { module: "libsofthsm2.so".into(), ..good.clone() }, "token_module_unusable"),
+        // The library itself, and not by its whole path.
+        (TokenKey { module: relative(SoftHsm::module()), ..good.clone() }, "token_module_unusable"),
         (TokenKey { token: "Nowhere".into(), ..good.clone() }, "token_not_found"),
         (TokenKey { token: String::new(), ..good.clone() }, "token_not_found"),
         (key("nobody"), "token_key_not_found"),
@@ -399,6 +403,14 @@ async fn inside_everything_is_wrong_once() {
     assert_eq!(code(&attempt(&url, hurried, Some(TOKEN_PIN)).await), "token_timeout");
 }
 
+/// A path from here.
+fn relative(path: &str) -> String {
+    let up = std::env::current_dir().expect("here").components().count() - 1;
+    let relative = "../".repeat(up) + path.trim_start_matches('/');
+    assert!(Path::new(&relative).exists(), "{relative}");
+    relative
+}
+
 /// A library that never answers.
 fn hanging_module() -> String {
     let (source, library) = (path("hang.c"), path(&format!("hang-{}.so", uuid::Uuid::new_v4())));
@@ -428,6 +440,13 @@ async fn inside_a_saved_connection() {
     let report = engine.check_draft(draft.clone(), typed).await.expect("checked");
     assert_eq!(report.problems, []);
     assert_eq!(report.identity.expect("an identity").chain.len(), 1);
+    // Not even its library is called: one that hangs holds nobody up who types.
+    let mut slow = draft.clone();
+    slow.settings = settings(&TokenKey { module: hanging_module(), ..key("p384") }, path("p384.pem"));
+    let began = Instant::now();
+    let typed = vec![SecretEdit::set(SecretField::TokenPin, "1234".into())];
+    assert_eq!(engine.check_draft(slow, typed).await.expect("checked").problems, []);
+    assert!(began.elapsed() < token::PATIENCE / 2, "{:?}", began.elapsed());
     let id = engine.save_profile(draft, None, Vec::new()).await.expect("saved").id;
     let asked = engine.connect(id).await.expect_err("no PIN yet");
     assert_eq!(asked.code, ErrorCode::SecretNeeded);

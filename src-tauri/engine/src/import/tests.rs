@@ -926,6 +926,13 @@ fn hostile_values_stay_values() {
     let profile = library.profile(done.profiles[0].id).expect("there");
     assert_eq!(profile.settings.login.username, hostile);
     assert!(!profile.name.contains(['\0', '\n']));
+    // What is shown of them before, in the window and by `helio`, is one line each.
+    let shown = preview(&plan(&text));
+    let row = &shown.rows[0];
+    let texts = row.subscriptions.iter().chain(&row.username).cloned();
+    let texts: Vec<_> = texts.chain(row.remarks.iter().map(ImportRemark::sentence)).collect();
+    assert!(texts.len() > 2, "{texts:?}");
+    assert!(!texts.iter().any(|text| text.contains(char::is_control)), "{texts:?}");
     for port in [json!(-1), json!(70_000), json!("1883; rm"), json!(1.5), json!([1])] {
         let text = json!([{"clientId": "c", "host": "a", "port": port, "ssl": false, "mqttVersion": "5.0"}])
             .to_string();
@@ -1215,6 +1222,10 @@ proptest! {
             let profile = draft::build(ProfileDraft { id: ProfileId::random(), name, endpoint, settings }).expect("built");
             let mut secrets = Secrets::default();
             secrets.put(SecretField::Password, Some(Secret::new(bytes.clone())));
+            // Used now or not: what is kept goes along.
+            for field in [SecretField::KeyPassphrase, SecretField::TokenPin, SecretField::ProxyPassword] {
+                secrets.put(field, tls.then(|| Secret::new(bytes.clone())));
+            }
             secrets.put(SecretField::WebsocketHeader("x-a".into()), (number > 9).then(|| Secret::new(bytes)));
             (profile, secrets)
         }).collect();

@@ -179,6 +179,15 @@ mod tests {
             file.replace(&turn, text.as_bytes()).expect("replaced");
             assert_eq!(file.read().expect("read").as_deref(), Some(text.as_bytes()));
         }
+        // Whoever reads the old one meanwhile has it whole: nothing is written into it.
+        #[cfg(unix)]
+        {
+            let mut old = File::open(file.path()).expect("the old one");
+            file.replace(&turn, b"three, and longer").expect("replaced");
+            let mut text = String::new();
+            old.read_to_string(&mut text).expect("read");
+            assert_eq!(text, "two");
+        }
         assert!(!file.beside("new").exists());
         #[cfg(unix)]
         for path in [file.path().to_owned(), file.beside("lock")] {
@@ -212,5 +221,9 @@ mod tests {
         // A folder in its place cannot be read, whoever asks (root reads everything).
         std::fs::create_dir(file.path()).expect("made");
         assert_eq!(file.read().expect_err("not a file").code, ErrorCode::File);
+        // Nor can a link that leads to itself be opened.
+        std::fs::remove_dir(file.path()).expect("removed");
+        std::os::unix::fs::symlink(file.path(), file.path()).expect("made");
+        assert_eq!(file.read().expect_err("not opened").code, ErrorCode::File);
     }
 }

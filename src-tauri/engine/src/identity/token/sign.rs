@@ -92,7 +92,11 @@ impl OpenKey {
                 Some(asks) => {
                     // PKCS#11, 5.6.9: between C_SignInit and the data.
                     session.sign_init(&mechanism, key.object).map_err(fail)?;
-                    asks.answer(session, loaded, &key.token)?;
+                    if let Err(error) = asks.answer(session, loaded, &key.token) {
+                        // What was begun ends here, or the session would begin no other (PKCS#11, 5.13).
+                        let _ = session.sign_final();
+                        return Err(error);
+                    }
                     session.sign_update(&input).and_then(|()| session.sign_final()).map_err(fail)?
                 }
             };
