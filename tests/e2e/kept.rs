@@ -81,11 +81,10 @@ async fn pinned_and_retained_messages_stay_when_others_go() -> Result<()> {
     window.engine("set_keeping", json!({"keeping": {"each": {"max_bytes": null, "max_rows": 10, "max_age_s": null}, "max_bytes_in_all": null}})).await?;
     // The newest ten, two that are pinned and one that is retained.
     rows(&window, 13).await?;
-    let shown = "return [...document.querySelectorAll('.stream .gr')].map((row) => row.innerText).join('|')";
-    let text = window.js(shown).await?;
-    let text = text.as_str().unwrap_or_default();
-    ensure!(["degrees 10", "degrees 11", "degrees 12"].iter().all(|kept| text.contains(kept)), "{text}");
-    ensure!(!text.contains("degrees 13") && !text.contains("degrees 14"), "{text}");
+    let there = "return (text => [10, 11, 12].every(n => text.includes('degrees ' + n)) && \
+                 ![13, 14].some(n => text.includes('degrees ' + n)))\
+                 ([...document.querySelectorAll('.stream .gr')].map(row => row.innerText).join('|'))";
+    window.until("the three that are kept, and no others", there).await?;
     window
         .until(
             "the selected one is still selected",

@@ -34,6 +34,10 @@ pub use table::{rabbit_rows, rows};
 /// Attempts at the same time.
 const SIDE_BY_SIDE: usize = 12;
 
+/// Bounds of an attempt in seconds: of those that end by it, and of all others.
+const HURRIED: u16 = 1;
+const PATIENT: u16 = 10;
+
 /// How much later than its bound an attempt may end on a busy machine.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -75,28 +79,37 @@ pub struct Met {
     pub row: Row,
     pub url: String,
     pub trace: Trace,
+    /// The bound of the attempt in seconds.
+    pub bound: u16,
     pub took: Duration,
     /// What is not as the row says.
     pub wrong: Vec<String>,
 }
 
-/// Meets all rows, some side by side.
+/// Meets all rows, some side by side. What is not as it should be within a short bound is met again with a longer
+/// one, alone: on a busy machine a second may have passed before the stage that the row is about.
 pub async fn meet(world: &Arc<World>, rows: Vec<Row>) -> Vec<Met> {
-    futures_util::stream::iter(rows)
-        .map(|row| tokio::spawn(meet_one(world.clone(), row)))
+    let mut all: Vec<Met> = futures_util::stream::iter(rows)
+        .map(|row| {
+            let bound = if row.code.ends_with("_timeout") || row.ask.hurried { HURRIED } else { PATIENT };
+            tokio::spawn(meet_one(world.clone(), row, bound))
+        })
         .buffered(SIDE_BY_SIDE)
         .map(|met| met.expect("a row"))
         .collect()
-        .await
+        .await;
+    for met in all.iter_mut().filter(|met| !met.wrong.is_empty() && met.bound == HURRIED) {
+        *met = meet_one(world.clone(), met.row.clone(), PATIENT).await;
+    }
+    all
 }
 
-async fn meet_one(world: Arc<World>, row: Row) -> Met {
+async fn meet_one(world: Arc<World>, row: Row, bound: u16) -> Met {
     let port = world.port(&row.server).await;
     let proxy = match &row.ask.proxy {
         Some((_, proxy, _)) => Some(world.proxy(proxy).await),
         None => None,
     };
-    let bound = if row.code.ends_with("_timeout") || row.ask.hurried { 1 } else { 10 };
     let config = row.ask.config(&row.server, port, proxy, bound, &world.certificates);
     let url = config.profile.endpoint.url();
     let began = Instant::now();
@@ -106,7 +119,7 @@ async fn meet_one(world: Arc<World>, row: Row) -> Met {
     if took > Duration::from_secs(bound.into()) + GRACE {
         wrong.push(format!("it took {took:?} of {bound} s"));
     }
-    Met { row, url, trace, took, wrong }
+    Met { row, url, trace, bound, took, wrong }
 }
 
 fn judge(row: &Row, url: &str, trace: &Trace) -> Vec<String> {

@@ -101,6 +101,15 @@ pub async fn serve(script: Script, tls: Option<TlsPeer>, certificates: &Certific
     port
 }
 
+/// A port at which requests to connect are refused, as long as its socket is held.
+pub fn nobody() -> (u16, socket2::Socket) {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+    let address = socket.local_addr().expect("address");
+    (address.as_socket().expect("an address").port(), socket)
+}
+
 /// A port whose queue of connections is full: later requests to connect get no answer.
 pub fn unanswering() -> (u16, Vec<socket2::Socket>) {
     use socket2::{Domain, Socket, Type};

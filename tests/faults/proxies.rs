@@ -47,9 +47,6 @@ pub async fn serve(proxy: Proxy, certificates: &Certificates) -> u16 {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = listener.local_addr().expect("address").port();
-    if matches!(proxy, Proxy::Nobody) {
-        return port;
-    }
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
@@ -78,7 +75,13 @@ async fn http(proxy: Proxy, mut stream: TcpStream) -> io::Result<()> {
     if !refusal.is_empty() {
         return stream.write_all(refusal).await;
     }
-    match TcpStream::connect(&target).await {
+    // A name that cannot exist is not looked up: its answer would be that of this machine's name server.
+    let found = if target.contains(".invalid:") {
+        Err(io::ErrorKind::NotFound.into())
+    } else {
+        TcpStream::connect(&target).await
+    };
+    match found {
         Ok(mut there) => {
             stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
             copy_bidirectional(&mut stream, &mut there).await.map(|_| ())

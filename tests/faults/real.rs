@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use tempfile::TempDir;
-use tokio::sync::Mutex;
 
 use super::proxies::{self, Proxy};
 use super::{Certificates, Server, peers};
@@ -146,11 +146,11 @@ impl World {
     /// The port where a row's server is, which is there from now on.
     pub async fn port(&self, server: &Server) -> u16 {
         match server {
-            Server::Nobody => free_port(),
+            Server::Nobody => self.nobody(),
             Server::Host(_) => 1883,
             Server::Unanswering => {
                 let (port, sockets) = tokio::task::spawn_blocking(peers::unanswering).await.expect("sockets");
-                self.held.lock().await.extend(sockets);
+                self.held.lock().expect("sockets").extend(sockets);
                 port
             }
             Server::Plain(script) => peers::serve(*script, None, &self.certificates).await,
@@ -161,7 +161,17 @@ impl World {
 
     /// The port where a row's proxy is.
     pub async fn proxy(&self, proxy: &Proxy) -> u16 {
-        proxies::serve(*proxy, &self.certificates).await
+        match proxy {
+            Proxy::Nobody => self.nobody(),
+            proxy => proxies::serve(*proxy, &self.certificates).await,
+        }
+    }
+
+    /// A port on which nobody listens, and nobody can: it is taken as long as this world is there.
+    fn nobody(&self) -> u16 {
+        let (port, socket) = peers::nobody();
+        self.held.lock().expect("sockets").push(socket);
+        port
     }
 
     fn add(&mut self, (process, ports): Started) {
@@ -216,6 +226,7 @@ impl World {
         };
         let plant = certificates.authority("plant");
         let client = format!("ssl_client_certificate {plant}; ssl_verify_client on;");
+        let nobody = self.nobody().to_string();
         let fill = |text: &str, port: u16| {
             text.replace("{port}", &port.to_string())
                 .replace("{tls}", &tls("server"))
@@ -224,7 +235,7 @@ impl World {
                 .replace("{expired}", &tls("server-expired"))
                 .replace("{other-name}", &tls("server-other-name"))
                 .replace("{mosquitto}", &self.ports["mosquitto"].to_string())
-                .replace("{nobody}", &free_port().to_string())
+                .replace("{nobody}", &nobody)
         };
         let locations = format!(
             "location = /mqtt {{ proxy_pass http://127.0.0.1:{}; proxy_http_version 1.1;\n\
@@ -234,9 +245,8 @@ impl World {
              location = /moved {{ return 301 https://elsewhere.example/mqtt; }}\n\
              location = /other-path {{ return 307 /mqtt; }}\n\
              location = /teapot {{ return 418; }} location = /bad {{ return 400; }}\n\
-             location = /down {{ proxy_pass http://127.0.0.1:{}; }} location / {{ return 404; }}",
+             location = /down {{ proxy_pass http://127.0.0.1:{nobody}; }} location / {{ return 404; }}",
             self.ports["mosquitto ws"],
-            free_port()
         );
         let mut ports = Vec::new();
         let (mut http, mut stream) = (String::new(), String::new());

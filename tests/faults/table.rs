@@ -104,7 +104,6 @@ fn reach() -> Vec<Row> {
         row("nobody listens", Nobody, mqtt(), "connection_refused", "tcp", "set_port 1883", &["errno=111", "attempts"]),
         row("nobody listens, wss", Nobody, wss(), "connection_refused", "tcp", "set_port 443", &["errno=111"]),
         row("no answer to the connection request", Unanswering, mqtt(), "connect_timeout", "tcp", "set_port 1883", &["attempts"]),
-        row("a name that cannot exist", Host("no-such-host.invalid"), mqtt(), "name_not_found", "dns", "set_server", &["name=no-such-host.invalid"]),
         row("a broadcast address", Host("255.255.255.255"), mqtt(), "network_unreachable", "tcp", "retry", &["errno=101"]),
     ]
 }
