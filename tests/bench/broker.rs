@@ -2,6 +2,7 @@
 //! beside `mosquitto_pub` and the bare library, connections, latencies.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,9 +23,10 @@ const HELIO: &str = env!("CARGO_BIN_EXE_helio");
 /// Each is measured so often, in turn with its peer, and the best counts: the machine may be busy with something else.
 const ROUNDS: usize = 2;
 
-/// mosquitto without limits that drop, and without a log line a message.
+/// mosquitto without limits that drop, and without a log line a message. It says each second what it counted.
 fn start(folder: &Path) -> Mosquitto {
-    let options = MosquittoOptions { extra: "log_type subscribe\n".into(), ..MosquittoOptions::default() };
+    let extra = "log_type subscribe\nsys_interval 1\n".into();
+    let options = MosquittoOptions { extra, ..MosquittoOptions::default() };
     Mosquitto::start(&Pki::make(folder), &options)
 }
 
@@ -94,7 +96,8 @@ fn finish(mut child: Child) {
     assert!(child.wait().expect("its end").success(), "the flood was taken");
 }
 
-/// `helio bench pub`, `mosquitto_pub -l` and the bare library in turn.
+/// `helio bench pub`, `mosquitto_pub -l` and the bare library in turn. The broker says how many came: a publisher that
+/// loses some is not compared with.
 pub async fn publish(folder: &Path, messages: u64) {
     for qos in 0..=2_u8 {
         let messages = messages / [8, 20, 40][usize::from(qos)];
@@ -103,29 +106,84 @@ pub async fn publish(folder: &Path, messages: u64) {
         let lines = folder.join("lines");
         std::fs::write(&lines, format!("{}\n", "x".repeat(64)).repeat(messages as usize)).expect("written");
         let (port, level, count) = (broker.mqtt.to_string(), qos.to_string(), messages.to_string());
-        let timed = |command: &mut Command| {
-            let (began, before) = (Instant::now(), machine::children_cpu());
-            assert!(command.status().expect("started").success(), "everything was taken");
-            Rate { messages, wall: began.elapsed(), cpu: machine::children_cpu() - before }
+        let [mut c, mut rust, mut ours] =
+            ["mosquitto_pub -l", "the library alone", "helio bench pub"].map(Publisher::of);
+        let mut before = 0;
+        let mut count_them = || {
+            let now = counted(&port, before + messages);
+            messages - (now - std::mem::replace(&mut before, now)).min(messages)
         };
-        let (mut ours, mut c, mut rust) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let mut mosquitto_pub = Command::new("mosquitto_pub");
             mosquitto_pub.args(["-p", &port, "-t", "helio/bench", "-q", &level, "-l", "-V", "5"]);
-            c.push(timed(mosquitto_pub.stdin(File::open(&lines).expect("there"))));
-            rust.push(peers::publish(broker.mqtt, qos, messages).await);
+            mosquitto_pub.stdin(File::open(&lines).expect("there"));
+            let (began, cpu) = (Instant::now(), machine::children_cpu());
+            assert!(mosquitto_pub.status().expect("started").success(), "it says that everything was taken");
+            let rate = Rate { messages, wall: began.elapsed(), cpu: machine::children_cpu() - cpu };
+            c.round(rate, count_them());
+            rust.round(peers::publish(broker.mqtt, qos, messages).await, count_them());
             let mut helio = Command::new(HELIO);
             let url = format!("mqtt://127.0.0.1:{port}");
             helio.args(["bench", "pub", &url, "-q", &level, "--count", &count, "--json"]);
-            ours.push(helio_pub(&mut helio, messages));
+            ours.round(helio_pub(&mut helio, messages), count_them());
         }
-        let (c, rust) = (best(&c), best(&rust));
-        print("mosquitto_pub -l", c, None);
-        print("the library alone", rust, None);
-        let fastest =
-            if c.a_second() > rust.a_second() { ("mosquitto_pub", c) } else { ("the library", rust) };
-        print("helio bench pub", best(&ours), Some(fastest));
+        assert_eq!(ours.lost, 0, "helio lost some");
+        let peers = [&c, &rust].map(|peer| peer.print(None));
+        let fastest = peers.into_iter().flatten().max_by(|a, b| a.1.a_second().total_cmp(&b.1.a_second()));
+        ours.print(fastest);
     }
+}
+
+/// A publisher's rounds.
+struct Publisher {
+    name: &'static str,
+    whole: Vec<Rate>,
+    lost: u64,
+}
+
+impl Publisher {
+    fn of(name: &'static str) -> Self {
+        Self { name, whole: Vec::new(), lost: 0 }
+    }
+
+    /// Takes note of a round. One that lost messages has no rate.
+    fn round(&mut self, rate: Rate, lost: u64) {
+        self.lost = self.lost.max(lost);
+        if lost == 0 {
+            self.whole.push(rate);
+        }
+    }
+
+    fn print(&self, peer: Option<(&str, Rate)>) -> Option<(&'static str, Rate)> {
+        if self.lost > 0 {
+            println!("  {:<44} ended well, and {} never came", self.name, thousands(self.lost as f64));
+        }
+        let best = (!self.whole.is_empty()).then(|| best(&self.whole))?;
+        print(self.name, best, peer);
+        Some((self.name, best))
+    }
+}
+
+/// How many PUBLISH the broker has read, as soon as it says so many, or after three seconds.
+fn counted(port: &str, expected: u64) -> u64 {
+    let mut child = Command::new("mosquitto_sub")
+        .args(["-p", port, "-W", "3", "-t", "$SYS/broker/publish/messages/received"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mosquitto_sub");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut last = 0;
+    for line in lines {
+        last = line.expect("text").parse().expect("a number");
+        if last >= expected {
+            break;
+        }
+    }
+    // It may have ended by itself.
+    let _ = child.kill();
+    child.wait().expect("its end");
+    last
 }
 
 /// As it measures itself: from the first message to the last. It also waits until the broker has read everything

@@ -1,6 +1,7 @@
 //! The figures of the real window: how soon it can be used, what its processes take, how it paints while messages pour
-//! in, and how it reads back. `./dev bench window [start] [connect] [pour] [many] [--messages N] [--rate N] [--soak MINUTES]`;
-//! needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message that is lost does end it.
+//! in, and how it reads back. `./dev bench window [start] [connect] [pour] [many] [soak] [--messages N] [--rate N] [--minutes N]`,
+//! all but the soak when none is named; needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message
+//! that is lost does end it.
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
 
@@ -42,14 +43,14 @@ const CONNECT: &str =
     "[...document.querySelectorAll('.conn-head button')].find((b) => /^Connect$/m.test(b.innerText))";
 
 struct Options {
-    /// Of [`FIGURES`]; none: all.
+    /// Of [`FIGURES`]; none: all but the soak.
     figures: Vec<String>,
     /// Stored before reading back.
     messages: u64,
     /// Messages a second while frames are counted.
     rate: u64,
-    /// Minutes at that rate at the end.
-    soak: u64,
+    /// Minutes at that rate in a soak.
+    minutes: u64,
 }
 
 fn main() {
@@ -66,7 +67,7 @@ fn main() {
         figures,
         messages: number("--messages", 10_000_000),
         rate: number("--rate", 50_000),
-        soak: number("--soak", 0),
+        minutes: number("--minutes", 30),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Err(error) = runtime.block_on(all(&options)) {
@@ -76,7 +77,7 @@ fn main() {
 }
 
 /// What can be asked for alone.
-const FIGURES: [&str; 4] = ["start", "connect", "pour", "many"];
+const FIGURES: [&str; 5] = ["start", "connect", "pour", "many", "soak"];
 
 async fn all(options: &Options) -> Result<()> {
     println!("The window (load {})", load());
@@ -100,6 +101,12 @@ async fn all(options: &Options) -> Result<()> {
         many(&window, options, &still, idle).await?;
         window.close().await?;
         reopened(folder.path()).await?;
+    }
+    if options.figures.iter().any(|figure| figure == "soak") {
+        let folder = tempfile::tempdir()?;
+        let (window, still, idle) = idle(folder.path()).await?;
+        soak(&window, options, &still, idle).await?;
+        window.close().await?;
     }
     Ok(())
 }
@@ -162,9 +169,6 @@ async fn many(window: &Window, options: &Options, still: &[f64], idle: Memory) -
 
     let again = Pouring::resume(window, &many, options.rate).await?;
     while_pouring(window, &again, options, still).await?;
-    if options.soak > 0 {
-        soak(window, options).await?;
-    }
     again.end(window).await
 }
 
@@ -493,23 +497,17 @@ async fn reopened(folder: &Path) -> Result<()> {
 }
 
 /// Memory, minute by minute, while messages go on pouring in.
-async fn soak(window: &Window, options: &Options) -> Result<()> {
-    println!(" {} minutes at {} messages a second", options.soak, thousands(options.rate as f64));
-    for minute in 0..=options.soak {
-        if minute > 0 {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-        }
-        let Memory { own, web, .. } = pss(window.process()?)?;
-        let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        println!(
-            "  minute {minute:>3}: {:.1} MB, the web view's {:.1} (load {})",
-            mb(own + web),
-            mb(web),
-            load()
-        );
+async fn soak(window: &Window, options: &Options, still: &[f64], idle: Memory) -> Result<()> {
+    let Options { minutes, rate, .. } = options;
+    println!(" {minutes} minutes at {} messages a second", thousands(*rate as f64));
+    let soak = Pouring::start(window, "Soak", u64::MAX / 2_000_000, *rate).await?;
+    for minute in 1..=*minutes {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let name = format!("minute {minute} (load {})", load());
+        told_pss(window, &name, Some(idle))?;
     }
-    tell_frames("at its end", &frames(window).await?, None);
-    Ok(())
+    tell_frames("at its end", &frames(window).await?, Some(still));
+    soak.end(window).await
 }
 
 fn tell(name: &str, times: &mut [Duration]) {
