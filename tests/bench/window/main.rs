@@ -1,6 +1,6 @@
 //! The figures of the real window: how soon it can be used, what its processes take, how it paints while messages pour
-//! in, and how it reads back. `./dev bench window [start] [connect] [pour] [many] [soak] [--messages N] [--rate N] [--minutes N]`,
-//! all but the soak when none is named; needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message
+//! in, and how it reads back. `./dev bench window [start] [connect] [publish] [pour] [many] [soak] [--messages N] [--rate N]
+//! [--minutes N]`, all but the soak when none is named; needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message
 //! that is lost does end it.
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
@@ -77,7 +77,7 @@ fn main() {
 }
 
 /// What can be asked for alone.
-const FIGURES: [&str; 5] = ["start", "connect", "pour", "many", "soak"];
+const FIGURES: [&str; 6] = ["start", "connect", "publish", "pour", "many", "soak"];
 
 async fn all(options: &Options) -> Result<()> {
     println!("The window (load {})", load());
@@ -88,6 +88,9 @@ async fn all(options: &Options) -> Result<()> {
     }
     if wanted("connect") {
         clicks().await?;
+    }
+    if wanted("publish") {
+        publishes().await?;
     }
     if wanted("pour") {
         let folder = tempfile::tempdir()?;
@@ -225,6 +228,43 @@ async fn clicks() -> Result<()> {
         }
         tell(&format!("click to Connected, wss with a client certificate: {name}"), &mut times);
     }
+    window.close().await
+}
+
+/// From a click on Publish to "PUBACK in …" on the screen, and the message comes in again meanwhile.
+async fn publishes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let pki = Pki::make(folder.path());
+    let mosquitto = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let window = Window::open(&folder.path().join("data"), "bench", &[]).await?;
+    let draft = draft(&window, "Publishing", &endpoint(mosquitto.mqtt)).await?;
+    save(&window, &draft).await?;
+    window.click("Publishing").await?;
+    window.engine("connect", json!({"id": draft["id"]})).await?;
+    window.until("connected", "return /^Connected/m.test(document.body.innerText)").await?;
+    window.fill("Topic", "plant/oven").await?;
+    window.click("1").await?;
+    // The frame that shows it is painted before the message that is posted in it arrives.
+    let watch = "window.shown = []; document.addEventListener('click', ({ timeStamp }) => {\
+        const painted = new MessageChannel();\
+        painted.port1.onmessage = () => window.shown.push(performance.now() - timeStamp);\
+        const look = () => /PUBACK in/.test(document.querySelector('.composer').innerText)\
+            ? painted.port2.postMessage(0) : requestAnimationFrame(look);\
+        requestAnimationFrame(look); }, true)";
+    window.js(watch).await?;
+    let button =
+        "[...document.querySelectorAll('.composer button')].find((b) => /^Publish/.test(b.innerText))";
+    let button = rect(&window, button).await?;
+    let screen = Screen::open()?;
+    screen.point(button.x + 10, button.y + 10)?;
+    for n in 1..=100 {
+        screen.button(screen::LEFT)?;
+        window.until("PUBACK", &format!("return window.shown.length === {n}")).await?;
+    }
+    let shown = window.js("return window.shown").await?;
+    let millis = shown.as_array().into_iter().flatten().filter_map(Value::as_f64);
+    let mut times: Vec<_> = millis.map(|millis| Duration::from_secs_f64(millis / 1e3)).collect();
+    tell("click on Publish, QoS 1, to PUBACK on the screen", &mut times);
     window.close().await
 }
 
@@ -461,7 +501,7 @@ async fn read_back(window: &Window) -> Result<()> {
     screen.point(place.x + 200, place.y + 100)?;
     window.js(watch).await?;
     for turn in 0..200 {
-        screen.wheel(if turn % 50 == 49 { screen::WHEEL_DOWN } else { screen::WHEEL_UP })?;
+        screen.button(if turn % 50 == 49 { screen::WHEEL_DOWN } else { screen::WHEEL_UP })?;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     told("the wheel").await?;

@@ -14,7 +14,8 @@ use x11rb::rust_connection::RustConnection;
 /// A place on the screen that stays as it is for longer than this after a key does not show it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Buttons of the wheel.
+/// Buttons of the mouse, and those that its wheel is.
+pub const LEFT: u8 = 1;
 pub const WHEEL_UP: u8 = 4;
 pub const WHEEL_DOWN: u8 = 5;
 
@@ -85,8 +86,8 @@ impl Screen {
         Ok(self.connection.flush()?)
     }
 
-    /// Turns the wheel where the pointer is.
-    pub fn wheel(&self, button: u8) -> Result<()> {
+    /// Presses and lets go of a button of the mouse, or turns its wheel, where the pointer is.
+    pub fn button(&self, button: u8) -> Result<()> {
         for kind in
             [x11rb::protocol::xproto::BUTTON_PRESS_EVENT, x11rb::protocol::xproto::BUTTON_RELEASE_EVENT]
         {
