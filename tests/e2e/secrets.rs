@@ -385,8 +385,13 @@ async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyb
     window.press("Tab").await?;
     tab_to(window, "添加").await?;
     window.press("Enter").await?;
-    window.says("文本中没有证书").await?;
+    // Said in the dialog, to those who do not see it too, and the text is kept.
+    let said = "const dialog = document.querySelector('.dialog-part');\
+                return dialog?.querySelector('[role=alert]')?.innerText.includes('文本中没有证书')\
+                  && dialog.querySelector('textarea').value === 'nothing of the kind'";
+    window.until("the refusal in the dialog", said).await?;
     window.shots("4-refused-small").await?;
+    ensure!(window.js(OVERFLOWS).await? == json!(""), "the refusal is cut");
     window.press("Escape").await?;
     bench.close(&[]).await
 }

@@ -111,8 +111,8 @@ test("the palette, a question for a secret, a damaged connection, remarks", asyn
   await fireEvent.keyDown(password, { key: "Escape" });
   await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
 
-  toasts.show({ tone: "info", text: "one", action: { label: "Undo", run: () => {} } });
-  toasts.show({ tone: "err", text: "two" });
+  toasts.show({ tone: "info", text: () => "one", action: { label: () => "Undo", run: () => {} } });
+  toasts.show({ tone: "err", text: () => "two" });
   await fireEvent.click(screen.getByRole("button", { name: /Boiler house/ }));
   await screen.findByText("Boiler house cannot be read");
   expect(await violations()).toEqual([]);

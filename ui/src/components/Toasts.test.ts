@@ -2,18 +2,23 @@ import { fireEvent, render, screen, waitFor } from "@testing-library/svelte";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { runShortcut } from "$lib/shortcuts";
 import { toasts } from "$lib/state/toasts.svelte";
+import { m } from "$messages";
+import { setLocale } from "$runtime";
 import ToastSpeech from "./ToastSpeech.svelte";
 import Toasts from "./Toasts.svelte";
 
 const show = (text: string, run?: () => void) =>
-  toasts.show({ tone: "info", text, action: run && { label: "Undo", run } });
+  toasts.show({ tone: "info", text: () => text, action: run && { label: () => "Undo", run } });
 
 beforeEach(() => {
   vi.useFakeTimers();
   toasts.shown = [];
   toasts.release();
 });
-afterEach(() => vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  setLocale("en", { reload: false });
+});
 
 test("F8 leads to the newest remark, Esc dismisses it, and focus returns once all are gone", async () => {
   const field = document.body.appendChild(document.createElement("input"));
@@ -46,7 +51,7 @@ test("the others wait behind their number, with what can be done about them", as
   await fireEvent.click(await screen.findByRole("button", { name: "Other notices: 1" }));
   await fireEvent.click(await screen.findByRole("button", { name: "Undo" }));
   expect(undo).toHaveBeenCalledOnce();
-  expect(toasts.shown.map(({ text }) => text)).toEqual(["copied"]);
+  expect(toasts.shown.map(({ text }) => text())).toEqual(["copied"]);
 });
 
 test("a remark goes by itself, but not while somebody is at it", async () => {
@@ -67,7 +72,7 @@ test("remarks are spoken politely, failures at once", async () => {
   render(ToastSpeech);
   show("saved");
   await waitFor(() => expect(screen.getByRole("status").textContent).toBe("saved"));
-  toasts.show({ tone: "err", text: "not saved" });
+  toasts.show({ tone: "err", text: () => "not saved" });
   await waitFor(() => expect(screen.getByRole("alert").textContent).toBe("not saved"));
 });
 
@@ -78,4 +83,19 @@ test("the action of the only remark runs, though the remark is gone with it", as
   await fireEvent.click(await screen.findByRole("button", { name: "Undo" }));
   expect(run).toHaveBeenCalledOnce();
   expect(toasts.shown).toEqual([]);
+});
+
+test("a remark speaks the language that the window was changed to, and what can be done too", async () => {
+  toasts.show({ tone: "info", text: m.action_dismiss, action: { label: m.action_undo, run: () => {} } });
+  for (const [locale, words] of [
+    ["en", ["Dismiss", "Undo"]],
+    ["zh", ["关闭", "撤销"]],
+  ] as const) {
+    setLocale(locale, { reload: false });
+    // The window is drawn anew.
+    const view = render(Toasts);
+    await screen.findByText(words[0]);
+    screen.getByRole("button", { name: words[1] });
+    view.unmount();
+  }
 });

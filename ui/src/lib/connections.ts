@@ -137,9 +137,9 @@ export async function remove(entry: Pick<ProfileEntry, "id" | "name">): Promise<
   if (wasSelected) navigation.select(neighbour);
   toasts.show({
     tone: "info",
-    text: m.connection_deleted({ name: entry.name }),
+    text: () => m.connection_deleted({ name: entry.name }),
     action: {
-      label: m.action_undo(),
+      label: () => m.action_undo(),
       run: () => {
         void attempt(backend.restoreProfile(entry.id)).then(() => wasSelected && navigation.select(entry.id));
       },
@@ -152,13 +152,13 @@ export async function removeFolder(folder: Folder): Promise<void> {
   if (!deleted) return;
   toasts.show({
     tone: "info",
-    text: m.folder_deleted({ name: folder.name }),
-    action: { label: m.action_undo(), run: () => void attempt(backend.restoreFolder(folder.id)) },
+    text: () => m.folder_deleted({ name: folder.name }),
+    action: { label: () => m.action_undo(), run: () => void attempt(backend.restoreFolder(folder.id)) },
   });
 }
 
-/** Copies, and says so. */
-export async function copyText(text: string, what: string): Promise<void> {
+/** Copies, and says so; `what` is its name, asked for as it is said. */
+export async function copyText(text: string, what: () => string): Promise<void> {
   const copied = await attempt(backend.copyText(text).then(() => true));
-  if (copied) toasts.show({ tone: "ok", text: m.copied({ what }) });
+  if (copied) toasts.show({ tone: "ok", text: () => m.copied({ what: what() }) });
 }

@@ -4,14 +4,19 @@ import { fileErrorText } from "$lib/errors";
 import { m } from "$messages";
 
 export function holdsText(report: FileReport): string {
-  const { certificates, key_type, key_encrypted, bundle, revocation_lists, error } = report;
+  const { error } = report;
+  return contentsText(report) || (error ? fileErrorText(error) : m.holds_nothing());
+}
+
+/** The same where what is wrong with the file is said elsewhere; empty when it holds nothing that is known. */
+export function contentsText(report: FileReport): string {
+  const { certificates, key_type, key_encrypted, bundle, revocation_lists } = report;
   const parts = [
     ...contents(certificates.length, key_type),
     revocation_lists.length > 0 ? m.holds_revocation_lists({ n: revocation_lists.length }) : null,
     key_encrypted && key_type === null ? (bundle ? m.holds_locked_bundle() : m.holds_locked_key()) : null,
   ].filter((part) => part !== null);
-  if (parts.length > 0) return parts.join(m.list_joint());
-  return error ? fileErrorText(error) : m.holds_nothing();
+  return parts.join(m.list_joint());
 }
 
 /** Certificates and a key. */

@@ -7,10 +7,13 @@ import { m } from "$messages";
 export function noticeToast({ code, error }: Extract<EngineEvent, { event: "notice" }>): Toast {
   switch (code) {
     case "storage_failing":
-      return { tone: "warn", text: m.stream_not_stored_hint({ problem: error ? errorWords(error) : "" }) };
+      return {
+        tone: "warn",
+        text: () => m.stream_not_stored_hint({ problem: error ? errorWords(error) : "" }),
+      };
     case "storage_recovered":
-      return { tone: "ok", text: m.notice_storage_recovered() };
+      return { tone: "ok", text: () => m.notice_storage_recovered() };
     case "storage_damaged":
-      return { tone: "err", text: error ? errorWords(error) : "" };
+      return { tone: "err", text: () => (error ? errorWords(error) : "") };
   }
 }

@@ -27,7 +27,16 @@ export function doing({ kind, path, state }: TransferStatus): string {
 }
 
 /** What it came to. */
-export function ending({ kind, path, state, counts }: TransferStatus): Toast {
+export function ending(transfer: TransferStatus): Toast {
+  const { state, counts } = transfer;
+  const failed = state.state === "failed" ? state.error : null;
+  const trouble = counts.refused + counts.lost + counts.unreadable + counts.earlier > 0;
+  const fault = failed !== null && failed.code !== "cancelled";
+  const tone = fault ? "err" : trouble ? "warn" : failed ? "info" : "ok";
+  return { tone, text: () => endingText(transfer) };
+}
+
+function endingText({ kind, path, state, counts }: TransferStatus): string {
   const file = fileName(path);
   const said = [];
   const messages = count(counts.messages);
@@ -47,7 +56,5 @@ export function ending({ kind, path, state, counts }: TransferStatus): Toast {
   if (counts.earlier > 0) said.push(m.recording_earlier({ count: count(counts.earlier) }));
   const [first] = counts.problems;
   if (first) said.push(m.recording_line({ line: first.line, text: first.message }));
-  const trouble = counts.refused + counts.lost + counts.unreadable + counts.earlier > 0;
-  const fault = failed !== null && failed.code !== "cancelled";
-  return { tone: fault ? "err" : trouble ? "warn" : failed ? "info" : "ok", text: said.join(" ") };
+  return said.join(" ");
 }

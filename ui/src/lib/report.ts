@@ -6,7 +6,7 @@ import { toasts } from "$lib/state/toasts.svelte";
 export function report(thrown: unknown): void {
   const error = asEngineError(thrown);
   if (error.code === "cancelled") return;
-  toasts.show({ tone: "err", text: errorText(thrown) });
+  toasts.show({ tone: "err", text: () => errorText(thrown) });
 }
 
 /** An error in words. */

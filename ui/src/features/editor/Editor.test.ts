@@ -52,7 +52,7 @@ test("pasting a URL sets switches, host, port, path and user name; the password 
   expect(screen.getByRole("radio", { name: "ws" }).getAttribute("aria-checked")).toBe("true");
   expect(field("Username").value).toBe("ada");
   expect(field("Password").value).toBe("s3cret");
-  expect(toasts.shown.at(-1)?.text).toContain("no longer in the URL");
+  expect(toasts.shown.at(-1)?.text()).toContain("no longer in the URL");
   expect(document.body.textContent).not.toContain("s3cret");
 
   const save = vi.spyOn(backend, "saveProfile");

@@ -23,7 +23,7 @@ export function droppedAs({ certificates, key_type, key_encrypted, bundle }: Fil
 
 /** Puts a file where it belongs and says where that was. Never touches the endpoint. */
 export function placeFile(draft: ProfileDraft, report: FileReport): Toast {
-  const placed = (text: string): Toast => ({ tone: "info", text });
+  const placed = (text: () => string): Toast => ({ tone: "info", text });
   const { client_certificate: identity, trust } = draft.settings;
   const file = fileName(report.path);
   switch (droppedAs(report)) {
@@ -31,7 +31,7 @@ export function placeFile(draft: ProfileDraft, report: FileReport): Toast {
       identity.enabled = true;
       identity.cert_file = report.path;
       identity.key_file = "";
-      return placed(
+      return placed(() =>
         report.bundle && report.key_encrypted
           ? m.auth_dropped_bundle({ file })
           : m.auth_dropped_cert({ file }),
@@ -39,21 +39,22 @@ export function placeFile(draft: ProfileDraft, report: FileReport): Toast {
     case "certificate":
       identity.enabled = true;
       identity.cert_file = report.path;
-      return placed(m.auth_dropped_cert({ file }));
+      return placed(() => m.auth_dropped_cert({ file }));
     case "key":
       identity.enabled = true;
       identity.key_file = report.path;
-      return placed(m.auth_dropped_key({ file }));
+      return placed(() => m.auth_dropped_key({ file }));
     case "authority":
       if (!trust.ca_files.includes(report.path)) trust.ca_files.push(report.path);
       if (trust.mode === "ca_only" || trust.mode === "system_and_ca")
-        return placed(m.auth_dropped_ca({ file }));
+        return placed(() => m.auth_dropped_ca({ file }));
       trust.mode = "system_and_ca";
-      return placed(m.auth_dropped_ca_trusted({ file }));
+      return placed(() => m.auth_dropped_ca_trusted({ file }));
     case "nothing":
       return {
         tone: "warn",
-        text: report.error ? `${file}: ${fileErrorText(report.error)}` : m.auth_dropped_none({ file }),
+        text: () =>
+          report.error ? `${file}: ${fileErrorText(report.error)}` : m.auth_dropped_none({ file }),
       };
   }
 }

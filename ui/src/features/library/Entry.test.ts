@@ -2,6 +2,7 @@ import { fireEvent, render, screen, waitFor } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
 import { backend } from "$lib/backend";
 import type { LibraryCertificate } from "$lib/backend/types/LibraryCertificate";
+import { fileErrorText } from "$lib/errors";
 import { engine } from "$lib/state/engine.svelte";
 import { toasts } from "$lib/state/toasts.svelte";
 import Entry from "./Entry.svelte";
@@ -113,4 +114,16 @@ test("a copy is removed when nobody uses it, a file of the person's when it was 
     expect(offered()).toBe(wanted);
     view.unmount();
   }
+});
+
+test("what is wrong with an entry is said once", () => {
+  const error = { code: "not_a_certificate" as const, message: "Not a certificate." };
+  const report = { ...identity.report, certificates: [], key_type: null, key_encrypted: false, error };
+  const problem = { field: "", severity: "error" as const, code: "ca_invalid", message: "It is not one." };
+  const view = show({ not_after: null, identity: null, report, problems: [problem] });
+  screen.getByText("It is not one.");
+  expect(screen.queryByText(fileErrorText(error))).toBeNull();
+  view.unmount();
+  show({ not_after: null, identity: null, report, problems: [] });
+  screen.getByText(fileErrorText(error));
 });

@@ -185,7 +185,7 @@ test("an export without secrets says whose private key is not in it", async () =
   transfers.export();
   await fireEvent.click(await button("Export…"));
   await waitFor(() =>
-    expect(toasts.shown.map(({ text }) => text)).toContain(
+    expect(toasts.shown.map(({ text }) => text())).toContain(
       "The private keys of these connections are in the vault, and not in the file: a, b, c, d, e and 2 more",
     ),
   );

@@ -101,11 +101,10 @@ class Certificates {
   }
 
   #say(certificate: LibraryCertificate, ending: Ending): void {
-    const name = libraryName(certificate);
     toasts.show({
       tone: "warn",
-      text: endingText(name, ending),
-      action: { label: m.library_show(), run: () => navigation.certificates(libraryId(certificate)) },
+      text: () => endingText(libraryName(certificate), ending),
+      action: { label: () => m.library_show(), run: () => navigation.certificates(libraryId(certificate)) },
     });
   }
 }

@@ -49,7 +49,7 @@ test("each threshold is announced once, for certificates in use", async () => {
     await certificates.refresh();
   };
   await refresh([entry(20), entry(3, [])]);
-  expect(toasts.shown.map(({ text }) => text)).toEqual(["press.p12 ends within 30 days"]);
+  expect(toasts.shown.map(({ text }) => text())).toEqual(["press.p12 ends within 30 days"]);
   await refresh([entry(20)]);
   expect(toasts.shown).toHaveLength(1);
   expect(certificates.endingFor("p1")?.ending).toBe(30);
@@ -59,5 +59,5 @@ test("each threshold is announced once, for certificates in use", async () => {
   await refresh([{ ...entry(3), not_after: end }]);
   expect(toasts.shown).toHaveLength(1);
   await refresh([entry(3)]);
-  expect(toasts.shown.at(-1)?.text).toBe("press.p12 ends within 7 days");
+  expect(toasts.shown.at(-1)?.text()).toBe("press.p12 ends within 7 days");
 });

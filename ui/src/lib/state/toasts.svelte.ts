@@ -1,8 +1,9 @@
 /** Short remarks, each with at most one action (usually *Undo*). They go by themselves, but not while somebody is at them. */
 export interface Toast {
   tone: "ok" | "warn" | "err" | "info";
-  text: string;
-  action?: { label: string; run: () => void };
+  /** Its words, asked for as they are drawn: a remark speaks the language of the window, also after that was changed. */
+  text: () => string;
+  action?: { label: () => string; run: () => void };
 }
 
 export type ShownToast = Toast & { key: number };
