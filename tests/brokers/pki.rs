@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -98,12 +99,35 @@ impl Pki {
         Identity { cert, key: write(dir, &format!("{name}.key"), &key.serialize_pem()) }
     }
 
+    /// A client whose certificate ends after `life`, signed by the CA.
+    pub fn issue_ending_client(&self, dir: &Path, name: &str, life: Duration) -> Identity {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let mut params = client_params(name);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 1) + now + life;
+        let key = KeyPair::generate().expect("key");
+        Identity {
+            cert: self.certify(dir, name, &params, &key),
+            key: write(dir, &format!("{name}.key"), &key.serialize_pem()),
+        }
+    }
+
     /// A certificate for a client's key that may be somewhere else, signed by the CA.
     pub fn certify_client(&self, dir: &Path, name: &str, key: &impl PublicKeyData) -> PathBuf {
+        self.certify(dir, name, &client_params(name), key)
+    }
+
+    fn certify(
+        &self,
+        dir: &Path,
+        name: &str,
+        params: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> PathBuf {
         let read = |path: &Path| std::fs::read_to_string(path).expect("PEM");
         let ca_key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
         let issuer = Issuer::from_ca_cert_pem(&read(&self.ca), ca_key).expect("CA");
-        let cert = client_params(name).signed_by(key, &issuer).expect("certificate");
+        let cert = params.clone().signed_by(key, &issuer).expect("certificate");
         write(dir, &format!("{name}.pem"), &cert.pem())
     }
 }

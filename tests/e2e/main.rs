@@ -27,6 +27,7 @@ mod refusals;
 mod secrets;
 mod sizes;
 mod transfer;
+mod trust;
 mod vault;
 mod versions;
 mod window;

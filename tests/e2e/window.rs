@@ -365,6 +365,7 @@ fn key(name: &str) -> Result<char> {
         "Delete" => Key::Delete,
         "F2" => Key::F2,
         "F6" => Key::F6,
+        "F8" => Key::F8,
         "F10" => Key::F10,
         "Space" => return Ok(' '),
         other => {

@@ -374,6 +374,9 @@ async fn a_key_that_came_encrypted_wants_its_passphrase_and_connects() {
         engine.preview_import(serde_json::from_value(input).expect("input"), None).await.expect("read");
     let done = engine.apply_import(plan.plan, vec![0]).await.expect("applied");
     let profile = engine.profile(done.profiles[0].id).expect("there");
+    let asked = engine.connect(profile.id).await.expect_err("no passphrase yet");
+    assert_eq!(asked.code, ErrorCode::SecretNeeded);
+    assert_eq!(asked.details["fields"], serde_json::json!([{ "kind": "key_passphrase" }]));
     assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "passphrase_required");
     engine.set_secrets(profile.id, passphrase("wrong")).await.expect("set");
     assert_eq!(outcome(&attempt(&engine, &profile).await.expect("tried")), "passphrase_wrong");

@@ -308,24 +308,30 @@ impl Engine {
         .await
     }
 
-    /// Says that the PIN of a token is needed, where one is and none is at hand.
-    pub(super) async fn ask_for_pin(&self, profile: &Profile, secrets: &Secrets) -> Result<()> {
-        let certificate = &profile.settings.client_certificate;
-        let used = certificate.enabled && profile.endpoint.tls();
-        let Some(KeyPlace::Token(key)) = KeyPlace::of(&certificate.key_file).ok().filter(|_| used) else {
-            return Ok(());
+    /// Hands the secrets back, or says that the PIN of a token or the passphrase of a private key is needed, where one is
+    /// and none is at hand. Whatever else is wrong with key and token is for the attempt to say.
+    pub(super) async fn with_what_opens_the_key(
+        &self,
+        profile: &Profile,
+        secrets: Secrets,
+    ) -> Result<Secrets> {
+        let certificate = profile.settings.client_certificate.clone();
+        if !certificate.enabled || !profile.endpoint.tls() {
+            return Ok(secrets);
+        }
+        let (secrets, missing) = blocking(move || {
+            let missing = missing_for_the_key(&certificate, &secrets);
+            Ok((secrets, missing))
+        })
+        .await?;
+        let Some(field) = missing else { return Ok(secrets) };
+        let what = match field {
+            SecretField::TokenPin => "the PIN of its token",
+            _ => "the passphrase of its private key",
         };
-        if secrets.get(&SecretField::TokenPin).is_some() {
-            return Ok(());
-        }
-        // What is wrong with the token is for the attempt to say.
-        let wanted = blocking(move || Ok(identity::token::wants_pin(&key).unwrap_or(false))).await?;
-        if wanted {
-            let message = format!("{} needs the PIN of its token", profile.name);
-            let fields = serde_json::to_value([SecretField::TokenPin]).unwrap_or(Value::Null);
-            return Err(Error::new(ErrorCode::SecretNeeded, message).with("fields", fields));
-        }
-        Ok(())
+        let fields = serde_json::to_value([field]).unwrap_or(Value::Null);
+        Err(Error::new(ErrorCode::SecretNeeded, format!("{} needs {what}", profile.name))
+            .with("fields", fields))
     }
 
     /// Takes a file off the list; a copy of ours is deleted, with its key in the vault, and so is such a key that has no
@@ -589,6 +595,20 @@ fn replace_in(settings: &mut Settings, change: &CertificateReplacement) -> bool 
         CertificateRole::Authority => swap(&mut settings.trust.ca_files),
         CertificateRole::RevocationList => swap(&mut settings.trust.crl_files),
     }
+}
+
+/// What opens the private key and is not at hand.
+fn missing_for_the_key(certificate: &ClientCertificate, secrets: &Secrets) -> Option<SecretField> {
+    if let Ok(KeyPlace::Token(key)) = KeyPlace::of(&certificate.key_file) {
+        let wanted = secrets.get(&SecretField::TokenPin).is_none()
+            && identity::token::wants_pin(&key).unwrap_or(false);
+        return wanted.then_some(SecretField::TokenPin);
+    }
+    if secrets.get(&SecretField::KeyPassphrase).is_some() {
+        return None;
+    }
+    let error = identity::load_client(certificate, secrets, &mut Vec::new()).err()?;
+    (error.code == FailureCode::PassphraseRequired).then_some(SecretField::KeyPassphrase)
 }
 
 /// An identity that cannot be used, with the code that a connection would fail with.

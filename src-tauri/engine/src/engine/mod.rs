@@ -588,7 +588,7 @@ impl Engine {
         let profile = self.inner.library.profile(id)?;
         let wanted = profile.clone();
         let secrets = self.with_vault(move |vault| vault.secrets_for(&wanted)).await?;
-        self.ask_for_pin(&profile, &secrets).await?;
+        let secrets = self.with_what_opens_the_key(&profile, secrets).await?;
         let connection = self.connection(id)?;
         connection.connect(SessionConfig { profile, secrets, keep_trying: false })
     }

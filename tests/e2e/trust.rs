@@ -1,0 +1,192 @@
+//! What a person decides about certificates, in the real window: those that end soon are announced; a passphrase is
+//! asked for when it is needed; a server with another name is accepted for its name alone; its chain is saved.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::brokers::{Identity, Mosquitto, MosquittoOptions, Nginx, NginxOptions, Pki};
+use crate::dialog;
+use crate::vault::small;
+use crate::window::Window;
+
+const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
+const HOUR: Duration = Duration::from_secs(3600);
+const PASSPHRASE: &str = "canary of the key";
+
+/// A saved connection over wss that trusts the CA alone, with a client certificate.
+async fn saved(window: &Window, name: &str, port: u16, ca: &Path, cert: &Path, key: &Path) -> Result<Value> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!(name);
+    draft["endpoint"] = json!({ "websocket": true, "tls": true, "host": "localhost", "port": port.to_string(), "path": "/mqtt" });
+    draft["settings"]["trust"]["mode"] = json!("ca_only");
+    draft["settings"]["trust"]["ca_files"] = json!([ca]);
+    draft["settings"]["client_certificate"] = json!({ "enabled": true, "cert_file": cert, "key_file": key });
+    window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": [] })).await
+}
+
+/// What is announced of each, in the connection list, the notices and the library, in both languages.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_end_within_thirty_seven_and_one_days_are_announced() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let window = Window::open(&dir.path().join("data"), "ending", &[]).await?;
+    let cases = [
+        ("press-20", 20 * 24 * HOUR, Some(("ends within 30 days", "将在 30 天内到期"))),
+        ("press-5", 5 * 24 * HOUR, Some(("ends within 7 days", "将在 7 天内到期"))),
+        ("press-0", 12 * HOUR, Some(("ends within a day", "将在一天内到期"))),
+        ("press-40", 40 * 24 * HOUR, None),
+    ];
+    for (name, life, _) in cases {
+        let identity = pki.issue_ending_client(dir.path(), name, life);
+        saved(&window, &format!("With {name}"), 8084, &pki.ca, &identity.cert, &identity.key).await?;
+    }
+    window.press("Control+Shift+k").await?;
+    for language in ["en", "zh"] {
+        if language == "en" {
+            for (name, said) in cases.iter().filter_map(|(name, _, ending)| Some((name, ending.as_ref()?.0)))
+            {
+                window.says(&format!("{name} {said}")).await?;
+            }
+            // While somebody is at them, remarks stay.
+            window.press("F8").await?;
+        }
+        let left = if language == "en" { "left" } else { "剩余" };
+        for (name, _, ending) in cases {
+            let marked = format!(
+                "const when = document.querySelector(`article.entry[aria-label='{name}'] .when`);\
+                 return when !== null && when.innerText.includes('{left}') && when.matches('.warn') === {}",
+                ending.is_some()
+            );
+            window.until(&format!("{name} in the library"), &marked).await?;
+        }
+        window.shots(&format!("1-library-{language}")).await?;
+        small(&window, &format!("1-library-{language}")).await?;
+        window.press("Escape").await?;
+        if language == "en" {
+            window.press("Control+,").await?;
+            window.click("简体中文").await?;
+            // A remark holds what it says, not the words: it follows the language.
+            window.says("press-0 将在一天内到期").await?;
+            window.press("Escape").await?;
+            window.press("Control+Shift+k").await?;
+        }
+    }
+    window.press("Escape").await?;
+    for (name, _, ending) in cases {
+        let mark = format!(
+            "const row = [...document.querySelectorAll('[role=treeitem]')].find((r) => r.innerText.includes('With {name}'));\
+             return row ? row.querySelector('[aria-label^=\"{name} \"]')?.getAttribute('aria-label') ?? 'none' : null"
+        );
+        let marked = window.until(&format!("{name} in the list"), &mark).await?;
+        let wanted = ending.map_or_else(|| "none".to_owned(), |(_, zh)| format!("{name} {zh}"));
+        ensure!(marked == json!(wanted), "{name}: {marked}");
+    }
+    window.shots("2-list-zh").await?;
+    small(&window, "2-list-zh").await?;
+    window.close().await
+}
+
+/// The key is encrypted and its passphrase not at hand; the server has another name than it is asked for by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passphrase_is_asked_for_and_another_name_accepted_and_nothing_else() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let pki = Pki::make(dir.path());
+    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
+    let options = NginxOptions { required_header: None, ..NginxOptions::default() };
+    let behind = |server: &Identity| {
+        let mut pki = pki.clone();
+        pki.server = server.clone();
+        Nginx::start(&pki, broker.ws, &options)
+    };
+    let (other_name, foreign, expired) =
+        (behind(&pki.other_name_server), behind(&pki.foreign_server), behind(&pki.expired_server));
+    let key = dir.path().join("encrypted.key");
+    let made = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &format!("pass:{PASSPHRASE}"), "-in"])
+        .arg(&pki.client.key)
+        .arg("-out")
+        .arg(&key)
+        .status()?;
+    ensure!(made.success(), "openssl");
+    let window = Window::open(&data, "trust", &[]).await?;
+    let profile = saved(&window, "Press line", other_name.port, &pki.ca, &pki.client.cert, &key).await?;
+    let id = profile["id"].clone();
+
+    // At the moment it is needed: asked for, a wrong one is told from a file that is damaged, the right one goes on.
+    window.click("Press line").await?;
+    window.click("Connect").await?;
+    window.says("Enter the passphrase for Press line").await?;
+    window.shots("1-asked").await?;
+    small(&window, "1-asked").await?;
+    window.fill("Passphrase of the private key", "not this one").await?;
+    window.press("Enter").await?;
+    window.says("The passphrase does not open the private key").await?;
+    window.shots("2-wrong").await?;
+    small(&window, "2-wrong").await?;
+    window.click("Type passphrase…").await?;
+    window.fill("Passphrase of the private key", PASSPHRASE).await?;
+    window.press("Enter").await?;
+
+    // The server is another one by its name: that alone can be accepted.
+    window.says("The server certificate is for another host").await?;
+    window.says("other.example").await?;
+    window.shots("3-other-name").await?;
+    small(&window, "3-other-name").await?;
+    fix(&window, "Accept that the names differ").await?;
+    window.says("A certificate of any other host is accepted too, if its CA is trusted").await?;
+    window.shots("4-in-the-draft").await?;
+    window.click("Save and connect").await?;
+    window.until("connected", CONNECTED).await?;
+    let profile = window.engine("profile", json!({ "id": id })).await?;
+    let trust = &profile["settings"]["trust"];
+    ensure!(trust["verify_host_name"] == false && trust["mode"] == "ca_only", "{trust}");
+
+    // What the server said of issuers, and its chain as a file: the very bytes.
+    window.press("Control+Shift+t").await?;
+    window.says("Issuer is one the server accepts").await?;
+    window.says("CN=Test CA").await?;
+    window.js("document.querySelector('.chain').scrollIntoView({ block: 'center' }); return true").await?;
+    window.shots("5-chain").await?;
+    small(&window, "5-chain").await?;
+    window.click("Save as PEM…").await?;
+    let file = dir.path().join("chain.pem");
+    dialog::choose("Save the server's certificates", &file.display().to_string()).await?;
+    window.says("Certificates saved to").await?;
+    ensure!(der(&file)? == der(&pki.other_name_server.cert)?, "the server's certificate");
+    ensure!(!der(&file)?.is_empty(), "a certificate");
+
+    // Another issuer and another time are refused as before.
+    for (server, said) in [
+        (&foreign, "The server certificate comes from an unknown issuer"),
+        (&expired, "The server certificate has expired"),
+    ] {
+        window.engine("disconnect", json!({ "id": id })).await?;
+        let mut draft = window.engine("profile", json!({ "id": id })).await?;
+        draft["endpoint"]["port"] = json!(server.port.to_string());
+        window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": [] })).await?;
+        window.engine("connect", json!({ "id": id })).await?;
+        window.says(said).await?;
+    }
+    window.shots("6-refused").await?;
+    window.close().await
+}
+
+/// Clicks the button of the fix with this title.
+async fn fix(window: &Window, title: &str) -> Result<()> {
+    let click = format!(
+        "const found = [...document.querySelectorAll('.fix')].find((fix) => fix.innerText.includes('{title}'));\
+         found?.querySelector('button').click(); return found !== undefined"
+    );
+    window.until(title, &click).await.map(|_| ())
+}
+
+/// The certificates of a PEM file, as bytes.
+fn der(file: &Path) -> Result<Vec<Vec<u8>>> {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+    CertificateDer::pem_file_iter(file)?.map(|certificate| Ok(certificate.context("PEM")?.to_vec())).collect()
+}
