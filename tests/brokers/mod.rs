@@ -23,3 +23,6 @@ pub use token::{SoftHsm, TOKEN_PIN};
 pub const USER: &str = "planta";
 /// Its password: not ASCII, and with characters that configuration files like to treat in their own way.
 pub const PASSWORD: &str = "s3cret \"§' grün";
+/// A part of it that stays as it is however it is written down: what is searched for where it must not be, since JSON
+/// and URLs escape the rest.
+pub const PASSWORD_PART: &str = "s3cret";

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::brokers::{Mosquitto, MosquittoOptions, PASSWORD, Pki, USER};
+use crate::brokers::{Mosquitto, MosquittoOptions, PASSWORD, PASSWORD_PART, Pki, USER};
 use crate::dialog;
 use crate::window::Window;
 
@@ -140,12 +140,12 @@ async fn an_export_of_mqttx_comes_in_its_password_only_into_the_vault_and_connec
     dialog::choose("Save export", &sealed).await?;
     window.says("1 connection exported").await?;
     let content = std::fs::read_to_string(&sealed)?;
-    ensure!(!content.contains("Plant") && !content.contains(PASSWORD), "sealed");
+    ensure!(!content.contains("Plant") && !content.contains(PASSWORD_PART), "sealed");
     answered(&window).await?;
     window.close().await?;
 
     let mut found = Vec::new();
-    holding(&data, PASSWORD, &mut found)?;
+    holding(&data, PASSWORD_PART, &mut found)?;
     ensure!(found.is_empty(), "the password is in {found:?}");
 
     // On another computer, in Chinese.

@@ -72,3 +72,46 @@ fn the_window_runs_no_script_but_its_own() {
     assert!(!policy.contains("unsafe-eval"), "{policy}");
     assert_eq!(rule("connect-src"), Some("ipc: http://ipc.localhost"));
 }
+
+/// The window's own sources: what is under `folder` and is neither a test nor generated.
+fn sources_of_the_window(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap_or_else(|error| panic!("{error}")).path();
+        let name = path.to_string_lossy();
+        if path.is_dir() && !name.ends_with("paraglide") {
+            sources_of_the_window(&path, found);
+        } else if (name.ends_with(".svelte") || name.ends_with(".ts")) && !name.ends_with(".test.ts") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_window_makes_no_markup_and_no_program_of_text() {
+    let mut sources = Vec::new();
+    sources_of_the_window(&root().join("ui/src"), &mut sources);
+    assert!(sources.len() > 100, "{} sources", sources.len());
+    let mut wrong = Vec::new();
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}"));
+        // The last two: a rule of the linter that is switched off.
+        for word in [
+            "{@html",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "createContextualFragment",
+            "srcdoc",
+            "document.write",
+            "eval(",
+            "new Function",
+            "no-at-html-tags",
+            "no-eval",
+        ] {
+            if text.contains(word) {
+                wrong.push(format!("{word} in {}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

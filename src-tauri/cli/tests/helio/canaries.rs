@@ -10,7 +10,7 @@ use heliograph_engine::profile::{ClientCertificate, Header, ProxyKind, Settings,
 use heliograph_engine::secret::{Secret, SecretEdit, SecretField};
 use heliograph_engine::vault::{Keep, Keyring};
 
-use crate::brokers::{MosquittoOptions, PASSWORD, SoftHsm, TOKEN_PIN, USER, free_port};
+use crate::brokers::{MosquittoOptions, PASSWORD, PASSWORD_PART, SoftHsm, TOKEN_PIN, USER, free_port};
 use crate::command::{Bench, Ended, Helio, text};
 
 const KEY: &str = "canary-key-passphrase";
@@ -38,7 +38,7 @@ fn run(bench: &Bench, words: &[&str]) -> Ended {
 }
 
 fn secrets() -> [&'static str; 6] {
-    [PASSWORD, KEY, PROXY, HEADER, VAULT, TOKEN_PIN]
+    [PASSWORD_PART, KEY, PROXY, HEADER, VAULT, TOKEN_PIN]
 }
 
 fn no_secret_in(place: &str, bytes: &[u8]) {

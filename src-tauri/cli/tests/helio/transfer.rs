@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::brokers::{MosquittoOptions, PASSWORD, USER};
+use crate::brokers::{MosquittoOptions, PASSWORD, PASSWORD_PART, USER};
 use crate::command::{Bench, Ended, Helio, text};
 
 const PASSPHRASE: &str = "correct horse";
@@ -55,8 +55,8 @@ fn found_in_the_open(bench: &Bench) -> Vec<String> {
                 walk(&path, found);
             } else if std::fs::read(&path)
                 .expect("read")
-                .windows(PASSWORD.len())
-                .any(|w| w == PASSWORD.as_bytes())
+                .windows(PASSWORD_PART.len())
+                .any(|w| w == PASSWORD_PART.as_bytes())
             {
                 found.push(path.display().to_string());
             }
@@ -100,7 +100,7 @@ fn an_export_of_mqttx_is_shown_then_imported_and_connects() {
         "{done:#?}"
     );
     for ended in [&dry, &done] {
-        assert!(!ended.out.contains(PASSWORD) && !ended.err.contains(PASSWORD), "{ended:#?}");
+        assert!(!ended.out.contains(PASSWORD_PART) && !ended.err.contains(PASSWORD_PART), "{ended:#?}");
     }
     assert!(found_in_the_open(&bench).is_empty(), "{:?}", found_in_the_open(&bench));
     let trace = run(&bench, &["trace", "@Plant", "--json"], Some(PASSPHRASE), None).assert_status(0).json();
@@ -125,7 +125,7 @@ fn an_export_with_secrets_opens_with_its_passphrase_alone() {
     let done = run(&bench, &words, Some(PASSPHRASE), Some("horse battery")).assert_status(0);
     assert!(done.err.contains("1 connection with 1 secret"), "{done:#?}");
     let content = std::fs::read_to_string(&sealed).expect("read");
-    assert!(!content.contains(PASSWORD) && !content.contains("Plant"), "{content}");
+    assert!(!content.contains(PASSWORD_PART) && !content.contains("Plant"), "{content}");
 
     with_vault(&other);
     let import = ["profiles", "import", sealed.as_str()];

@@ -55,7 +55,11 @@ mod tests {
     use crate::history::RowFilter;
     use crate::message::{EventFacts, EventKind, Item};
     use crate::profile::{Profile, ProfileId};
-    use crate::secret::{SecretEdit, SecretField};
+    use crate::secret::{Secret, SecretEdit, SecretField};
+    use crate::vault::{Keep, Keyring};
+
+    /// Longer than any of it takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn rows(engine: &Engine, id: ProfileId) -> u64 {
         engine.open_view(id, RowFilter::default()).await.expect("a view").count.rows
@@ -118,20 +122,37 @@ mod tests {
         engine.close().await;
     }
 
-    #[tokio::test]
+    /// In a vault that is locked then: the history goes at once, the secrets once it opens.
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_was_left_over_goes_when_the_engine_starts() {
         let folder = tempfile::tempdir().expect("folder");
-        let engine = Engine::open(folder.path()).expect("opened");
+        let open = || Engine::open_with(folder.path(), Keyring::none()).expect("opened");
+        let passphrase = || Secret::new("correct horse");
+        let engine = open();
+        engine.choose_vault(Keep::Passphrase, Some(passphrase())).await.expect("a vault");
         let gone = used(&engine, "gone.example").await;
         engine.delete_profile(gone.id).await.expect("deleted");
         engine.close().await;
         drop(engine);
         long_ago(folder.path());
-        let engine = Engine::open(folder.path()).expect("opened again");
+
+        let engine = open();
         let mut commits = engine.inner.history.changes();
-        while rows(&engine, gone.id).await > 0 {
-            commits.changed().await.expect("the history lives");
-        }
+        let emptied = async {
+            while rows(&engine, gone.id).await > 0 {
+                commits.changed().await.expect("the history lives");
+            }
+        };
+        tokio::time::timeout(PATIENCE, emptied).await.expect("the history goes when the engine starts");
+        assert_eq!(secrets(&engine, gone.id).await, 1, "the vault is locked");
+
+        engine.unlock_vault(passphrase()).await.expect("unlocked");
+        let forgotten = async {
+            while secrets(&engine, gone.id).await > 0 {
+                engine.events().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, forgotten).await.expect("the secrets go when the vault opens");
         engine.close().await;
     }
 }
