@@ -574,6 +574,42 @@ async fn a_search_looks_at_the_newest_first_and_agrees_with_looking_at_each_row(
 }
 
 #[tokio::test]
+async fn a_search_that_is_stopped_keeps_what_it_found_and_looks_at_what_arrives() {
+    let place = Place::new();
+    let (history, profile) = (place.open(), ProfileId::random());
+    let sink = history.sink(profile);
+    for n in 1..=200_000 {
+        put(&*sink, item(n, "t", format!("{{\"n\":{n}}}"))).await;
+    }
+    history.flush().await.expect("flushed");
+    let filter = RowFilter { json: "$.n > 0".into(), ..RowFilter::default() };
+    let (view, _) = history.open_view(profile, filter).await.expect("a view");
+    history.stop_search(view, true).expect("stopped");
+    let found = history.page(view, 0, 0).await.expect("a page").count;
+    assert!(found.stopped && found.rows > 0 && found.searched < found.stored, "{found:?}");
+    for n in 200_001..=200_010 {
+        put(&*sink, item(n, "t", format!("{{\"n\":{n}}}"))).await;
+    }
+    history.flush().await.expect("flushed");
+    // A turn that was under way when it was stopped has ended by now.
+    let after = history.tail(view, 20, None).await.expect("a page");
+    assert!(after.count.stopped && after.count.searched < after.count.stored, "{:?}", after.count);
+    assert_eq!(
+        after.rows.iter().map(|row| row.seq).collect::<Vec<_>>(),
+        (199_991..=200_010).collect::<Vec<_>>()
+    );
+    let mut changes = history.changes();
+    changes.borrow_and_update();
+    let still = history.page(view, 0, 0).await.expect("a page").count;
+    assert_eq!(still, after.count);
+    assert!(!changes.has_changed().expect("it lives"), "nobody is told of a search that stands still");
+    history.stop_search(view, false).expect("goes on");
+    let all = searched(&history, view).await;
+    assert_eq!((all.rows, all.stopped), (200_010, false));
+    assert!(history.stop_search(view + 1, true).is_err(), "no such view");
+}
+
+#[tokio::test]
 async fn what_an_earlier_version_kept_is_still_there() {
     let place = Place::new();
     let profile = ProfileId::random();
