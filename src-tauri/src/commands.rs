@@ -97,6 +97,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         publish,
         open_view,
         close_view,
+        stop_search,
         page,
         tail,
         index_at,
@@ -514,6 +515,11 @@ async fn open_view(engine: State<'_, Engine>, id: ProfileId, filter: RowFilter) 
 async fn close_view(engine: State<'_, Engine>, view: ViewId) -> Result<()> {
     engine.close_view(view);
     Ok(())
+}
+
+#[tauri::command]
+async fn stop_search(engine: State<'_, Engine>, view: ViewId, stopped: bool) -> Result<()> {
+    engine.stop_search(view, stopped)
 }
 
 #[tauri::command]

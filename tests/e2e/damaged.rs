@@ -44,7 +44,7 @@ async fn damaged_history(data: &Path, id: ProfileId) -> Result<()> {
             marks.push(payload.clone());
         }
         if n > 3 * BLOCK {
-            marks.push(payload[150_000..150_060].to_owned());
+            marks.push(payload[190_000..190_060].to_owned());
         }
         let mut item = Item::Message(Message {
             time: 1_790_000_000_000_000 + i64::try_from(n)? * 250_000,
@@ -94,10 +94,10 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
     let window = Window::open(&data, "damaged", &[]).await?;
     // The block, and the large payload, which cannot be searched either.
     let words = [
-        ("en", "English", "Damaged", "elsewhere in it can be read", "1,025 damaged"),
-        ("zh", "简体中文", "已损坏", "其他位置的消息仍可读取", "1,025 条已损坏"),
+        ("en", "English", "Damaged", "elsewhere in it can be read", "1,025 damaged", "Show hex"),
+        ("zh", "简体中文", "已损坏", "其他位置的消息仍可读取", "1,025 条已损坏", "以十六进制显示"),
     ];
-    for (tag, language, damaged, around, counted) in words {
+    for (tag, language, damaged, around, counted, shown_as_hex) in words {
         window.resize(1440, 900).await?;
         window.press("Control+,").await?;
         window.click(language).await?;
@@ -143,12 +143,68 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
         window.shots(&format!("3-filter-900x600-{tag}")).await?;
         window.press("Escape").await?;
         window.until("all again", "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '3073'").await?;
+
+        // Of the large payload what is before the damage is there as text, and what is behind it too as hex.
+        to_the_list(&window).await?;
+        // End returns to what arrives; the row above that is the newest.
+        window.press("End").await?;
+        window.press("Up").await?;
+        window
+            .until(
+                "the large payload is selected",
+                "return /camera/.test(document.querySelector('.stream .gr[aria-selected=true]')?.innerText)",
+            )
+            .await?;
+        window.press("Enter").await?;
+        window.says("180,224").await?;
+        window
+            .until(
+                "its beginning",
+                &format!(
+                    "return document.querySelector('.inspector .well').innerText.includes('{}')",
+                    &noise(77, 30)[..20]
+                ),
+            )
+            .await?;
+        assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+        window.shots(&format!("4-large-900x600-{tag}")).await?;
+        window.click(shown_as_hex).await?;
+        window.until("hex", "return document.querySelectorAll('.inspector .hx').length > 5").await?;
+        focus(&window, ".inspector .hex [role=grid]").await?;
+        window.press("End").await?;
+        let end = "return [...document.querySelectorAll('.inspector .hx')].some((row) => /^00030d38/.test(row.innerText.trim()) && /[0-9a-f]{2} [0-9a-f]{2}/.test(row.innerText))";
+        window.until("its end, behind the damage", end).await?;
+        let hurt = format!(
+            "return [...document.querySelectorAll('.inspector .hx')].some((row) => /^0002/.test(row.innerText.trim()) && row.innerText.includes('{damaged}'))"
+        );
+        for _ in 0..60 {
+            if window.js(&hurt).await? == json!(true) {
+                break;
+            }
+            window.press("PageUp").await?;
+        }
+        window.until("the damage", &hurt).await?;
+        window.shots(&format!("5-hex-900x600-{tag}")).await?;
+        window.press("Escape").await?;
     }
     window.close().await
 }
 
+/// Gives an element the focus, by the Tab key.
+pub async fn focus(window: &Window, css: &str) -> Result<()> {
+    let there = format!("return document.activeElement === document.querySelector('{css}')");
+    for _ in 0..60 {
+        if window.js(&there).await? == json!(true) {
+            return Ok(());
+        }
+        window.press("Tab").await?;
+    }
+    ensure!(false, "Tab never reaches {css}");
+    Ok(())
+}
+
 /// Gives the list of messages the focus, as F6 does.
-async fn to_the_list(window: &Window) -> Result<()> {
+pub async fn to_the_list(window: &Window) -> Result<()> {
     for _ in 0..12 {
         let there = "return document.activeElement.closest('.stream [role=grid]') !== null";
         if window.js(there).await? == json!(true) {

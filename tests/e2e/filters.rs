@@ -1,7 +1,11 @@
 //! Finding messages again in the real window: filters behind the funnel, saved ones, a jump in time; and how much is
 //! kept.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use heliograph_engine::history::History;
+use heliograph_engine::message::{Direction, Item, Message};
+use heliograph_engine::profile::{ProfileId, Qos};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
@@ -15,6 +19,62 @@ async fn rows(window: &Window, count: usize) -> Result<()> {
     let script =
         format!("return document.querySelector('[role=grid]').getAttribute('aria-rowcount') === '{count}'");
     window.until(&format!("{count} rows"), &script).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_search_says_how_far_it_is_and_can_be_stopped() -> Result<()> {
+    const STORED: i64 = 400_000;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "long-search", &[]).await?;
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!("Line 4");
+    draft["endpoint"]["host"] = json!("broker.example");
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    let id = ProfileId(draft["id"].as_str().context("an id")?.parse()?);
+    window.close().await?;
+    let history = History::open(&data.join("messages.db"))?;
+    let sink = history.sink(id);
+    for n in 1..=STORED {
+        let mut item = Item::Message(Message {
+            time: 1_790_000_000_000_000 + n,
+            direction: Direction::In,
+            topic: "plant/oven".into(),
+            payload: Bytes::from(format!(r#"{{"temp_c":{n},"unit":"C","tags":["a","b"]}}"#)),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            dup: false,
+            properties: None,
+        });
+        while let Err(back) = sink.try_accept(item) {
+            item = back;
+            sink.room().await;
+        }
+    }
+    history.close().await?;
+
+    let window = Window::open(&data, "long-search", &[]).await?;
+    window.click("Line 4").await?;
+    rows(&window, STORED.try_into()?).await?;
+    window.click("More filters").await?;
+    // The oldest row alone, so that all have to be looked at.
+    window.fill("JSON", "$.temp_c < 2").await?;
+    let foot = |words: &str| format!("return /{words}/.test(document.querySelector('.foot').innerText)");
+    window.until("how far it is", &foot(r"\d+ % searched")).await?;
+    window.press("Escape").await?;
+    window.click("Stop").await?;
+    window.until("stopped", &foot(r"Stopped at \d+ %")).await?;
+    let stopped = "return document.querySelector('.foot').innerText";
+    let at = window.js(stopped).await?;
+    window.resize(900, 600).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("1-stopped").await?;
+    assert_eq!(window.js(stopped).await?, at, "it stands still");
+    window.click("Go on searching").await?;
+    rows(&window, 1).await?;
+    window.until("done", &format!("return !{}", &foot("searched|Stopped")[7..])).await?;
+    window.shots("2-found").await?;
+    window.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +123,39 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
     window.click("too hot").await?;
     rows(&window, 10).await?;
     window.click("Clear filter").await?;
+
+    // A property, a size and what JSON says, together; kept under a name, and applied to what arrives.
+    let publish = async |degrees: u32, line: &str, padding: usize| {
+        let text = json!({"temp_c": degrees, "padding": "x".repeat(padding)}).to_string();
+        let request = json!({
+            "topic": "plant/oven/4", "qos": 1, "retain": false,
+            "payload": {"text": text, "encoding": "utf8"},
+            "properties": {"user_properties": [{"name": "line", "value": line}]},
+        });
+        window.engine("publish", json!({"id": draft["id"], "request": request})).await
+    };
+    let met = async |degrees| publish(degrees, "4", 500).await;
+    met(300).await?;
+    publish(300, "5", 500).await?;
+    publish(300, "4", 0).await?;
+    publish(100, "4", 500).await?;
+    rows(&window, 69).await?;
+    window.fill("Property", "line=4").await?;
+    window.fill("Size, at least", "400").await?;
+    window.fill("JSON", "$.temp_c > 200").await?;
+    rows(&window, 2).await?;
+    window.fill("Name of this filter", "line 4, big and hot").await?;
+    window.press("Enter").await?;
+    window.click("Clear filter").await?;
+    rows(&window, 69).await?;
+    window.click("line 4, big and hot").await?;
+    rows(&window, 2).await?;
+    met(301).await?;
+    publish(301, "5", 500).await?;
+    rows(&window, 4).await?;
+    window.shots("6-combined").await?;
+    window.click("Clear filter").await?;
+    rows(&window, 73).await?;
     window.fill("Go to time", "-1 d").await?;
     window.press("Enter").await?;
     window
@@ -82,7 +175,7 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
     window.press("Control+,").await?;
     window.fill("Messages", "20").await?;
     // Nothing goes while a number is typed.
-    window.says("61 stored").await?;
+    window.says("73 stored").await?;
     window.shots("5-limits").await?;
     window.click("Apply limits").await?;
     window.until("no more than 20", "return /20 stored/.test(document.body.innerText)").await?;

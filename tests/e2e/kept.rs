@@ -12,7 +12,7 @@ use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
 
 /// A window with one connection that is connected, and its id.
-async fn connected(dir: &Path, shots: &str, subscriptions: Value) -> Result<(Window, Mosquitto, Value)> {
+pub async fn connected(dir: &Path, shots: &str, subscriptions: Value) -> Result<(Window, Mosquitto, Value)> {
     let pki = Pki::make(dir);
     let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
     let window = Window::open(&dir.join("data"), shots, &[]).await?;
@@ -27,7 +27,7 @@ async fn connected(dir: &Path, shots: &str, subscriptions: Value) -> Result<(Win
     Ok((window, broker, draft["id"].clone()))
 }
 
-async fn publish(window: &Window, id: &Value, topic: &str, text: &str, retain: bool) -> Result<()> {
+pub async fn publish(window: &Window, id: &Value, topic: &str, text: &str, retain: bool) -> Result<()> {
     let payload = json!({"text": text, "encoding": "utf8"});
     let request = json!({"topic": topic, "qos": 1, "retain": retain, "payload": payload, "properties": {}});
     window.engine("publish", json!({"id": id, "request": request})).await.map(|_| ())
@@ -47,7 +47,7 @@ async fn select(window: &Window, text: &str) -> Result<()> {
 }
 
 /// Waits until as many rows are in the list.
-async fn rows(window: &Window, count: usize) -> Result<()> {
+pub async fn rows(window: &Window, count: usize) -> Result<()> {
     let script = format!(
         "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '{count}'"
     );

@@ -15,6 +15,7 @@ mod files;
 mod filters;
 mod first_run;
 mod kept;
+mod kept_by_keyboard;
 mod keyboard;
 mod library;
 mod losses;

@@ -362,6 +362,7 @@ fn key(name: &str) -> Result<char> {
         "Home" => Key::Home,
         "End" => Key::End,
         "PageDown" => Key::PageDown,
+        "PageUp" => Key::PageUp,
         "Delete" => Key::Delete,
         "F2" => Key::F2,
         "F6" => Key::F6,

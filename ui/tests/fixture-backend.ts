@@ -718,6 +718,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
       rows: viewRows(view).length,
       stored,
       searched: stored,
+      stopped: false,
       limited: false,
       origin: 0,
       kept: 0,
@@ -1170,6 +1171,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
     async closeView(view) {
       views.delete(view);
     },
+    async stopSearch() {},
     async page(view, start, limit) {
       return { start, rows: viewRows(view).slice(start, start + limit), count: countOf(view) };
     },

@@ -530,6 +530,8 @@ struct Truth {
     rows: HashMap<Seq, Message>,
     /// The rows that the file has, in the order of the list.
     seqs: Vec<Seq>,
+    /// Which of them are pinned.
+    pinned: Vec<Seq>,
 }
 
 /// A file with everything in it that there is: small and big payloads, many topics, properties, rows that limits have
@@ -569,6 +571,8 @@ async fn full_of_everything(path: &Path) -> Truth {
             }
         }
     }
+    history.flush().await.expect("flushed");
+    history.pin(shared(), 5_000, true).await.expect("pinned");
     let each = Retention { max_rows: Some(4_500), ..Retention::default() };
     history.set_retention(RetentionRules { each, ..RetentionRules::default() });
     history.flush().await.expect("flushed");
@@ -578,7 +582,7 @@ async fn full_of_everything(path: &Path) -> Truth {
     }
     let seqs = everything(&history).await.expect("readable").into_iter().map(|row| row.seq).collect();
     history.close().await.expect("closed");
-    Truth { rows, seqs }
+    Truth { rows, seqs, pinned: vec![7, 457, 900, 5_000] }
 }
 
 async fn timeout<T>(what: impl Future<Output = T>) -> T {
@@ -720,6 +724,8 @@ async fn look_at(path: &Path, truth: &Truth, flipped: &[usize], outcomes: &mut O
             for row in &rows {
                 assert!(truth.knows(row), "{flipped:?}: {row:?}");
             }
+            let pinned: Vec<_> = rows.iter().filter(|row| row.pinned).map(|row| row.seq).collect();
+            assert!(pinned == truth.pinned || told, "{flipped:?}: {pinned:?} are pinned, and nobody says so");
             let missing = truth.seqs.len().saturating_sub(rows.len());
             assert!(missing == 0 || told, "{flipped:?}: {missing} rows are missing, and nobody says so");
             for row in rows.iter().filter(|row| row.seq % 23 == 0 || row.seq % 457 == 0) {

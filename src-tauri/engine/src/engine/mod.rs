@@ -751,6 +751,14 @@ impl Engine {
         self.inner.history.close_view(view);
     }
 
+    /// Ends the search of a view where it is, or goes on with it.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn stop_search(&self, view: ViewId, stopped: bool) -> Result<()> {
+        self.inner.history.stop_search(view, stopped)
+    }
+
     /// Rows of a view.
     ///
     /// # Errors

@@ -233,6 +233,19 @@ impl History {
         }
     }
 
+    /// Ends the search of a view where it is, or goes on with it. What was found stays, and what arrives is looked at all
+    /// the same.
+    ///
+    /// # Errors
+    /// `not_found`: no such view.
+    pub fn stop_search(&self, view: ViewId, stopped: bool) -> Result<()> {
+        if let Shown::Stored(view) = self.view(view)? {
+            view.stop(stopped);
+            self.0.shared.changed();
+        }
+        Ok(())
+    }
+
     /// Rows of a view from index `start` on, at most [`PAGE_ROWS`] of them, in order of arrival.
     ///
     /// # Errors
@@ -483,13 +496,13 @@ impl History {
             }
         };
         let reader = Arc::clone(view);
-        let page = self
+        let (more, page) = self
             .read(move |connection| {
-                reader.search(connection, SEARCH_IN_PAGE)?;
-                reader.page(connection, wanted)
+                let more = reader.search(connection, SEARCH_IN_PAGE)?;
+                Ok((more, reader.page(connection, wanted)?))
             })
             .await?;
-        if page.count.searched < page.count.stored && !page.count.limited && view.begin_search() {
+        if more && view.begin_search() {
             tokio::spawn(self.clone().search(Arc::clone(view)));
         }
         Ok(page)
@@ -815,6 +828,8 @@ pub struct ViewCount {
     pub stored: u64,
     /// Rows looked at; below `stored` while the view is still searching.
     pub searched: u64,
+    /// Whether the search was stopped before it was through.
+    pub stopped: bool,
     /// Whether older rows that match were left out, since a filtered view holds at most 8,000,000.
     pub limited: bool,
     /// Where the view's first row stands in a count of its own: it moves by one for each row that is found

@@ -11,8 +11,8 @@
 //! stay whatever retention lets go of: pinned ones, and the newest retained message of each topic. `kept` names
 //! these; when the block that such a row was in is deleted, it goes on in a block of its own under its own number.
 //!
-//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics and where
-//! a profile's rows are have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
+//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics, where
+//! a profile's rows are and which of them stay have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
 //! finds much of what is wrong with its own pages by itself. Whatever it is, rows elsewhere can be read.
 
 use std::collections::HashMap;
@@ -32,6 +32,7 @@ pub(super) fn migrations() -> Migrations<'static> {
         M::up_with_hook(VERSION_2, rows_into_blocks),
         M::up_with_hook(VERSION_3, note_retained),
         M::up_with_hook(VERSION_4, add_checksums),
+        M::up_with_hook(VERSION_5, add_checksums_of_kept),
     ])
 }
 
@@ -100,6 +101,10 @@ const VERSION_3: &str = "-- Rows before first_seq that stay, and how many of the
 const VERSION_4: &str = "-- Checksums of what stands in these rows, so that damage does not pass for a message, a topic or a limit.
     ALTER TABLE profile ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE topic ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;";
+
+const VERSION_5: &str =
+    "-- The same for rows that stay, so that damage does not pass for a pin, or for a reason to let go.
+    ALTER TABLE kept ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;";
 
 /// Moves what the first version of the file holds, a row of its own for each message, into blocks.
 fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
@@ -189,6 +194,17 @@ fn add_checksums(transaction: &Transaction<'_>) -> Result<(), HookError> {
     while let Some(topic) = topics.next()? {
         let (id, profile, name): (i64, i64, String) = (topic.get(0)?, topic.get(1)?, topic.get(2)?);
         update.execute([id, topic_checksum(id, profile, &name)])?;
+    }
+    Ok(())
+}
+
+fn add_checksums_of_kept(transaction: &Transaction<'_>) -> Result<(), HookError> {
+    let mut update = transaction.prepare("UPDATE kept SET checksum = ?2 WHERE id = ?1")?;
+    let mut kept = transaction.prepare("SELECT id, topic, pinned FROM kept")?;
+    let mut kept = kept.query([])?;
+    while let Some(row) = kept.next()? {
+        let (key, topic, pinned) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        update.execute([key, kept_checksum(key, topic, pinned)])?;
     }
     Ok(())
 }
@@ -486,21 +502,93 @@ pub(super) fn mend_extent(
     Ok(found)
 }
 
-/// Finds out whether what the file says of its profiles is right, as far as that is told without reading everything, and
-/// mends it. Says whether it had to.
+/// Finds out whether what the file says of its profiles and of rows that stay is right, as far as that is told without
+/// reading everything, and mends it. Says whether it had to.
 pub(super) fn mend(connection: &Connection) -> rusqlite::Result<bool> {
-    if wrong_extents(&*connection.unchecked_transaction()?)?.is_empty() {
+    let is_well = |connection: &Connection| {
+        Ok::<_, rusqlite::Error>(
+            wrong_extents(connection)?.is_empty()
+                && wrong_kept(connection)?.is_empty()
+                && is_index_of_pins_right(connection)?,
+        )
+    };
+    if is_well(&*connection.unchecked_transaction()?)? {
         return Ok(false);
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // Another process may have been there first.
-    let wrong = wrong_extents(&transaction)?;
-    transaction.execute_batch("REINDEX profile")?;
-    for (profile, said) in &wrong {
-        mend_extent(&transaction, *profile, said)?;
+    if is_well(&transaction)? {
+        return Ok(false);
+    }
+    transaction.execute_batch("REINDEX profile; REINDEX kept_pinned")?;
+    mend_kept(&transaction)?;
+    for (profile, said) in wrong_extents(&transaction)? {
+        mend_extent(&transaction, profile, &said)?;
     }
     transaction.commit()?;
-    Ok(!wrong.is_empty())
+    Ok(true)
+}
+
+/// Puts right which rows stay. One of which it is not known why it stays is pinned from now on: so nothing goes that a
+/// person wanted to stay, and what is too much can be unpinned.
+fn mend_kept(connection: &Connection) -> rusqlite::Result<()> {
+    for Kept { key, .. } in wrong_kept(connection)? {
+        connection.prepare_cached("DELETE FROM kept WHERE id = ?1")?.execute([key])?;
+        let topic = topic_of(connection, key)?;
+        tracing::warn!(key, found = topic.is_some(), "which messages stay was damaged in the file");
+        if let Some(topic) = topic {
+            keep(connection, key, topic, true)?;
+        }
+    }
+    // Before what is still to be deleted there are only blocks of rows that stay.
+    let mut unnamed = connection.prepare(
+        "SELECT id FROM block WHERE id BETWEEN ?1 AND ?2 - 1 AND rows = 1 AND id NOT IN (SELECT id FROM kept)",
+    )?;
+    for (_, extent) in extents(connection)? {
+        if !extent.whole {
+            continue;
+        }
+        let before = [key(extent.number, 1), key(extent.number, extent.oldest_seq)];
+        let keys = unnamed.query_map(before, |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        for key in keys {
+            if let Some(topic) = topic_of(connection, key)? {
+                tracing::warn!(key, "that a message stays was missing in the file");
+                keep(connection, key, topic, true)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of the topic that a row has, when it is a message that can be read.
+fn topic_of(connection: &Connection, key: i64) -> rusqlite::Result<Option<i64>> {
+    let (number, seq) = (key >> SEQ_BITS, seq_of(key));
+    let mut topic = None;
+    let read = each_between(connection, number, seq, seq, |at| {
+        topic = at.topic_number;
+        Ok(())
+    });
+    match read {
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(|()| topic),
+    }
+}
+
+/// What the file says of rows that stay, where that is not what was written.
+fn wrong_kept(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement = connection.prepare(&format!("SELECT {} FROM kept ORDER BY id", Kept::COLUMNS))?;
+    let kept = statement.query_map([], Kept::read)?;
+    kept.filter(|kept| kept.as_ref().map_or(true, |kept| !kept.whole)).collect()
+}
+
+/// The index has no checksum, and needs none: what is in it stands in the table too.
+fn is_index_of_pins_right(connection: &Connection) -> rusqlite::Result<bool> {
+    let pins = |how: &str| {
+        let sql = format!("SELECT id FROM kept {how} WHERE pinned = 1 ORDER BY id");
+        let mut statement = connection.prepare(&sql)?;
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
+    };
+    Ok(pins("NOT INDEXED")? == pins("INDEXED BY kept_pinned")?)
 }
 
 fn wrong_extents(connection: &Connection) -> rusqlite::Result<Vec<(ProfileId, Extent)>> {
@@ -595,6 +683,63 @@ pub(super) fn topic_name(connection: &Connection, profile: i64, id: i64) -> rusq
     }
 }
 
+/// A row that stays, or is pinned, as the file says it.
+pub(super) struct Kept {
+    pub key: i64,
+    /// What is damaged counts as pinned, so that nothing goes by damage.
+    pub pinned: bool,
+    /// Whether the file says this as it was written there.
+    pub whole: bool,
+}
+
+impl Kept {
+    /// Columns that [`Self::read`] wants, in its order.
+    pub(super) const COLUMNS: &'static str = "id, topic, pinned, checksum";
+
+    pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
+        let key = row.get(0)?;
+        // What is damaged may be of any type.
+        let facts = (row.get(1), row.get::<_, i64>(2), row.get::<_, i64>(3));
+        let (pinned, whole) = match facts {
+            (Ok(topic), Ok(pinned), Ok(checksum)) if kept_checksum(key, topic, pinned) == checksum => {
+                (pinned != 0, true)
+            }
+            _ => (true, false),
+        };
+        Ok(Self { key, pinned, whole })
+    }
+}
+
+fn kept_checksum(key: i64, topic: i64, pinned: i64) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    for fact in [key, topic, pinned] {
+        hasher.update(&fact.to_le_bytes());
+    }
+    hasher.finalize().into()
+}
+
+/// Writes that a row stays, over what was said of it before.
+pub(super) fn keep(connection: &Connection, key: i64, topic: i64, pinned: bool) -> rusqlite::Result<()> {
+    let pinned = i64::from(pinned);
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO kept (id, topic, pinned, checksum) VALUES (?, ?, ?, ?)")?
+        .execute([key, topic, pinned, kept_checksum(key, topic, pinned)])
+        .map(drop)
+}
+
+/// Whether what the file says of the rows before `end` that stay is what was written.
+pub(super) fn are_kept_whole(connection: &Connection, number: i64, end: Seq) -> rusqlite::Result<bool> {
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {} FROM kept WHERE id >= ?1 AND id < ?2", Kept::COLUMNS))?;
+    let mut rows = statement.query([key(number, 0), key(number, end)])?;
+    while let Some(row) = rows.next()? {
+        if !Kept::read(row)?.whole {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The rows from one number to before another that are to stay, or are pinned; ascending.
 pub(super) fn kept_between(
     connection: &Connection,
@@ -658,10 +803,13 @@ pub(super) fn pinned_between(
     first: Seq,
     last: Seq,
 ) -> rusqlite::Result<Vec<Seq>> {
-    connection
-        .prepare_cached("SELECT id FROM kept WHERE pinned = 1 AND id BETWEEN ?1 AND ?2 ORDER BY id")?
-        .query_map([key(number, first), key(number, last)], |row| Ok(seq_of(row.get(0)?)))?
-        .collect()
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM kept WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+        Kept::COLUMNS
+    ))?;
+    let kept = statement.query_map([key(number, first), key(number, last)], Kept::read)?;
+    let pinned = kept.filter(|kept| kept.as_ref().map_or(true, |kept| kept.pinned));
+    pinned.map(|kept| Ok(seq_of(kept?.key))).collect()
 }
 
 /// How many rows of a profile are pinned.
@@ -1353,7 +1501,7 @@ mod tests {
     #[test]
     fn every_version_of_the_file_becomes_the_newest() {
         migrations().validate().expect("valid");
-        for version in 0..=4 {
+        for version in 0..=5 {
             let mut connection = Connection::open_in_memory().expect("memory");
             migrations().to_version(&mut connection, version).expect("earlier");
             migrations().to_latest(&mut connection).expect("newest");

@@ -574,6 +574,42 @@ async fn a_search_looks_at_the_newest_first_and_agrees_with_looking_at_each_row(
 }
 
 #[tokio::test]
+async fn a_search_that_is_stopped_keeps_what_it_found_and_looks_at_what_arrives() {
+    let place = Place::new();
+    let (history, profile) = (place.open(), ProfileId::random());
+    let sink = history.sink(profile);
+    for n in 1..=200_000 {
+        put(&*sink, item(n, "t", format!("{{\"n\":{n}}}"))).await;
+    }
+    history.flush().await.expect("flushed");
+    let filter = RowFilter { json: "$.n > 0".into(), ..RowFilter::default() };
+    let (view, _) = history.open_view(profile, filter).await.expect("a view");
+    history.stop_search(view, true).expect("stopped");
+    let found = history.page(view, 0, 0).await.expect("a page").count;
+    assert!(found.stopped && found.rows > 0 && found.searched < found.stored, "{found:?}");
+    for n in 200_001..=200_010 {
+        put(&*sink, item(n, "t", format!("{{\"n\":{n}}}"))).await;
+    }
+    history.flush().await.expect("flushed");
+    // A turn that was under way when it was stopped has ended by now.
+    let after = history.tail(view, 20, None).await.expect("a page");
+    assert!(after.count.stopped && after.count.searched < after.count.stored, "{:?}", after.count);
+    assert_eq!(
+        after.rows.iter().map(|row| row.seq).collect::<Vec<_>>(),
+        (199_991..=200_010).collect::<Vec<_>>()
+    );
+    let mut changes = history.changes();
+    changes.borrow_and_update();
+    let still = history.page(view, 0, 0).await.expect("a page").count;
+    assert_eq!(still, after.count);
+    assert!(!changes.has_changed().expect("it lives"), "nobody is told of a search that stands still");
+    history.stop_search(view, false).expect("goes on");
+    let all = searched(&history, view).await;
+    assert_eq!((all.rows, all.stopped), (200_010, false));
+    assert!(history.stop_search(view + 1, true).is_err(), "no such view");
+}
+
+#[tokio::test]
 async fn what_an_earlier_version_kept_is_still_there() {
     let place = Place::new();
     let profile = ProfileId::random();
@@ -990,6 +1026,158 @@ async fn retained_messages_of_earlier_versions_stay_as_well() {
     let all = everything(&history, profile).await;
     assert_eq!(numbers(&history, all).await, [70, 3_000]);
     assert_eq!(history.payload(profile, 70, 0, 10).await.expect("a payload"), b"on");
+}
+
+/// Ten rows of a limit, before them what stays: 3 and 900 pinned, 501 the newest retained message of its topic; and a pin
+/// within the limit.
+async fn with_rows_that_stay(place: &Place, profile: ProfileId) {
+    let history = place.open();
+    let sink = history.sink(profile);
+    for n in 1..=5_000 {
+        let stays = n == 501;
+        put(&*sink, if stays { retained(n, "state", "501") } else { item(n, "t", n.to_string()) }).await;
+    }
+    history.flush().await.expect("flushed");
+    for seq in [3, 900, 4_995] {
+        history.pin(profile, seq, true).await.expect("pinned");
+    }
+    history.set_retention(keep_rows(10));
+    tidied(place, &history, 4).await;
+    history.close().await.expect("closed");
+}
+
+const STAY: [Seq; 13] = [3, 501, 900, 4_991, 4_992, 4_993, 4_994, 4_995, 4_996, 4_997, 4_998, 4_999, 5_000];
+
+#[tokio::test]
+async fn damage_in_what_stays_is_told_and_lets_nothing_go() {
+    const SEQ: &str = "id & 0xffffffffff";
+    // What happens to the table, and which rows are pinned then: where that is not known, more are than were.
+    let with_501: &[Seq] = &[3, 501, 900, 4_995];
+    let as_before: &[Seq] = &[3, 900, 4_995];
+    for (hurt, pinned) in [
+        ("UPDATE kept SET pinned = 0 WHERE {} = 900", as_before),
+        ("UPDATE kept SET pinned = 0 WHERE {} = 4995", as_before),
+        ("UPDATE kept SET pinned = 1 WHERE {} = 501", with_501),
+        ("UPDATE kept SET topic = topic + 1 WHERE {} = 3", as_before),
+        ("UPDATE kept SET topic = topic | (1 << 33) WHERE {} = 501", with_501),
+        ("UPDATE kept SET checksum = checksum + 1 WHERE {} = 900", as_before),
+        // Another row is named, here none that is there, and here one that is pinned by it.
+        ("UPDATE kept SET id = id + 1 WHERE {} = 900", as_before),
+        ("UPDATE kept SET id = id + (1 << 41) WHERE {} = 501", with_501),
+        ("UPDATE kept SET id = id + 2 WHERE {} = 4995", &[3, 900, 4_997]),
+        ("DELETE FROM kept WHERE {} = 3", as_before),
+        ("DELETE FROM kept WHERE {} < 4000", with_501),
+    ] {
+        let (place, profile) = (Place::new(), ProfileId::random());
+        with_rows_that_stay(&place, profile).await;
+        let file = Connection::open(place.path()).expect("a file");
+        let changed = file.execute(&hurt.replace("{}", SEQ), []).expect("hurt");
+        assert!(changed > 0, "{hurt}");
+        drop(file);
+
+        let history = place.open();
+        let told = history.damage().borrow().clone().expect(hurt);
+        assert_eq!(told.details["reason"], "mended", "{hurt}");
+        history.set_retention(keep_rows(10));
+        let all = everything(&history, profile).await;
+        assert_eq!(numbers(&history, all).await, STAY, "{hurt}");
+        let pins = RowFilter { pinned: true, ..RowFilter::default() };
+        let (view, _) = history.open_view(profile, pins).await.expect("a view");
+        let count = searched(&history, view).await;
+        assert_eq!((numbers(&history, view).await.as_slice(), count.pinned), (pinned, pinned.len() as u64));
+        for seq in STAY {
+            let payload = history.payload(profile, seq, 0, 10).await.expect("a payload");
+            assert_eq!(payload, seq.to_string().as_bytes(), "{hurt}");
+            assert_eq!(
+                history.detail(profile, seq).await.expect("a message").row.pinned,
+                pinned.contains(&seq)
+            );
+        }
+        // It is right from now on.
+        history.close().await.expect("closed");
+        assert_eq!(*place.open().damage().borrow(), None, "{hurt}");
+    }
+}
+
+#[tokio::test]
+async fn what_gets_damaged_meanwhile_does_not_let_a_row_go_either() {
+    for hurt in ["pinned = 1 - pinned", "topic = topic + 1", "topic = 77, pinned = 0", "checksum = 0"] {
+        let (place, profile) = (Place::new(), ProfileId::random());
+        with_rows_that_stay(&place, profile).await;
+        let history = place.open();
+        history.set_retention(keep_rows(10));
+        let all = everything(&history, profile).await;
+        let file = Connection::open(place.path()).expect("a file");
+        let sql = format!("UPDATE kept SET {hurt} WHERE id & 0xffffffffff < 4000");
+        assert_eq!(file.execute(&sql, []).expect("hurt"), 3);
+        // Rows that stay are looked through when a retained message follows one of them, and when others go.
+        let sink = history.sink(profile);
+        for n in 5_001..=9_000 {
+            put(&*sink, item(n, "t", n.to_string())).await;
+        }
+        put(&*sink, retained(9_001, "state", "9001")).await;
+        history.flush().await.expect("flushed");
+        until(&history, || async { history.stored(profile) == 14 }).await;
+        tidied(&place, &history, 6).await;
+        let page = history.page(all, 0, 3).await.expect("a page");
+        for (row, seq) in page.rows.iter().zip([3, 501, 900]) {
+            assert!(row.seq == seq && row.pinned, "{hurt}: {row:?}");
+            assert!(
+                matches!(&row.content, RowContent::Message { preview, .. } if *preview == seq.to_string())
+            );
+        }
+        history.close().await.expect("closed");
+        let again = place.open();
+        assert!(again.damage().borrow().is_some(), "{hurt}");
+        assert_eq!(again.stored(profile), 14, "{hurt}");
+    }
+}
+
+#[tokio::test]
+async fn what_earlier_versions_pinned_is_pinned_and_checked_from_now_on() {
+    let (place, profile) = (Place::new(), ProfileId::random());
+    {
+        let mut connection = Connection::open(place.path()).expect("a file");
+        connection.pragma_update(None, "application_id", 0x4845_4C49).expect("ours");
+        store::migrations().to_version(&mut connection, 3).expect("the third version");
+        let setup = "INSERT INTO profile VALUES (3, ?1, 11, 20, 11, 0, 2, 0)";
+        connection.execute(setup, [profile.to_string()]).expect("a profile");
+        connection.execute("INSERT INTO topic VALUES (1, 3, 't', 20, 0, 7)", []).expect("a topic");
+        let write = |first: Seq, rows: Seq| {
+            let mut builder = block::Builder::new(first, first);
+            for seq in first..first + rows {
+                let payload = seq.to_string().into_bytes();
+                builder.push(&block::NewRow {
+                    time: seq,
+                    flags: if seq == 7 { 8 } else { 0 },
+                    topic: 1,
+                    back: 0,
+                    properties: &[],
+                    payload: &payload,
+                });
+            }
+            store::write_block(&connection, 3, &builder, 0).expect("a block");
+        };
+        write(5, 1);
+        write(7, 1);
+        write(11, 10);
+        for (seq, pinned) in [(5, 1), (7, 0), (15, 1)] {
+            let key = store::key(3, seq);
+            connection.execute("INSERT INTO kept VALUES (?1, 1, ?2)", [key, pinned]).expect("it stays");
+        }
+        store::migrations().to_version(&mut connection, 4).expect("the fourth version");
+    }
+    let history = place.open();
+    assert_eq!(*history.damage().borrow(), None);
+    let all = everything(&history, profile).await;
+    let page = history.page(all, 0, 100).await.expect("a page");
+    let shown: Vec<_> = page.rows.iter().map(|row| (row.seq, row.pinned)).collect();
+    let dense = (11..=20).map(|seq| (seq, seq == 15));
+    assert_eq!(shown, [(5, true), (7, false)].into_iter().chain(dense).collect::<Vec<_>>());
+    history.close().await.expect("closed");
+    let file = Connection::open(place.path()).expect("a file");
+    file.execute("UPDATE kept SET pinned = 1 WHERE id = ?1", [store::key(3, 7)]).expect("hurt");
+    assert!(place.open().damage().borrow().is_some(), "it has a checksum");
 }
 
 fn subscription(filter: &str, live_only: bool) -> crate::profile::Subscription {

@@ -38,6 +38,8 @@ pub(super) struct View {
     filter: Option<Filter>,
     searching: AtomicBool,
     closed: AtomicBool,
+    /// Whether a person wants no older rows to be searched.
+    stopped: AtomicBool,
 }
 
 /// Which rows of a view are wanted.
@@ -185,11 +187,17 @@ impl View {
     /// `invalid_input` on `text` or `topics`.
     pub(super) fn new(profile: ProfileId, filter: &RowFilter) -> Result<Self> {
         let filter = Filter::new(filter)?;
-        Ok(Self { profile, filter, searching: AtomicBool::new(false), closed: AtomicBool::new(false) })
+        let [searching, closed, stopped] = std::array::from_fn(|_| AtomicBool::new(false));
+        Ok(Self { profile, filter, searching, closed, stopped })
     }
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the search of what is stored, or goes on with it. What arrives is looked at all the same.
+    pub(super) fn stop(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
     }
 
     /// Whether the caller is the one to search on.
@@ -220,7 +228,7 @@ impl View {
             let stretch = {
                 let mut found = lock(&filter.found);
                 found.follow(&connection, &extent)?;
-                found.next(&extent)
+                found.next(&extent, self.stopped.load(Ordering::Relaxed))
             };
             let Some(stretch) = stretch else { return Ok(false) };
             if filter.search(&connection, &extent, stretch, (started, time), &mut verdicts)? {
@@ -237,8 +245,7 @@ impl View {
             let stored = extent.rows();
             let (origin, kept) = (extent.origin(), extent.kept);
             let (rows, searched) = (stored, stored);
-            let count =
-                ViewCount { rows, stored, searched, limited: false, origin, kept, pinned, damaged: 0 };
+            let count = ViewCount { rows, stored, searched, origin, kept, pinned, ..ViewCount::default() };
             let known = match wanted.since() {
                 None => 0,
                 Some(seq) if seq < extent.first_seq => store::kept_before(&connection, extent.number, seq)?,
@@ -266,7 +273,8 @@ impl View {
             found.follow(&connection, &extent)?;
             found.page(&extent, wanted)
         };
-        let count = ViewCount { pinned, ..count };
+        let stopped = self.stopped.load(Ordering::Relaxed) && count.searched < count.stored;
+        let count = ViewCount { pinned, stopped, ..count };
         let mut rows = Vec::with_capacity(seqs.len());
         // Rows that stand side by side are read together.
         for run in seqs.chunk_by(|a, b| a + 1 == *b) {
@@ -772,8 +780,8 @@ impl Hits<'_> {
 }
 
 impl Found {
-    /// What to look at next, if there is anything.
-    fn next(&mut self, extent: &Extent) -> Option<Stretch> {
+    /// What to look at next, if there is anything; of what arrives alone when the search was stopped.
+    fn next(&mut self, extent: &Extent, stopped: bool) -> Option<Stretch> {
         if self.up == 0 {
             self.base = extent.first_seq;
             self.down = extent.last_seq;
@@ -788,10 +796,13 @@ impl Found {
         if first <= extent.last_seq {
             return Some(Stretch::Up { first, last: extent.last_seq });
         }
-        if self.down >= extent.first_seq && !self.limited {
+        if stopped || self.limited {
+            return None;
+        }
+        if self.down >= extent.first_seq {
             return Some(Stretch::Down { first: extent.first_seq, last: self.down });
         }
-        if self.down > 0 && extent.kept > 0 && !self.limited {
+        if self.down > 0 && extent.kept > 0 {
             return Some(Stretch::Kept { first: 1, last: self.down.min(extent.first_seq - 1) });
         }
         None
@@ -921,8 +932,8 @@ impl Found {
             limited: self.limited,
             origin: self.gone - self.came,
             kept: self.kept.len() as u64,
-            pinned: 0,
             damaged: self.damaged,
+            ..ViewCount::default()
         };
         let wanted = wanted.among(count.rows, wanted.since().map_or(0, |seq| self.index_from(seq)));
         let start = wanted.start;

@@ -705,11 +705,9 @@ impl Open {
         }
         let Some(topic) = topic else { return Ok(false) };
         if pinned {
-            let sql = "INSERT INTO kept (id, topic, pinned) VALUES (?1, ?2, 1)
-                       ON CONFLICT DO UPDATE SET pinned = 1";
-            transaction.execute(sql, [key, topic])?;
+            store::keep(transaction, key, topic, true)?;
         } else if seq < first_seq {
-            transaction.execute("UPDATE kept SET pinned = 0 WHERE id = ?1", [key])?;
+            store::keep(transaction, key, topic, false)?;
             self.unpinned = true;
         } else {
             transaction.execute("DELETE FROM kept WHERE id = ?1", [key])?;
@@ -769,13 +767,17 @@ impl Open {
             return Ok(());
         }
         self.superseded |= std::mem::take(&mut self.unpinned);
-        transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO kept (id, topic, pinned)
-                 SELECT (?1 << 40) | last_retained, id, 0 FROM topic
-                 WHERE profile = ?1 AND last_retained > 0 AND last_retained >= ?2 AND last_retained < ?3",
-            )?
-            .execute([number, first, first_seq])?;
+        let mut newest = transaction.prepare_cached(
+            "SELECT id, last_retained FROM topic
+             WHERE profile = ?1 AND last_retained > 0 AND last_retained >= ?2 AND last_retained < ?3
+             AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = (?1 << 40) | last_retained)",
+        )?;
+        let mut newest = newest.query([number, first, first_seq])?;
+        while let Some(topic) = newest.next()? {
+            // One that is damaged has nothing to say.
+            let (Ok(topic), Ok(seq)) = (topic.get(0), topic.get(1)) else { continue };
+            store::keep(transaction, store::key(number, seq), topic, false)?;
+        }
         let stay = transaction
             .prepare_cached("SELECT count(*) FROM kept WHERE id >= ?1 AND id < ?2")?
             .query_row([store::key(number, first), store::key(number, first_seq)], |row| {
@@ -791,15 +793,19 @@ impl Open {
             return Ok(());
         }
         let Extent { number, first_seq, .. } = self.extent;
-        let mut without_reason = transaction.prepare_cached(
-            "SELECT id FROM kept WHERE id >= ?1 AND id < ?2 AND pinned = 0 AND NOT EXISTS
+        let mut without_reason = transaction.prepare_cached(&format!(
+            "SELECT {} FROM kept WHERE id >= ?1 AND id < ?2 AND pinned = 0 AND NOT EXISTS
              (SELECT 1 FROM topic WHERE topic.id = kept.topic AND last_retained = kept.id & ?3) LIMIT ?4",
-        )?;
+            store::Kept::COLUMNS
+        ))?;
         let keys = without_reason
             .query_map(
                 [store::key(number, 1), store::key(number, first_seq), store::SEQ_MASK, FORGOTTEN],
-                |row| row.get::<_, i64>(0),
+                store::Kept::read,
             )?
+            // One that is damaged may have a reason.
+            .filter(|kept| kept.as_ref().map_or(true, |kept| !kept.pinned))
+            .map(|kept| kept.map(|kept| kept.key))
             .collect::<rusqlite::Result<Vec<_>>>()?;
         for key in &keys {
             self.let_go(transaction, *key)?;
@@ -884,6 +890,10 @@ impl Open {
     /// Deletes topics none of whose rows is left.
     fn forget_topics(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let Extent { number, first_seq, .. } = self.extent;
+        // Whose rows stay has to be known.
+        if !store::are_kept_whole(transaction, number, first_seq)? {
+            return Ok(());
+        }
         let gone = transaction.execute(
             "DELETE FROM topic WHERE profile = ?1 AND max(last_in, last_out) < ?2
              AND id NOT IN (SELECT topic FROM kept WHERE id >= ?3 AND id < ?4)",

@@ -1,7 +1,12 @@
 import { describe, expect, it, vi } from "vitest";
 import { clipboardText, Inspected, PORTION, wholePayload } from "./payload.svelte";
 
-const stored = vi.hoisted(() => ({ bytes: new Uint8Array(), contentType: null as string | null }));
+const stored = vi.hoisted(() => ({
+  bytes: new Uint8Array(),
+  contentType: null as string | null,
+  /** A byte that is damaged, and with it what is checked together with it. */
+  hurt: null as number | null,
+}));
 
 vi.mock("$lib/backend", () => ({
   asEngineError: (thrown: unknown) => thrown,
@@ -11,12 +16,20 @@ vi.mock("$lib/backend", () => ({
       return { row, properties: { subscription_ids: [], user_properties: [] } };
     },
     async messagePayload(_: string, __: number, offset: number, limit: number) {
+      const from = stored.hurt === null ? Infinity : stored.hurt - (stored.hurt % 16_384);
+      if (offset < from + 16_384 && offset + limit > from)
+        throw { code: "storage", message: "", details: { reason: "damaged_messages", path: "m.db" } };
       return stored.bytes.slice(offset, offset + limit);
     },
   },
 }));
 
-async function inspect(payload: string | Uint8Array, contentType: string | null = null): Promise<Inspected> {
+async function inspect(
+  payload: string | Uint8Array,
+  contentType: string | null = null,
+  hurt: number | null = null,
+): Promise<Inspected> {
+  stored.hurt = hurt;
   stored.bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : Uint8Array.from(payload);
   stored.contentType = contentType;
   const inspected = new Inspected();
@@ -47,6 +60,24 @@ describe("a payload", () => {
     await inspected.more("p");
     expect(inspected.complete).toBe(true);
     expect(inspected.json?.ok).toBe(true);
+  });
+
+  it("is shown up to where it is damaged, and says where that is", async () => {
+    const text = "0123456789".repeat(20_000);
+    for (const hurt of [0, 16_384, 150_000, 199_999]) {
+      const inspected = await inspect(text, null, hurt);
+      const whole = hurt - (hurt % 16_384);
+      expect([inspected.damaged, inspected.complete, inspected.problem]).toEqual([true, false, null]);
+      expect(inspected.bytes.length).toBe(whole);
+      expect(inspected.best).toBe(whole === 0 ? "hex" : "text");
+    }
+    const long = await inspect(text.repeat(10), null, PORTION + 100_000);
+    expect([long.damaged, long.bytes.length]).toEqual([false, PORTION]);
+    await long.more("p");
+    expect([long.damaged, long.bytes.length]).toEqual([true, PORTION + 98_304]);
+    stored.hurt = null;
+    await long.load("p", 2);
+    expect([long.damaged, long.bytes.length]).toEqual([false, PORTION]);
   });
 
   it("is copied whole or not at all", async () => {

@@ -37,6 +37,7 @@ export class Stream {
     rows: 0,
     stored: 0,
     searched: 0,
+    stopped: false,
     limited: false,
     origin: 0,
     kept: 0,
@@ -264,6 +265,14 @@ export class Stream {
     return backend.indexOf(this.#view, seq).catch(() => null);
   }
 
+  /** Ends the search for what matches where it is, or goes on with it. */
+  async stopSearch(stopped: boolean): Promise<void> {
+    if (this.#view === null) return;
+    await backend.stopSearch(this.#view, stopped);
+    if (!stopped) this.searching = true;
+    this.touch();
+  }
+
   /** Asks for what is on screen; a call while one runs makes that one look once more. */
   #pull(): Promise<void> {
     if (this.#pulling) {
@@ -434,7 +443,7 @@ export class Stream {
   }
 }
 
-/** Whether rows are still to be looked at; a view that is full looks at no more. */
-function isUnfinished({ searched, stored, limited }: ViewCount): boolean {
-  return !limited && searched < stored;
+/** Whether rows are still looked at; a view that is full or was stopped looks at no more. */
+function isUnfinished({ searched, stored, limited, stopped }: ViewCount): boolean {
+  return !limited && !stopped && searched < stored;
 }

@@ -18,6 +18,7 @@ const store = vi.hoisted(() => ({
   pages: [] as { start: number; limit: number }[],
   opened: [] as string[],
   searched: null as number | null,
+  stopped: false,
   limited: false,
 }));
 
@@ -41,6 +42,7 @@ vi.mock("$lib/backend", () => {
       rows: rowsOf(view).length,
       stored: store.stored - store.first + 1,
       searched: store.stored - lookedAtFrom() + 1,
+      stopped: store.stopped && store.searched !== null,
       limited: store.limited,
       origin,
       kept,
@@ -71,6 +73,9 @@ vi.mock("$lib/backend", () => {
       },
       async closeView(view: number) {
         store.views.delete(view);
+      },
+      async stopSearch(_: number, stopped: boolean) {
+        store.stopped = stopped;
       },
       async page(view: number, start: number, limit: number): Promise<Page> {
         store.pages.push({ start, limit });
@@ -125,6 +130,7 @@ describe("the stream", () => {
     store.pages.length = 0;
     store.opened.length = 0;
     store.searched = null;
+    store.stopped = false;
     store.limited = false;
     store.first = 1;
     store.kept = [];
@@ -381,6 +387,22 @@ describe("the stream", () => {
     stream.filter(filter("9"));
     await settle(120);
     expect(stream.filterProblem).toBeNull();
+  });
+
+  it("asks no more while a search is stopped, and goes on with it", async () => {
+    store.searched = 100;
+    await opened();
+    await stream.stopSearch(true);
+    await settle(100);
+    expect([stream.searching, stream.count.stopped]).toEqual([false, true]);
+    const asked = store.pages.length;
+    await settle(1000);
+    expect(store.pages.length).toBe(asked);
+    await stream.stopSearch(false);
+    store.searched = null;
+    await settle(200);
+    expect([stream.searching, stream.count.stopped]).toEqual([false, false]);
+    expect(stream.count.searched).toBe(store.stored);
   });
 
   it("goes on looking while the engine searches, and does not call what it finds new", async () => {

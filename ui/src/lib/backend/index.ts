@@ -183,6 +183,8 @@ export interface Backend {
   // Messages
   openView(id: ProfileId, filter: RowFilter): Promise<OpenView>;
   closeView(view: number): Promise<void>;
+  /** Ends the search of a view where it is, or goes on with it. */
+  stopSearch(view: number, stopped: boolean): Promise<void>;
   page(view: number, start: number, limit: number): Promise<Page>;
   /** Where the first row from a moment on stands: microseconds since the Unix epoch. */
   indexAt(view: number, time: number): Promise<number>;

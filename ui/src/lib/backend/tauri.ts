@@ -82,6 +82,7 @@ export const tauri: Backend = {
 
   openView: (id, filter) => invoke("open_view", { id, filter }),
   closeView: (view) => invoke("close_view", { view }),
+  stopSearch: (view, stopped) => invoke("stop_search", { view, stopped }),
   page: (view, start, limit) => invoke("page", { view, start, limit }),
   indexAt: (view, time) => invoke("index_at", { view, time }),
   keeping: () => invoke("keeping"),

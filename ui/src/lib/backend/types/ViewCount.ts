@@ -17,6 +17,10 @@ stored: number,
  */
 searched: number, 
 /**
+ * Whether the search was stopped before it was through.
+ */
+stopped: boolean, 
+/**
  * Whether older rows that match were left out, since a filtered view holds at most 8,000,000.
  */
 limited: boolean, 
