@@ -1,5 +1,5 @@
 //! What the web view is told about the computer: who draws the window, the graphics card or the processor where there is
-//! none, and how much memory there is to leave garbage in.
+//! none, and how it is to deal with memory.
 
 use tauri::WebviewWindow;
 
@@ -40,20 +40,27 @@ pub fn without_gpu(_: &WebviewWindow) -> tauri::Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that JavaScriptCore is told the computer has.
-#[cfg(target_os = "linux")]
-const MEMORY: usize = 128 << 20;
-
-/// Lets the web view collect its garbage early. On a computer with much memory its heap would grow to many times what
-/// lives in it, 70 MB more after a minute of messages; told that there is little, it takes no longer for a frame.
+/// Options of JavaScriptCore, which the web view's process reads from its environment. Without them its memory grows with
+/// the time that messages pour in; with them no frame takes longer (docs/performance.md).
 ///
-/// Called while there is one thread, since it sets a variable of the environment, which the web view's process reads.
+/// - On a computer with much memory the heap grows to many times what lives in it. Told that there is 128 MiB, it does not.
+/// - Its last compiler is for programs that compute. What it makes of a list of rows is thrown away and made again.
+/// - What is told to the page is a program each time, and the compiled ones would be kept, though none comes twice.
 #[cfg(target_os = "linux")]
-pub fn collect_early() {
-    // What a person has set stays. It fails for names and values that cannot be, and these can.
-    let _ = webkit2gtk::glib::setenv("JSC_forceRAMSize", MEMORY.to_string(), false);
+const FRUGAL: [(&str, &str); 3] =
+    [("JSC_forceRAMSize", "134217728"), ("JSC_useFTLJIT", "0"), ("JSC_useCodeCache", "0")];
+
+/// Lets the web view do with little memory.
+///
+/// Called while there is one thread, since it sets variables of the environment.
+#[cfg(target_os = "linux")]
+pub fn be_frugal() {
+    for (name, value) in FRUGAL {
+        // What a person has set stays. It fails for names and values that cannot be, and these can.
+        let _ = webkit2gtk::glib::setenv(name, value, false);
+    }
 }
 
 /// Elsewhere the web view is another.
 #[cfg(not(target_os = "linux"))]
-pub fn collect_early() {}
+pub fn be_frugal() {}

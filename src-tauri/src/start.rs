@@ -87,7 +87,7 @@ impl Start {
 /// Runs the window until it is closed.
 pub fn run() -> ExitCode {
     // First, while there is no other thread.
-    drawing::collect_early();
+    drawing::be_frugal();
     let wanted = std::env::var("HELIOGRAPH_LOG").unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt()
         .with_env_filter(logging::directives(&wanted))

@@ -64,6 +64,7 @@ async fn a_long_search_says_how_far_it_is_and_can_be_stopped() -> Result<()> {
     window.press("Escape").await?;
     window.click("Stop").await?;
     window.until("stopped", &foot(r"Stopped at \d+ %")).await?;
+    window.says("so far").await?;
     let stopped = "return document.querySelector('.foot').innerText";
     let at = window.js(stopped).await?;
     window.resize(900, 600).await?;

@@ -120,7 +120,7 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
     // It cannot be pinned, and can be compared as any other.
     window.press("p").await?;
     window.press("d").await?;
-    window.until("the lines of both", &panel("/canary-0[^]*canary-1/")).await?;
+    window.until("the lines of both, with the one that is marked", &panel("/temp_c[^]*canary-1/")).await?;
     seen(&window, "5-live-only").await?;
     window.press("Escape").await?;
     window.until("closed", "return document.querySelector('[role=dialog]') === null").await?;

@@ -179,9 +179,9 @@ export class Stream {
     await this.select(index);
   }
 
-  /** Moves the selection; without one, the newest row on screen is selected. */
+  /** Moves the selection; without one, and while following, the newest row on screen is selected. */
   async move(by: number): Promise<void> {
-    if (this.selectedIndex !== null) return this.select(this.selectedIndex + by);
+    if (this.selectedIndex !== null && !this.live) return this.select(this.selectedIndex + by);
     return this.select(Math.min(this.#last, this.rows) - 1);
   }
 
