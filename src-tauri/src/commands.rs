@@ -30,6 +30,7 @@ use serde_json::Value;
 use tauri::ipc::{Invoke, Response};
 use tauri::{State, Window, Wry};
 
+use crate::events::Listening;
 use crate::start::Start;
 
 /// Every command that the window may call; `permissions/engine.toml` lists the same names.
@@ -127,6 +128,7 @@ pub fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static {
         message_payload,
         write_text_file,
         copy_text,
+        listening,
         close_window,
         leave_window,
     ]
@@ -722,6 +724,13 @@ async fn copy_text(clipboard: State<'_, Clipboard>, text: String) -> Result<()> 
     clipboard.copy(text).map_err(|error| {
         Error::new(ErrorCode::Internal, format!("The system's clipboard cannot be used: {error}"))
     })
+}
+
+/// The window listens to events from now on.
+#[tauri::command]
+async fn listening(listening: State<'_, Listening>) -> Result<()> {
+    listening.begin();
+    Ok(())
 }
 
 /// Closes the window as its own button does: see `start::closing`.

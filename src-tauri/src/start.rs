@@ -139,6 +139,7 @@ fn build(options: Options) -> tauri::Result<tauri::App> {
         .setup(move |app| {
             let handle = app.handle().clone();
             app.manage(commands::Clipboard::default());
+            app.manage(events::Listening::default());
             app.manage(Start {
                 data_dir: data_dir.clone(),
                 demo: options.demo,

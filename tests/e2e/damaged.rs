@@ -11,6 +11,7 @@ use heliograph_engine::profile::{ProfileId, Qos};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::kept::{connected, publish, rows, select};
 use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
 
@@ -286,5 +287,62 @@ async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<
         )
         .await?;
     window.shots("3-zh-again").await?;
+    window.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let file = data.join("messages.db");
+    let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+    let (window, broker, id) = connected(dir.path(), "set-aside", subscription).await?;
+    publish(&window, &id, "plant/oven", "degrees 1", false).await?;
+    rows(&window, 3).await?;
+    select(&window, "degrees 1").await?;
+    window.press("p").await?;
+    window.until("pinned", "return document.querySelectorAll('.stream .pinned').length === 1").await?;
+    window.close().await?;
+
+    // What the file says of the pin is not what was written.
+    rusqlite::Connection::open(&file)?.execute("UPDATE kept SET checksum = checksum + 1", [])?;
+    let window = Window::open(&data, "set-aside", &[]).await?;
+    window.says("Messages that can be read are there.").await?;
+    window.shots("1-mended-en").await?;
+    window.press("Control+,").await?;
+    window.click("简体中文").await?;
+    window.press("Escape").await?;
+    window.says("可读取的消息都在").await?;
+    window.resize(900, 600).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("2-mended-zh").await?;
+    window.close().await?;
+
+    // The table that messages are written to has lost its first page.
+    let (root, size): (i64, i64) = {
+        let connection = rusqlite::Connection::open(&file)?;
+        connection.query_row(
+            "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_master WHERE name = 'block'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+    };
+    let mut bytes = std::fs::read(&file)?;
+    let page = usize::try_from((root - 1) * size)?..usize::try_from(root * size)?;
+    bytes[page].fill(0);
+    std::fs::write(&file, bytes)?;
+    let window = Window::open(&data, "set-aside", &[]).await?;
+    window.resize(900, 600).await?;
+    window.engine("connect", json!({"id": id})).await?;
+    window.says("消息存入新的数据库").await?;
+    window.says("messages-damaged-").await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("3-set-aside-zh").await?;
+    window.press("Control+,").await?;
+    window.click("English").await?;
+    window.press("Escape").await?;
+    window.says("messages go into a new one").await?;
+    window.shots("4-set-aside-en").await?;
+    drop(broker);
     window.close().await
 }

@@ -34,7 +34,7 @@ pub async fn publish(window: &Window, id: &Value, topic: &str, text: &str, retai
 }
 
 /// Selects the row that says this, as a person does.
-async fn select(window: &Window, text: &str) -> Result<()> {
+pub async fn select(window: &Window, text: &str) -> Result<()> {
     let wanted = json!(text);
     let row = format!(
         "[...document.querySelectorAll('[role=grid] .gr')].findLast((row) => row.innerText.includes({wanted}))"

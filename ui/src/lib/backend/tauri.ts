@@ -134,5 +134,11 @@ export const tauri: Backend = {
   closeWindow: () => invoke("close_window"),
   onClosing: (listener) =>
     detach(listen("closing", () => void listener().finally(() => invoke("leave_window")))),
-  onEvent: (listener) => detach(listen<EngineEvent>("engine", ({ payload }) => listener(payload))),
+  onEvent: (listener) =>
+    detach(
+      listen<EngineEvent>("engine", ({ payload }) => listener(payload)).then(async (stop) => {
+        await invoke("listening");
+        return stop;
+      }),
+    ),
 };
