@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use heliograph_engine::Engine;
+use heliograph_engine::engine::TransferState;
 use heliograph_engine::history::RowFilter;
 use heliograph_engine::profile::{MqttVersion, ProfileId};
+use heliograph_engine::recording::RecordingFormat;
 
 use crate::flood::Flood;
 use crate::ingest::Reach;
@@ -142,6 +144,7 @@ async fn read_back(messages: u64, case: &Case) {
     )
     .await;
     println!("  memory of the process: {} MB", memory() >> 20);
+    out_and_in(&engine, id, messages).await;
 
     let before = file_bytes(folder.path());
     let began = Instant::now();
@@ -161,6 +164,38 @@ async fn read_back(messages: u64, case: &Case) {
         slowest.as_secs_f64() * 1e3
     );
     engine.close().await;
+}
+
+/// Exporting all of it, and importing that.
+async fn out_and_in(engine: &Engine, id: ProfileId, messages: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, format) in [("csv", RecordingFormat::Csv), ("ndjson", RecordingFormat::Ndjson)] {
+        let file = folder.path().join(name);
+        engine.export_messages(id, RowFilter::default(), format, &file).expect("begun");
+        transferred(engine, &format!("exported as {name}"), messages).await;
+    }
+    engine.import_messages(id, &folder.path().join("ndjson")).await.expect("begun");
+    transferred(engine, "imported again", messages).await;
+}
+
+/// Waits for a transfer, and says how fast it went and how much more memory the process took meanwhile, at most.
+async fn transferred(engine: &Engine, name: &str, messages: u64) {
+    let (watch, before) = (Stopwatch::start(), memory());
+    let mut most = before;
+    loop {
+        most = most.max(memory());
+        let transfers = engine.transfers();
+        let done: Vec<_> =
+            transfers.iter().filter(|transfer| transfer.state != TransferState::Running).collect();
+        if let [transfer] = done[..] {
+            assert_eq!((&transfer.state, transfer.counts.messages), (&TransferState::Done, messages));
+            engine.events().await;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    print(name, watch.stop(messages), None);
+    println!("    {:.1} MB more at most", (most - before) as f64 / f64::from(1 << 20));
 }
 
 /// A filter: how soon there is something to see, and how soon all of it was searched.
