@@ -87,6 +87,17 @@ async fn certificates_that_end_within_thirty_seven_and_one_days_are_announced() 
     }
     window.shots("2-list-zh").await?;
     small(&window, "2-list-zh").await?;
+    window.resize(900, 600).await?;
+    for (name, _, ending) in cases {
+        let square = format!(
+            "const square = [...document.querySelectorAll('.rail .r')].find((r) => r.innerText.includes('With {name},'));\
+             return square ? [square.innerText.split(', ').at(-1), square.querySelector('.ends') !== null] : null"
+        );
+        let shown = window.until(&format!("{name} in the rail"), &square).await?;
+        let marked = ending.is_some();
+        ensure!(shown[1] == json!(marked), "{name}: {shown}");
+        ensure!(ending.is_none_or(|(_, zh)| shown[0] == json!(format!("{name} {zh}"))), "{name}: {shown}");
+    }
     window.close().await
 }
 

@@ -148,8 +148,9 @@ mod tests {
 
         engine.unlock_vault(passphrase()).await.expect("unlocked");
         let forgotten = async {
+            // Nobody is told of it, since nobody sees what was deleted.
             while secrets(&engine, gone.id).await > 0 {
-                engine.events().await;
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, forgotten).await.expect("the secrets go when the vault opens");
