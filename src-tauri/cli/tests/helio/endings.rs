@@ -167,8 +167,9 @@ fn an_interrupted_trace_or_probe_still_has_its_last_line() {
 
         let words = ["probe", "--json", "--connect-timeout", "60", &format!("127.0.0.1:{port}")];
         let probe = bench.helio(&words);
-        silent.accept().expect("the trace");
-        silent.accept().expect("the probe");
+        // Held, since what is dropped is closed.
+        let _of_trace = silent.accept().expect("the trace");
+        let _of_probe = silent.accept().expect("the probe");
         probe.signal(signal);
         let report = probe.end().assert_status(status).json().pop().expect("a report");
         assert_eq!(report["cancelled"], true, "{report}");
