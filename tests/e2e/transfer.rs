@@ -54,9 +54,18 @@ async fn answered(window: &Window) -> Result<()> {
     window.until("no dialog", "return document.querySelector('.dialog-part') === null").await.map(|_| ())
 }
 
-/// Clicks what the dialog is for.
+/// Clicks what the dialog is for, once it stands still: a dialog whose content changes moves its buttons.
 async fn primary(window: &Window) -> Result<()> {
-    window.click_css(".dialog-part .btn--primary:not(.is-disabled)").await
+    const BUTTON: &str = ".dialog-part .btn--primary:not(.is-disabled)";
+    let still = "const [css, done] = arguments; let last = '';\
+        const look = () => {\
+            const box = document.querySelector(css)?.getBoundingClientRect();\
+            const now = box ? `${box.x} ${box.y}` : '';\
+            if (now !== '' && now === last) return done(true);\
+            last = now; requestAnimationFrame(look); };\
+        requestAnimationFrame(() => requestAnimationFrame(look));";
+    window.later(still, vec![json!(BUTTON)]).await?;
+    window.click_css(BUTTON).await
 }
 
 async fn paste(window: &Window, css: &str, text: &str) -> Result<()> {

@@ -91,7 +91,7 @@ async fn certificates_that_end_within_thirty_seven_and_one_days_are_announced() 
     for (name, _, ending) in cases {
         let square = format!(
             "const square = [...document.querySelectorAll('.rail .r')].find((r) => r.innerText.includes('With {name},'));\
-             return square ? [square.innerText.split(', ').at(-1), square.querySelector('.ends') !== null] : null"
+             return square ? [square.innerText.trim().split(', ').at(-1), square.querySelector('.ends') !== null] : null"
         );
         let shown = window.until(&format!("{name} in the rail"), &square).await?;
         let marked = ending.is_some();
