@@ -4,14 +4,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use heliograph_engine::history::History;
-use heliograph_engine::message::{Direction, Item, Message};
-use heliograph_engine::profile::{ProfileId, Qos};
+use heliograph_engine::profile::ProfileId;
 use serde_json::json;
 
-use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
-use crate::kept::{connected, publish, rows, select};
+use crate::kept::{connected, never_connected, publish, rows, select, store};
 use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
 
@@ -47,20 +44,9 @@ async fn damaged_history(data: &Path, id: ProfileId) -> Result<()> {
         if n > 3 * BLOCK {
             marks.push(payload[190_000..190_060].to_owned());
         }
-        let mut item = Item::Message(Message {
-            time: 1_790_000_000_000_000 + i64::try_from(n)? * 250_000,
-            direction: Direction::In,
-            topic: if n <= 3 * BLOCK { format!("plant/press/{}", n % 4) } else { "plant/camera".into() },
-            payload: Bytes::from(payload),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            dup: false,
-            properties: None,
-        });
-        while let Err(back) = sink.try_accept(item) {
-            item = back;
-            sink.room().await;
-        }
+        let topic = if n <= 3 * BLOCK { format!("plant/press/{}", n % 4) } else { "plant/camera".into() };
+        let time = 1_790_000_000_000_000 + i64::try_from(n)? * 250_000;
+        store(&*sink, time, topic, payload).await;
         if n.is_multiple_of(BLOCK) {
             history.flush().await?;
         }
@@ -81,11 +67,7 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
     let window = Window::open(&data, "damaged", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!("Press shop");
-    draft["endpoint"]["host"] = json!("broker.example");
-    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
-    let id = ProfileId(draft["id"].as_str().context("an id")?.parse()?);
+    let id = never_connected(&window, "Press shop").await?;
     window.close().await?;
     for name in ["messages.db", "messages.db-wal", "messages.db-shm"] {
         let _ = std::fs::remove_file(data.join(name));
@@ -111,11 +93,11 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
             .until("the beginning", "return /00001/.test(document.querySelector('.stream .gr')?.innerText)")
             .await?;
         jump_to(&window, 1_034).await?;
-        let rows = format!(
+        let shown = format!(
             "const rows = [...document.querySelectorAll('.stream .gr')].map((row) => row.innerText);\
              return rows.some((row) => /010[12]\\d/.test(row)) && rows.filter((row) => row.includes('{damaged}')).length > 5"
         );
-        window.until("rows that are damaged, behind whole ones", &rows).await?;
+        window.until("rows that are damaged, behind whole ones", &shown).await?;
         for _ in 0..8 {
             window.press("Down").await?;
         }
@@ -143,11 +125,11 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
         window.until("what is damaged is counted", &count).await?;
         window.shots(&format!("3-filter-900x600-{tag}")).await?;
         window.press("Escape").await?;
-        window.until("all again", "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '3073'").await?;
+        rows(&window, 3073).await?;
 
         // Of the large payload what is before the damage is there as text, and what is behind it too as hex.
         to_the_list(&window).await?;
-        // End returns to what arrives; the row above that is the newest.
+        // While what arrives is followed, Up goes to the newest row.
         window.press("End").await?;
         window.press("Up").await?;
         window
@@ -171,7 +153,7 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
         window.shots(&format!("4-large-900x600-{tag}")).await?;
         window.click(shown_as_hex).await?;
         window.until("hex", "return document.querySelectorAll('.inspector .hx').length > 5").await?;
-        focus(&window, ".inspector .hex [role=grid]").await?;
+        window.tab_to_css(".inspector .hex [role=grid]").await?;
         window.press("End").await?;
         let end = "return [...document.querySelectorAll('.inspector .hx')].some((row) => /^00030d38/.test(row.innerText.trim()) && /[0-9a-f]{2} [0-9a-f]{2}/.test(row.innerText))";
         window.until("its end, behind the damage", end).await?;
@@ -189,19 +171,6 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
         window.press("Escape").await?;
     }
     window.close().await
-}
-
-/// Gives an element the focus, by the Tab key.
-pub async fn focus(window: &Window, css: &str) -> Result<()> {
-    let there = format!("return document.activeElement === document.querySelector('{css}')");
-    for _ in 0..60 {
-        if window.js(&there).await? == json!(true) {
-            return Ok(());
-        }
-        window.press("Tab").await?;
-    }
-    ensure!(false, "Tab never reaches {css}");
-    Ok(())
 }
 
 /// Gives the list of messages the focus, as F6 does.
@@ -238,30 +207,15 @@ async fn jump_to(window: &Window, row: u64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let pki = Pki::make(dir.path());
-    let broker = Mosquitto::start(&pki, &MosquittoOptions::default());
     let data = dir.path().join("data");
-    let window = Window::open(&data, "not-stored", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!("Line 5");
-    draft["endpoint"] = json!({"websocket": false, "tls": false, "host": "localhost", "port": broker.mqtt.to_string(), "path": ""});
-    draft["settings"]["subscriptions"] = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
-    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
-    window.click("Line 5").await?;
-    window.click("Connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+    let (window, _broker, id) = connected(dir.path(), "not-stored", subscription).await?;
 
     // Held as by a program that writes: the window is another process.
     let holder = rusqlite::Connection::open(data.join("messages.db"))?;
     holder.execute_batch("BEGIN IMMEDIATE")?;
-    let publish = async |n: u32| {
-        let payload = json!({"text": format!("degrees {n}"), "encoding": "utf8"});
-        let request =
-            json!({"topic": "plant/oven", "qos": 1, "retain": false, "payload": payload, "properties": {}});
-        window.engine("publish", json!({"id": draft["id"], "request": request})).await
-    };
     for n in 0..5 {
-        publish(n).await?;
+        publish(&window, &id, "plant/oven", &format!("degrees {n}"), false).await?;
     }
     window
         .until("it is said", "return /not stored now/.test(document.querySelector('.foot').innerText)")
@@ -280,12 +234,7 @@ async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<
         .until("it is well again", "return !/暂未存储/.test(document.querySelector('.foot').innerText)")
         .await?;
     window.says("消息又可以保存了").await?;
-    window
-        .until(
-            "all is there",
-            "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '11'",
-        )
-        .await?;
+    rows(&window, 11).await?;
     window.shots("3-zh-again").await?;
     window.close().await
 }
@@ -296,7 +245,7 @@ async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -
     let data = dir.path().join("data");
     let file = data.join("messages.db");
     let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
-    let (window, broker, id) = connected(dir.path(), "set-aside", subscription).await?;
+    let (window, _broker, id) = connected(dir.path(), "set-aside", subscription).await?;
     publish(&window, &id, "plant/oven", "degrees 1", false).await?;
     rows(&window, 3).await?;
     select(&window, "degrees 1").await?;
@@ -343,6 +292,5 @@ async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -
     window.press("Escape").await?;
     window.says("messages go into a new one").await?;
     window.shots("4-set-aside-en").await?;
-    drop(broker);
     window.close().await
 }

@@ -1,25 +1,16 @@
 //! Finding messages again in the real window: filters behind the funnel, saved ones, a jump in time; and how much is
 //! kept.
 
-use anyhow::{Context, Result};
-use bytes::Bytes;
+use anyhow::Result;
 use heliograph_engine::history::History;
-use heliograph_engine::message::{Direction, Item, Message};
-use heliograph_engine::profile::{ProfileId, Qos};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::kept::{never_connected, rows, store};
 use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
 
 const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
-
-/// Waits until as many rows are in the list.
-async fn rows(window: &Window, count: usize) -> Result<()> {
-    let script =
-        format!("return document.querySelector('[role=grid]').getAttribute('aria-rowcount') === '{count}'");
-    window.until(&format!("{count} rows"), &script).await.map(|_| ())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_search_says_how_far_it_is_and_can_be_stopped() -> Result<()> {
@@ -27,29 +18,13 @@ async fn a_long_search_says_how_far_it_is_and_can_be_stopped() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
     let window = Window::open(&data, "long-search", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!("Line 4");
-    draft["endpoint"]["host"] = json!("broker.example");
-    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
-    let id = ProfileId(draft["id"].as_str().context("an id")?.parse()?);
+    let id = never_connected(&window, "Line 4").await?;
     window.close().await?;
     let history = History::open(&data.join("messages.db"))?;
     let sink = history.sink(id);
     for n in 1..=STORED {
-        let mut item = Item::Message(Message {
-            time: 1_790_000_000_000_000 + n,
-            direction: Direction::In,
-            topic: "plant/oven".into(),
-            payload: Bytes::from(format!(r#"{{"temp_c":{n},"unit":"C","tags":["a","b"]}}"#)),
-            qos: Qos::AtMostOnce,
-            retain: false,
-            dup: false,
-            properties: None,
-        });
-        while let Err(back) = sink.try_accept(item) {
-            item = back;
-            sink.room().await;
-        }
+        let payload = format!(r#"{{"temp_c":{n},"unit":"C","tags":["a","b"]}}"#);
+        store(&*sink, 1_790_000_000_000_000 + n, "plant/oven".into(), payload).await;
     }
     history.close().await?;
 

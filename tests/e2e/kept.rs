@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use heliograph_engine::message::{Direction, Item, Message, MessageSink, UnixMicros};
+use heliograph_engine::profile::{ProfileId, Qos};
 use serde_json::{Value, json};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
@@ -25,6 +27,33 @@ pub async fn connected(dir: &Path, shots: &str, subscriptions: Value) -> Result<
     window.click("Connect").await?;
     window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
     Ok((window, broker, draft["id"].clone()))
+}
+
+/// The id of a saved connection that was never connected.
+pub async fn never_connected(window: &Window, name: &str) -> Result<ProfileId> {
+    let mut draft = window.engine("new_draft", json!({})).await?;
+    draft["name"] = json!(name);
+    draft["endpoint"]["host"] = json!("broker.example");
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    Ok(ProfileId(draft["id"].as_str().context("an id")?.parse()?))
+}
+
+/// Stores a received message, once there is room.
+pub async fn store(sink: &dyn MessageSink, time: UnixMicros, topic: String, payload: String) {
+    let mut item = Item::Message(Message {
+        time,
+        direction: Direction::In,
+        topic,
+        payload: payload.into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        dup: false,
+        properties: None,
+    });
+    while let Err(back) = sink.try_accept(item) {
+        item = back;
+        sink.room().await;
+    }
 }
 
 pub async fn publish(window: &Window, id: &Value, topic: &str, text: &str, retain: bool) -> Result<()> {

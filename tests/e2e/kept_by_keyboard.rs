@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::damaged::{focus, to_the_list};
+use crate::damaged::to_the_list;
 use crate::kept::{connected, publish, rows};
 use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
@@ -50,10 +50,10 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
     up_to(&window, "\"temp_c\":22").await?;
     window.press("p").await?;
     window.until("pinned", "return document.querySelectorAll('.stream .pinned').length === 1").await?;
-    focus(&window, ".criteria").await?;
+    window.tab_to_css(".criteria").await?;
     window.press("Enter").await?;
     window.says("仅固定的消息").await?;
-    focus_on(&window, "仅固定的消息").await?;
+    window.tab_to("仅固定的消息").await?;
     window.press("Space").await?;
     rows(&window, 1).await?;
     seen(&window, "1-pinned").await?;
@@ -77,7 +77,7 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
         |test: &str| format!("return {test}.test(document.querySelector('#compare-panel')?.innerText)");
     window.until("its lines", &panel("/temp_c\": 21[^]*temp_c\": 23/")).await?;
     seen(&window, "2-lines").await?;
-    focus(&window, "#compare-tab-lines").await?;
+    window.tab_to_css("#compare-tab-lines").await?;
     window.press("Right").await?;
     window
         .until("its bytes", "return document.querySelectorAll('#compare-panel .differs').length > 0")
@@ -90,7 +90,7 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
     window.press("n").await?;
     window.says("没有更多不同").await?;
     window.press("Shift+N").await?;
-    focus(&window, "#compare-panel [role=grid]").await?;
+    window.tab_to_css("#compare-panel [role=grid]").await?;
     window.press("End").await?;
     window.press("Escape").await?;
     window.until("closed", "return document.querySelector('[role=dialog]') === null").await?;
@@ -103,17 +103,17 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
     window.press("Tab").await?;
     assert_eq!(window.focused().await?, "订阅选项");
     window.press("Enter").await?;
-    focus_on(&window, "不存储").await?;
+    window.tab_to("不存储").await?;
     window.press("Space").await?;
     seen(&window, "4-form").await?;
-    focus(&window, ".form [type=submit]").await?;
+    window.tab_to_css(".form [type=submit]").await?;
     window.press("Enter").await?;
     window.until("subscribed", "return [...document.querySelectorAll('.sub')].some((sub) => /noise/.test(sub.innerText) && /实时/.test(sub.innerText))").await?;
     for n in 0..3 {
         publish(&window, &id, "noise/1", &format!("canary-{n}"), false).await?;
     }
     window.until("counted", "return /3\\s+条仅实时/.test(document.body.innerText)").await?;
-    focus(&window, ".live-only").await?;
+    window.tab_to_css(".live-only").await?;
     window.press("Enter").await?;
     rows(&window, 3).await?;
     up_to(&window, "canary-1").await?;
@@ -131,19 +131,4 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
         .await?;
     seen(&window, "6-inspected").await?;
     window.close().await
-}
-
-/// Gives what is called so the focus, by the Tab key.
-async fn focus_on(window: &Window, label: &str) -> Result<()> {
-    let there = format!(
-        "const e = document.activeElement; return (e.getAttribute('aria-label') ?? '').includes({0}) || (e.closest('label, [role=checkbox]')?.innerText ?? '').includes({0})",
-        json!(label)
-    );
-    for _ in 0..60 {
-        if window.js(&there).await? == json!(true) {
-            return Ok(());
-        }
-        window.press("Tab").await?;
-    }
-    anyhow::bail!("Tab never reaches {label}")
 }

@@ -40,20 +40,6 @@ fn explorer(dir: &Path, pki: &Pki, port: u16) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// Presses Tab until what has the focus is called so.
-async fn tab_to(window: &Window, name: &str) -> Result<()> {
-    let mut passed = Vec::new();
-    for _ in 0..60 {
-        let focused = window.focused().await?;
-        if focused.trim_start().starts_with(name) {
-            return Ok(());
-        }
-        passed.push(focused);
-        window.press("Tab").await?;
-    }
-    anyhow::bail!("Tab does not reach {name:?}, but {passed:?}")
-}
-
 /// Finds a command in the palette, once no dialog is in its way and the palette has the focus.
 async fn command(window: &Window, name: &str) -> Result<()> {
     window.until("no dialog", "return document.querySelector('.dialog-part') === null").await?;
@@ -149,7 +135,7 @@ async fn settings_with_a_key_in_them_come_in_by_keyboard_alone() -> Result<()> {
     let window = &bench.window;
     command(window, "Import conn").await?;
     window.says("Choose file…").await?;
-    tab_to(window, "Choose file…").await?;
+    window.tab_to("Choose file…").await?;
     window.press("Enter").await?;
     dialog::choose("Import connections", &bench.file).await?;
     window.says("Into the vault: Password, Private key").await?;
@@ -162,7 +148,7 @@ async fn settings_with_a_key_in_them_come_in_by_keyboard_alone() -> Result<()> {
     window.press("Enter").await?;
     window.says("still holds 2 secrets in the open").await?;
     window.shots("2-done").await?;
-    tab_to(window, "Close").await?;
+    window.tab_to("Close").await?;
     window.press("Enter").await?;
     window
         .until("it is selected", "return document.querySelector('h1.name')?.innerText === 'Press line'")
@@ -183,7 +169,7 @@ async fn keys_are_listed_wherever_they_are_and_go_out_by_keyboard_alone() -> Res
     window.says("The token Gone is not there").await?;
     library(window, "1-library").await?;
     let out = bench.dir.path().join("press.p12");
-    tab_to(window, "Export…").await?;
+    window.tab_to("Export…").await?;
     window.press("Enter").await?;
     window
         .until("asked", "return document.querySelector('.dialog-part input') === document.activeElement")
@@ -213,7 +199,7 @@ async fn an_export_says_whose_key_is_not_in_it() -> Result<()> {
     window.says("With secrets, encrypted with a passphrase").await?;
     window.shots("1-export").await?;
     small(window, "1-export").await?;
-    tab_to(window, "Export…").await?;
+    window.tab_to("Export…").await?;
     window.press("Enter").await?;
     let plain = bench.dir.path().join("plain.json");
     dialog::choose("Save export", &plain.display().to_string()).await?;
@@ -242,7 +228,7 @@ async fn keys_and_what_cannot_come_in_are_told_in_chinese() -> Result<()> {
     window.press("Escape").await?;
     command(window, "导入连接").await?;
     window.says("选择文件…").await?;
-    tab_to(window, "选择文件…").await?;
+    window.tab_to("选择文件…").await?;
     window.press("Enter").await?;
     dialog::choose("导入连接", &bench.file).await?;
     window.says("“no host”不是主机名：其中有空格").await?;
@@ -287,7 +273,7 @@ async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyb
     window.resize(900, 600).await?;
 
     // The passphrase of the vault is another one: the present one first, a wrong one is told.
-    tab_to(window, "更改口令…").await?;
+    window.tab_to("更改口令…").await?;
     window.press("Enter").await?;
     let asked = "return document.activeElement.matches('.dialog-part input[type=password]')";
     window.until("the focus on the present passphrase", asked).await?;
@@ -321,7 +307,7 @@ async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyb
 
     command(window, "导入连接").await?;
     window.says("选择文件…").await?;
-    tab_to(window, "选择文件…").await?;
+    window.tab_to("选择文件…").await?;
     window.press("Enter").await?;
     dialog::choose("导入连接", &file).await?;
     for said in [
@@ -370,7 +356,7 @@ async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyb
     window.press("Control+Shift+k").await?;
     window.says("找不到令牌").await?;
     window.shots("3-library-small").await?;
-    tab_to(window, "粘贴…").await?;
+    window.tab_to("粘贴…").await?;
     window.press("Enter").await?;
     window.until("the text field", "return document.querySelector('.dialog-part textarea') !== null").await?;
     let typing = "return document.activeElement.matches('.dialog-part textarea')";
@@ -383,7 +369,7 @@ async fn an_edited_export_comes_in_row_by_row_and_refusals_speak_chinese_by_keyb
     window.until("the focus in the text field", typing).await?;
     window.write("nothing of the kind").await?;
     window.press("Tab").await?;
-    tab_to(window, "添加").await?;
+    window.tab_to("添加").await?;
     window.press("Enter").await?;
     // Said in the dialog, to those who do not see it too, and the text is kept.
     let said = "const dialog = document.querySelector('.dialog-part');\

@@ -22,6 +22,8 @@ use crate::private_session::Session;
 
 /// How long anything in the window may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How many elements Tab may pass on its way.
+const TABS: usize = 60;
 
 /// An open window.
 pub struct Window {
@@ -236,6 +238,32 @@ impl Window {
         let script = "const e = document.activeElement;\
                       return e === document.body ? '' : e.getAttribute('aria-label') || e.innerText || e.tagName";
         Ok(self.js(script).await?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Presses Tab until what has the focus is called so.
+    pub async fn tab_to(&self, name: &str) -> Result<()> {
+        let mut passed = Vec::new();
+        for _ in 0..TABS {
+            let focused = self.focused().await?;
+            if focused.trim_start().starts_with(name) {
+                return Ok(());
+            }
+            passed.push(focused);
+            self.press("Tab").await?;
+        }
+        bail!("Tab does not reach {name:?}, but {passed:?}")
+    }
+
+    /// Presses Tab until this element has the focus.
+    pub async fn tab_to_css(&self, css: &str) -> Result<()> {
+        let there = format!("return document.activeElement.matches({})", json!(css));
+        for _ in 0..TABS {
+            if self.js(&there).await? == json!(true) {
+                return Ok(());
+            }
+            self.press("Tab").await?;
+        }
+        bail!("Tab does not reach {css}")
     }
 
     /// The inner size of the window, in CSS pixels.

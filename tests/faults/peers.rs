@@ -113,8 +113,7 @@ pub fn nobody() -> (u16, socket2::Socket) {
 /// A port whose queue of connections is full: later requests to connect get no answer.
 pub fn unanswering() -> (u16, Vec<socket2::Socket>) {
     use socket2::{Domain, Socket, Type};
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+    let (port, listener) = nobody();
     listener.listen(0).expect("listen");
     let address = listener.local_addr().expect("address");
     let mut sockets = vec![listener];
@@ -124,7 +123,7 @@ pub fn unanswering() -> (u16, Vec<socket2::Socket>) {
         let _ = socket.connect_timeout(&address, Duration::from_millis(50));
         sockets.push(socket);
     }
-    (address.as_socket().expect("an address").port(), sockets)
+    (port, sockets)
 }
 
 async fn play(script: Script, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
