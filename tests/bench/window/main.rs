@@ -248,7 +248,9 @@ async fn publishes() -> Result<()> {
     let watch = "window.shown = []; document.addEventListener('click', ({ timeStamp }) => {\
         const painted = new MessageChannel();\
         painted.port1.onmessage = () => window.shown.push(performance.now() - timeStamp);\
-        const look = () => /PUBACK in/.test(document.querySelector('.composer').innerText)\
+        const said = () => document.querySelector('.composer [role=status] .clip');\
+        const before = said();\
+        const look = () => /PUBACK in/.test(said()?.innerText) && said() !== before\
             ? painted.port2.postMessage(0) : requestAnimationFrame(look);\
         requestAnimationFrame(look); }, true)";
     window.js(watch).await?;

@@ -76,8 +76,8 @@ pub async fn dial(plan: &Plan, trace: &TraceRecorder, deadline: Instant) -> Resu
     let stream = reach(plan, trace, deadline, &credentials.authorities).await?;
     let stream = start_tls(plan, trace, deadline, &wire, credentials, stream).await?;
     let stream = start_websocket(plan, trace, deadline, &wire, stream).await?;
-    let stream = Box::new(Tapped::outermost(stream, wire.mqtt.clone(), WRITE_TIMEOUT));
-    let stream = Box::new(Reading::new(stream, Answer::to_connect(plan.version)));
+    let stream: BoxedStream = Box::new(Tapped::outermost(stream, wire.mqtt.clone(), WRITE_TIMEOUT));
+    let stream: BoxedStream = Box::new(Reading::new(stream, Answer::to_connect(plan.version)));
     let whole = Whole::new(Packets::default(), plan.largest_packet.into(), wire.packet.clone());
     let stream = Box::new(Reading::new(stream, whole));
     Ok(Dialled { stream, wire })
@@ -183,7 +183,7 @@ async fn reach(
                 .await
                 .map_err(|problem| diagnosis::tcp(plan, &problem))?;
             trace.skip(StageDetail::Proxy(ProxyDetail::default()));
-            Ok(Box::new(stream))
+            Ok(Box::new(Reading::new(stream, tcp::Acknowledged)))
         }
         Some(proxy) => through_proxy(plan, proxy, trace, deadline, authorities).await,
     }
@@ -323,7 +323,7 @@ async fn connect_to_proxy(
         let (why, errno) = diagnosis::tcp_words(&problem);
         unreachable(why.to_owned(), errno)
     })?;
-    Ok(Box::new(stream))
+    Ok(Box::new(Reading::new(stream, tcp::Acknowledged)))
 }
 
 /// The proxy is judged by the system's roots and the given CA files; it never gets our certificate.

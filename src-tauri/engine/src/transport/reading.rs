@@ -6,32 +6,32 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::BoxedStream;
+use super::wire::{BoxedStream, ByteStream};
 
 /// Reads from a stream in its own way.
-pub(crate) trait Reader: Send + Sync + Unpin + 'static {
+pub(crate) trait Reader<S = BoxedStream>: Send + Sync + Unpin + 'static {
     /// As [`AsyncRead::poll_read`], from `inner`.
     fn poll_read(
         &mut self,
-        inner: &mut BoxedStream,
+        inner: &mut S,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
 }
 
 /// A stream that is read by a reader.
-pub(crate) struct Reading<R> {
-    inner: BoxedStream,
+pub(crate) struct Reading<R, S = BoxedStream> {
+    inner: S,
     reader: R,
 }
 
-impl<R: Reader> Reading<R> {
-    pub(crate) fn new(inner: BoxedStream, reader: R) -> Self {
+impl<R: Reader<S>, S: ByteStream> Reading<R, S> {
+    pub(crate) fn new(inner: S, reader: R) -> Self {
         Self { inner, reader }
     }
 }
 
-impl<R: Reader> AsyncRead for Reading<R> {
+impl<R: Reader<S>, S: ByteStream> AsyncRead for Reading<R, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -42,7 +42,7 @@ impl<R: Reader> AsyncRead for Reading<R> {
     }
 }
 
-impl<R: Reader> AsyncWrite for Reading<R> {
+impl<R: Reader<S>, S: ByteStream> AsyncWrite for Reading<R, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }

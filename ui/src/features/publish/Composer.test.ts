@@ -33,6 +33,32 @@ test("publishes with Ctrl+Enter and says what the broker made of it", async () =
   expect(composerOf(id).recentTopics).toEqual(["a/b"]);
 });
 
+test("says that a slow publication is under way, sends it once, and tells each answer anew", async () => {
+  const id = idOf("Line 3 gateway");
+  const outcome = { qos: 1 as const, code: 0, reason: "Success", reason_string: null, micros: 3_200 };
+  const publish = vi.spyOn(backend, "publish").mockResolvedValue(outcome);
+  render(Composer, { id });
+  await composerOf(id).ready;
+  await fireEvent.input(screen.getByRole("combobox", { name: "Topic" }), { target: { value: "a/b" } });
+  await fireEvent.click(screen.getByRole("radio", { name: "1" }));
+  const button = screen.getByRole("button", { name: /^Publish/ });
+  await fireEvent.click(button);
+  const first = await screen.findByText("PUBACK in 3.2 ms");
+  expect(button.getAttribute("aria-busy")).toBeNull();
+
+  let answer: (told: typeof outcome) => void = () => {};
+  publish.mockReturnValue(new Promise((told) => (answer = told)));
+  await fireEvent.click(button);
+  await fireEvent.click(button);
+  await screen.findByText("Publishing");
+  expect(button.getAttribute("aria-busy")).toBe("true");
+  expect(publish).toHaveBeenCalledTimes(2);
+  answer(outcome);
+  const second = await screen.findByText("PUBACK in 3.2 ms");
+  expect(second).not.toBe(first);
+  expect(button.getAttribute("aria-busy")).toBeNull();
+});
+
 test("says why a publication was refused, and keeps the draft", async () => {
   const id = idOf("Local broker");
   vi.spyOn(backend, "publish").mockRejectedValue({
