@@ -30,7 +30,13 @@ export default defineConfig(({ mode }) => ({
     ],
   },
   clearScreen: false,
-  server: { port: 1420, strictPort: mode !== "fixture", host: "127.0.0.1" },
+  server: {
+    port: 1420,
+    strictPort: mode !== "fixture",
+    host: "127.0.0.1",
+    // The plugin of the messages has each of its files watched, and a server that watches does not end with the tests.
+    ...(mode === "test" ? { watch: null } : {}),
+  },
   build: { target: "safari15", outDir: "dist", emptyOutDir: true, chunkSizeWarningLimit: 1500 },
   test: { environment: "happy-dom", include: ["src/**/*.test.ts", "tests/**/*.test.ts"] },
 }));
