@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -33,8 +33,13 @@ const EAGER: usize = 5_000;
 const EAGER_BYTES: usize = 8 << 20;
 /// Places for entries that are kept ready while nothing waits in them.
 const READY: usize = 16_384;
-/// How long the writer lets entries gather.
-const GATHER: Duration = Duration::from_millis(20);
+/// From one batch to the next at least, unless there is enough for one: each is painted, and a web view that draws by
+/// processor falls behind when there are more. What comes after a pause does not wait.
+const GATHER: Duration = Duration::from_millis(24);
+
+fn gather(taken_at: Option<Instant>, now: Instant) -> Duration {
+    taken_at.map_or(Duration::ZERO, |taken| (taken + GATHER).saturating_duration_since(now))
+}
 
 /// What the writer takes out.
 pub(super) enum Entry {
@@ -66,6 +71,8 @@ struct State {
     closed: bool,
     bounds: Bounds,
     lanes: HashMap<ProfileId, Lane>,
+    /// When entries were taken out last.
+    taken_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -147,10 +154,12 @@ impl Queue {
             fit(taken, 0);
             return if state.closed { Work::Closed } else { Work::Idle };
         }
-        let waited = self.work.wait_timeout_while(state, GATHER, |s| {
+        let gather = gather(state.taken_at, Instant::now());
+        let waited = self.work.wait_timeout_while(state, gather, |s| {
             s.entries.len() < EAGER && s.bytes < EAGER_BYTES && !s.urgent && !s.closed
         });
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.taken_at = Some(Instant::now());
         state.bytes = 0;
         state.urgent = false;
         std::mem::swap(&mut state.entries, taken);
@@ -344,6 +353,14 @@ mod tests {
     use super::*;
     use crate::message::{Direction, Message};
     use crate::profile::Qos;
+
+    #[test]
+    fn what_comes_after_a_pause_does_not_wait_and_what_goes_on_is_one_batch_a_frame() {
+        let now = Instant::now();
+        assert_eq!(gather(None, now), Duration::ZERO);
+        assert_eq!(gather(Some(now), now + GATHER), Duration::ZERO);
+        assert_eq!(gather(Some(now), now + GATHER / 4), GATHER / 4 * 3);
+    }
 
     #[test]
     fn what_waits_is_small_and_the_room_of_a_flood_is_given_back() {
