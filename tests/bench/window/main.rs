@@ -1,6 +1,6 @@
 //! The figures of the real window: how soon it can be used, what its processes take, how it paints while messages pour
-//! in, and how it reads back. `./dev bench window [start] [connect] [publish] [pour] [many] [soak] [--messages N] [--rate N]
-//! [--minutes N]`, all but the soak when none is named; needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message
+//! in, and how it reads back. `./dev bench window [start] [connect] [publish] [pour] [many] [big] [soak] [--messages N]
+//! [--rate N] [--minutes N]`, all but the soak when none is named; needs a screen and WebKitWebDriver. Prints, and never fails on a number; a message
 //! that is lost does end it.
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "figures for people")]
@@ -77,7 +77,7 @@ fn main() {
 }
 
 /// What can be asked for alone.
-const FIGURES: [&str; 6] = ["start", "connect", "publish", "pour", "many", "soak"];
+const FIGURES: [&str; 7] = ["start", "connect", "publish", "pour", "many", "big", "soak"];
 
 async fn all(options: &Options) -> Result<()> {
     println!("The window (load {})", load());
@@ -104,6 +104,12 @@ async fn all(options: &Options) -> Result<()> {
         many(&window, options, &still, idle).await?;
         window.close().await?;
         reopened(folder.path()).await?;
+    }
+    if wanted("big") {
+        let folder = tempfile::tempdir()?;
+        let (window, _, idle) = idle(folder.path()).await?;
+        big(&window, idle).await?;
+        window.close().await?;
     }
     if options.figures.iter().any(|figure| figure == "soak") {
         let folder = tempfile::tempdir()?;
@@ -536,6 +542,87 @@ async fn reopened(folder: &Path) -> Result<()> {
     let took = memory::uptime()? - memory::started(window.process()?)?;
     println!("  started again, to the rows of what is stored: {:.0} ms", took * 1e3);
     window.close().await
+}
+
+/// Payloads of 100 MiB: what the processes take at most, and how long it takes, until they are there, shown, saved, compared.
+async fn big(window: &Window, idle: Memory) -> Result<()> {
+    const SIZE: usize = 100 << 20;
+    let folder = tempfile::tempdir()?;
+    let mosquitto = Mosquitto::start(&Pki::make(folder.path()), &MosquittoOptions::default());
+    let draft = draft(window, "Big", &endpoint(mosquitto.mqtt)).await?;
+    save(window, &draft).await?;
+    window.click("Big").await?;
+    window.engine("connect", json!({"id": draft["id"]})).await?;
+    window.until("connected", "return /^Connected/m.test(document.body.innerText)").await?;
+
+    let file = folder.path().join("payload");
+    let mut payload: Vec<u8> = (0..SIZE).map(|at| b"0123456789abcdefghijklmnopqrstu\n"[at % 32]).collect();
+    let rows = "[...document.querySelectorAll('[role=grid] .gr')].filter((row) => row.innerText.includes('plant/image'))";
+    for n in 1..=2 {
+        payload[SIZE - n] = b'#';
+        std::fs::write(&file, &payload)?;
+        let publish = async {
+            let port = mosquitto.mqtt.to_string();
+            let mut publisher = tokio::process::Command::new("mosquitto_pub");
+            publisher.args(["-h", "127.0.0.1", "-p", &port, "-t", "plant/image", "-f"]).arg(&file);
+            ensure!(publisher.status().await?.success(), "mosquitto_pub");
+            window.until("it has come", &format!("return {rows}.length === {n}")).await.map(|_| ())
+        };
+        at_most(window, &format!("message {n} of 100 MiB comes"), idle, publish).await?;
+    }
+    drop(payload);
+    let shown = async {
+        let place = window.place(&format!("{rows}.at(-1)"), 0.3, 0.5).await?;
+        window.drag(place, &[]).await?;
+        window.drop().await?;
+        window.until("its first part", "return /Showing the first/.test(document.body.innerText)").await
+    };
+    at_most(window, "one of them shown", idle, shown).await?;
+    let view = window.engine("open_view", json!({"id": draft["id"], "filter": {}})).await?;
+    let page = window.engine("page", json!({"view": view["view"], "start": 0, "limit": 10})).await?;
+    let messages = page["rows"].as_array().into_iter().flatten().filter(|row| row["kind"] == "message");
+    let seq = messages.last().context("a message")?["seq"].clone();
+    let saved = window.engine(
+        "save_message_payload",
+        json!({"id": draft["id"], "seq": seq, "path": folder.path().join("saved")}),
+    );
+    at_most(window, "one of them saved", idle, saved).await?;
+    let compared = async {
+        window.press("d").await?;
+        window.until("the difference", "return /They differ in/.test(document.body.innerText)").await
+    };
+    at_most(window, "both compared", idle, compared).await?;
+    Ok(())
+}
+
+/// Does something, and tells how long that took and what the processes took at most meanwhile.
+async fn at_most<T>(
+    window: &Window,
+    name: &str,
+    idle: Memory,
+    doing: impl Future<Output = Result<T>>,
+) -> Result<()> {
+    let (process, begun) = (window.process()?, Instant::now());
+    let mut most = pss(process)?;
+    tokio::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => break done.map(|_| ())?,
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                let now = pss(process)?;
+                most = Memory { own: most.own.max(now.own), web: most.web.max(now.web), ..now };
+            }
+        }
+    }
+    println!(
+        "  {name}, in {:.1} s: at most {} MB, the web view's {} MB of them ({:+} and {:+} MB over the empty window)",
+        begun.elapsed().as_secs_f64(),
+        most.all() >> 20,
+        most.web >> 20,
+        (most.own as i64 - idle.own as i64) >> 20,
+        (most.web as i64 - idle.web as i64) >> 20,
+    );
+    Ok(())
 }
 
 /// Memory, minute by minute, while messages go on pouring in.
