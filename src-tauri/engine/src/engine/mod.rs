@@ -228,7 +228,7 @@ impl Engine {
             let mut health = inner.history.health();
             let mut damage = inner.history.damage();
             damage.mark_changed();
-            let (mut failing, mut told) = (false, None);
+            let mut failing = false;
             let mut known = HashMap::new();
             loop {
                 tokio::select! {
@@ -236,7 +236,15 @@ impl Engine {
                     changed = commits.changed() => if changed.is_err() { return },
                     // While nothing can be written there are no commits.
                     changed = health.changed() => if changed.is_err() { return },
-                    changed = damage.changed() => if changed.is_err() { return },
+                    changed = damage.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // Each time that some is found, also when that is the same again.
+                        if let found @ Some(_) = damage.borrow_and_update().clone() {
+                            inner.outbox.notice(NoticeCode::StorageDamaged, found);
+                        }
+                    }
                 }
                 let mut ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
                 ids.retain(|&id| {
@@ -244,13 +252,6 @@ impl Engine {
                     known.insert(id, rows) != Some(rows)
                 });
                 inner.outbox.pulse(ids);
-                let found = damage.borrow().clone();
-                if found != told {
-                    if found.is_some() {
-                        inner.outbox.notice(NoticeCode::StorageDamaged, found.clone());
-                    }
-                    told = found;
-                }
                 let now = health.borrow_and_update().clone();
                 match now {
                     StorageHealth::Failing { error } if !failing => {

@@ -21,7 +21,7 @@ mod writer;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -110,6 +110,8 @@ struct Shared {
     stored: Mutex<HashMap<ProfileId, u64>>,
     /// Rows that retention leaves alone for now.
     holds: Mutex<Vec<export::Held>>,
+    /// Whether the writer was asked to mend what a reader met, and has not yet.
+    mending: AtomicBool,
     /// The most pages that the file may have, to make a full disk; 0 leaves it alone.
     #[cfg(test)]
     page_limit: std::sync::atomic::AtomicU32,
@@ -496,12 +498,16 @@ impl History {
             }
         };
         let reader = Arc::clone(view);
-        let (more, page) = self
+        let (more, page, met_damage) = self
             .read(move |connection| {
                 let more = reader.search(connection, SEARCH_IN_PAGE)?;
-                Ok((more, reader.page(connection, wanted)?))
+                let (page, met_damage) = reader.page(connection, wanted)?;
+                Ok((more, page, met_damage))
             })
             .await?;
+        if met_damage && !self.0.shared.mending.swap(true, Ordering::AcqRel) {
+            self.0.queue.push(Entry::Mend(view.profile()));
+        }
         if more && view.begin_search() {
             tokio::spawn(self.clone().search(Arc::clone(view)));
         }

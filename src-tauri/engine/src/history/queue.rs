@@ -54,6 +54,8 @@ pub(super) enum Entry {
         answer: oneshot::Sender<Result<()>>,
     },
     Flush(oneshot::Sender<Result<()>>),
+    /// A reader met damage in what is known of rows that stay.
+    Mend(ProfileId),
     Retention(RetentionRules),
 }
 

@@ -11,8 +11,8 @@
 //! stay whatever retention lets go of: pinned ones, and the newest retained message of each topic. `kept` names
 //! these; when the block that such a row was in is deleted, it goes on in a block of its own under its own number.
 //!
-//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics, where
-//! a profile's rows are and which of them stay have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
+//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics and their
+//! newest rows, where a profile's rows are and which of them stay have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
 //! finds much of what is wrong with its own pages by itself. Whatever it is, rows elsewhere can be read.
 
 use std::collections::HashMap;
@@ -33,6 +33,7 @@ pub(super) fn migrations() -> Migrations<'static> {
         M::up_with_hook(VERSION_3, note_retained),
         M::up_with_hook(VERSION_4, add_checksums),
         M::up_with_hook(VERSION_5, add_checksums_of_kept),
+        M::up_with_hook(VERSION_6, add_checksums_of_newest),
     ])
 }
 
@@ -105,6 +106,10 @@ const VERSION_4: &str = "-- Checksums of what stands in these rows, so that dama
 const VERSION_5: &str =
     "-- The same for rows that stay, so that damage does not pass for a pin, or for a reason to let go.
     ALTER TABLE kept ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;";
+
+const VERSION_6: &str =
+    "-- And for a topic's newest messages, so that damage does not pass for the message before, nor for a retained one.
+    ALTER TABLE topic ADD COLUMN newest_checksum INTEGER NOT NULL DEFAULT 0;";
 
 /// Moves what the first version of the file holds, a row of its own for each message, into blocks.
 fn rows_into_blocks(transaction: &Transaction<'_>) -> Result<(), HookError> {
@@ -205,6 +210,21 @@ fn add_checksums_of_kept(transaction: &Transaction<'_>) -> Result<(), HookError>
     while let Some(row) = kept.next()? {
         let (key, topic, pinned) = (row.get(0)?, row.get(1)?, row.get(2)?);
         update.execute([key, kept_checksum(key, topic, pinned)])?;
+    }
+    Ok(())
+}
+
+fn add_checksums_of_newest(transaction: &Transaction<'_>) -> Result<(), HookError> {
+    let mut update = transaction.prepare("UPDATE topic SET newest_checksum = ?2 WHERE id = ?1")?;
+    let mut topics = transaction.prepare("SELECT id, last_in, last_out, last_retained FROM topic")?;
+    let mut topics = topics.query([])?;
+    while let Some(topic) = topics.next()? {
+        // What is damaged gets none, and is found out anew.
+        let (Ok(received), Ok(sent), Ok(retained)) = (topic.get(1), topic.get(2), topic.get(3)) else {
+            continue;
+        };
+        let (id, newest) = (topic.get(0)?, Newest { received, sent, retained });
+        update.execute([id, newest.checksum(id)])?;
     }
     Ok(())
 }
@@ -508,8 +528,10 @@ pub(super) fn mend(connection: &Connection) -> rusqlite::Result<bool> {
     let is_well = |connection: &Connection| {
         Ok::<_, rusqlite::Error>(
             wrong_extents(connection)?.is_empty()
-                && wrong_kept(connection)?.is_empty()
-                && is_index_of_pins_right(connection)?,
+                && wrong_kept(connection, ANY)?.is_empty()
+                && is_index_of_pins_right(connection)?
+                && wrong_newest(connection, ANY)?.is_empty()
+                && is_index_of_retained_right(connection)?,
         )
     };
     if is_well(&*connection.unchecked_transaction()?)? {
@@ -520,22 +542,28 @@ pub(super) fn mend(connection: &Connection) -> rusqlite::Result<bool> {
     if is_well(&transaction)? {
         return Ok(false);
     }
-    transaction.execute_batch("REINDEX profile; REINDEX kept_pinned")?;
-    mend_kept(&transaction)?;
+    transaction.execute_batch("REINDEX profile")?;
+    mend_indexes(&transaction)?;
+    mend_kept(&transaction, ANY)?;
     for (profile, said) in wrong_extents(&transaction)? {
         mend_extent(&transaction, profile, &said)?;
+    }
+    for (_, extent) in extents(&transaction)? {
+        mend_newest(&transaction, &extent)?;
     }
     transaction.commit()?;
     Ok(true)
 }
 
-/// Puts right which rows stay. One of which it is not known why it stays is pinned from now on: so nothing goes that a
+/// Puts right which rows of a profile stay, and says whether that was wrong. One of which it is not known why it stays is pinned from now on: so nothing goes that a
 /// person wanted to stay, and what is too much can be unpinned.
-fn mend_kept(connection: &Connection) -> rusqlite::Result<()> {
-    for Kept { key, .. } in wrong_kept(connection)? {
+pub(super) fn mend_kept(connection: &Connection, number: i64) -> rusqlite::Result<bool> {
+    let mut had_to = false;
+    for Kept { key, .. } in wrong_kept(connection, number)? {
         connection.prepare_cached("DELETE FROM kept WHERE id = ?1")?.execute([key])?;
         let topic = topic_of(connection, key)?;
         tracing::warn!(key, found = topic.is_some(), "which messages stay was damaged in the file");
+        had_to = true;
         if let Some(topic) = topic {
             keep(connection, key, topic, true)?;
         }
@@ -545,7 +573,7 @@ fn mend_kept(connection: &Connection) -> rusqlite::Result<()> {
         "SELECT id FROM block WHERE id BETWEEN ?1 AND ?2 - 1 AND rows = 1 AND id NOT IN (SELECT id FROM kept)",
     )?;
     for (_, extent) in extents(connection)? {
-        if !extent.whole {
+        if !extent.whole || number != ANY && number != extent.number {
             continue;
         }
         let before = [key(extent.number, 1), key(extent.number, extent.oldest_seq)];
@@ -553,11 +581,12 @@ fn mend_kept(connection: &Connection) -> rusqlite::Result<()> {
         for key in keys {
             if let Some(topic) = topic_of(connection, key)? {
                 tracing::warn!(key, "that a message stays was missing in the file");
+                had_to = true;
                 keep(connection, key, topic, true)?;
             }
         }
     }
-    Ok(())
+    Ok(had_to)
 }
 
 /// The number of the topic that a row has, when it is a message that can be read.
@@ -574,10 +603,13 @@ fn topic_of(connection: &Connection, key: i64) -> rusqlite::Result<Option<i64>> 
     }
 }
 
-/// What the file says of rows that stay, where that is not what was written.
-fn wrong_kept(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
-    let mut statement = connection.prepare(&format!("SELECT {} FROM kept ORDER BY id", Kept::COLUMNS))?;
-    let kept = statement.query_map([], Kept::read)?;
+/// What the file says of rows of a profile that stay, where that is not what was written.
+fn wrong_kept(connection: &Connection, number: i64) -> rusqlite::Result<Vec<Kept>> {
+    let last = if number == ANY { i64::MAX } else { key(number, SEQ_MASK) };
+    let mut statement = connection
+        .prepare(&format!("SELECT {} FROM kept WHERE id BETWEEN ?1 AND ?2 ORDER BY id", Kept::COLUMNS))?;
+    let first = if number == ANY { i64::MIN } else { key(number, 0) };
+    let kept = statement.query_map([first, last], Kept::read)?;
     kept.filter(|kept| kept.as_ref().map_or(true, |kept| !kept.whole)).collect()
 }
 
@@ -589,6 +621,86 @@ fn is_index_of_pins_right(connection: &Connection) -> rusqlite::Result<bool> {
         statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
     };
     Ok(pins("NOT INDEXED")? == pins("INDEXED BY kept_pinned")?)
+}
+
+/// The same of the index of topics' newest retained messages.
+fn is_index_of_retained_right(connection: &Connection) -> rusqlite::Result<bool> {
+    let retained = |how: &str| {
+        let sql = format!("SELECT last_retained, id, profile FROM topic {how} WHERE last_retained > 0");
+        let mut statement = connection.prepare(&sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut rows = rows.collect::<rusqlite::Result<Vec<(Seq, i64, i64)>>>()?;
+        rows.sort_unstable();
+        Ok::<_, rusqlite::Error>(rows)
+    };
+    Ok(retained("NOT INDEXED")? == retained("INDEXED BY topic_retained")?)
+}
+
+/// Makes the indexes of what stays anew.
+pub(super) fn mend_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("REINDEX kept_pinned; REINDEX topic_retained")
+}
+
+/// In place of a profile's number: those of all.
+const ANY: i64 = 0;
+
+/// The topics of a profile of whose newest rows the file does not say what was written there.
+fn wrong_newest(connection: &Connection, number: i64) -> rusqlite::Result<Vec<i64>> {
+    let columns = Newest::COLUMNS;
+    let mut statement =
+        connection.prepare(&format!("SELECT id, {columns} FROM topic WHERE ?1 IN (0, profile)"))?;
+    let mut topics = statement.query([number])?;
+    let mut wrong = Vec::new();
+    while let Some(topic) = topics.next()? {
+        let id = topic.get(0)?;
+        if Newest::read(id, topic, 1).is_none() {
+            wrong.push(id);
+        }
+    }
+    Ok(wrong)
+}
+
+/// Finds out anew, from the blocks of a profile, which are the newest rows of the topics of which the file says it wrongly,
+/// and writes it. Says whether there were any. What stands in blocks that are damaged too is not found.
+pub(super) fn mend_newest(connection: &Connection, extent: &Extent) -> rusqlite::Result<bool> {
+    let wrong = wrong_newest(connection, extent.number)?;
+    if wrong.is_empty() {
+        return Ok(false);
+    }
+    tracing::warn!(topics = wrong.len(), "which messages are the newest of topics was damaged in the file");
+    let mut found: HashMap<_, _> = wrong.into_iter().map(|topic| (topic, Newest::default())).collect();
+    let mut next = 1;
+    while next <= extent.last_seq {
+        let start = next;
+        let walked = each_block(connection, extent.number, start, extent.last_seq, |block| {
+            next = block.first_seq + block.rows;
+            // A damaged one has nothing to say.
+            let Ok(heads) = block.heads() else { return Ok(()) };
+            let topics = heads.topics.clone();
+            for (seq, head) in (block.first_seq..).zip(heads.map_while(|head| head.ok())) {
+                let topic = head.topic.and_then(|place| topics.get(place));
+                if let Some(newest) = topic.and_then(|topic| found.get_mut(topic)) {
+                    newest.follow(seq, head.flags, head.size == 0);
+                }
+            }
+            Ok(())
+        });
+        match walked {
+            Err(error) if is_damage(&error) => next = after_gap(connection, extent.number, next),
+            walked => {
+                walked?;
+                break;
+            }
+        }
+    }
+    let mut update = connection.prepare(
+        "UPDATE topic SET last_in = ?2, last_out = ?3, last_retained = ?4, newest_checksum = ?5 WHERE id = ?1",
+    )?;
+    for (topic, newest) in found {
+        let Newest { received, sent, retained } = newest;
+        update.execute([topic, received, sent, retained, newest.checksum(topic)])?;
+    }
+    Ok(true)
 }
 
 fn wrong_extents(connection: &Connection) -> rusqlite::Result<Vec<(ProfileId, Extent)>> {
@@ -652,8 +764,8 @@ pub(super) fn add_topic(connection: &Connection, profile: i64, name: &str) -> ru
         .execute(params![profile, name])?;
     let id = connection.last_insert_rowid();
     connection
-        .prepare_cached("UPDATE topic SET checksum = ?2 WHERE id = ?1")?
-        .execute([id, topic_checksum(id, profile, name)])?;
+        .prepare_cached("UPDATE topic SET checksum = ?2, newest_checksum = ?3 WHERE id = ?1")?
+        .execute([id, topic_checksum(id, profile, name), Newest::default().checksum(id)])?;
     Ok(id)
 }
 
@@ -680,6 +792,151 @@ pub(super) fn topic_name(connection: &Connection, profile: i64, id: i64) -> rusq
         Ok(name) => Ok(name.flatten()),
         Err(error) if is_damage(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The number of a topic of a profile, by its name, and which rows are its newest; `None` when that is damaged.
+pub(super) fn topic_of_name(
+    connection: &Connection,
+    profile: i64,
+    name: &str,
+) -> rusqlite::Result<Option<(i64, Option<Newest>)>> {
+    let sql = format!("SELECT id, checksum, {} FROM topic WHERE profile = ?1 AND name = ?2", Newest::COLUMNS);
+    let found = connection.prepare_cached(&sql)?.query_row(params![profile, name], |row| {
+        let id = row.get(0)?;
+        // An index that is damaged may name another topic.
+        let whole = row.get::<_, i64>(1)? == topic_checksum(id, profile, name);
+        Ok(whole.then(|| (id, Newest::read(id, row, 2))))
+    });
+    found.optional().map(Option::flatten)
+}
+
+/// What is found where it may be damaged what the file says of rows, and whether it was.
+pub(super) struct Looked<T> {
+    pub found: Vec<T>,
+    pub met_damage: bool,
+}
+
+impl<T> Looked<T> {
+    /// All but what is damaged.
+    fn at(all: impl Iterator<Item = rusqlite::Result<Option<T>>>) -> rusqlite::Result<Self> {
+        let mut looked = Self { found: Vec::new(), met_damage: false };
+        for whole in all {
+            match whole? {
+                Some(whole) => looked.found.push(whole),
+                None => looked.met_damage = true,
+            }
+        }
+        Ok(looked)
+    }
+}
+
+/// The newest retained messages of topics that are from one row to before another, and are not named as rows that stay.
+pub(super) fn retained_between(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    end: Seq,
+) -> rusqlite::Result<Looked<(i64, Seq)>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, {} FROM topic
+         WHERE profile = ?1 AND last_retained > 0 AND last_retained >= ?2 AND last_retained < ?3
+         AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = (?1 << 40) | last_retained)",
+        Newest::COLUMNS
+    ))?;
+    Looked::at(statement.query_map([number, first, end], |row| {
+        let topic = row.get(0)?;
+        Ok(Newest::read(topic, row, 1).map(|newest| (topic, newest.retained)))
+    })?)
+}
+
+/// The keys of rows before `end` that stayed and have no reason to any more, up to `limit`.
+pub(super) fn without_reason(
+    connection: &Connection,
+    number: i64,
+    end: Seq,
+    limit: i64,
+) -> rusqlite::Result<Looked<i64>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT kept.id, kept.topic, kept.pinned, kept.checksum, topic.id, {}
+         FROM kept LEFT JOIN topic ON topic.id = kept.topic
+         WHERE kept.id >= ?1 AND kept.id < ?2 AND kept.pinned = 0
+         AND last_retained IS NOT kept.id & ?3 LIMIT ?4",
+        Newest::COLUMNS
+    ))?;
+    Looked::at(statement.query_map([key(number, 1), key(number, end), SEQ_MASK, limit], |row| {
+        let kept = Kept::read(row)?;
+        let is_right = match row.get::<_, Option<i64>>(4)? {
+            Some(topic) => Newest::read(topic, row, 5).is_some(),
+            None => true,
+        };
+        // One that is damaged may have a reason.
+        Ok((kept.whole && is_right).then_some(kept.key))
+    })?)
+}
+
+/// The topics of a profile none of whose rows is left, when all before `first` are gone but those that stay.
+pub(super) fn topics_without_rows(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+) -> rusqlite::Result<Looked<i64>> {
+    // Whose rows stay has to be known.
+    if !are_kept_whole(connection, number, 0, first)? {
+        return Ok(Looked { found: Vec::new(), met_damage: true });
+    }
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, {} FROM topic WHERE profile = ?1 AND max(last_in, last_out) < ?2
+         AND id NOT IN (SELECT topic FROM kept WHERE id >= ?3 AND id < ?4)",
+        Newest::COLUMNS
+    ))?;
+    let within = [number, first, key(number, 0), key(number, first)];
+    Looked::at(statement.query_map(within, |row| {
+        let topic = row.get(0)?;
+        Ok(Newest::read(topic, row, 1).map(|_| topic))
+    })?)
+}
+
+/// The newest rows of a topic; 0 where there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub received: Seq,
+    pub sent: Seq,
+    /// The newest that came with RETAIN, unless it said that there is none any more.
+    pub retained: Seq,
+}
+
+impl Newest {
+    /// Columns that [`Self::read`] wants, in its order.
+    pub(super) const COLUMNS: &'static str = "last_in, last_out, last_retained, newest_checksum";
+
+    /// What the file says of a topic, from a column on; `None` when that is not what was written there.
+    pub(super) fn read(topic: i64, row: &SqlRow<'_>, at: usize) -> Option<Self> {
+        // What is damaged may be of any type.
+        let fact = |place| row.get::<_, i64>(at + place).ok();
+        let newest = Self { received: fact(0)?, sent: fact(1)?, retained: fact(2)? };
+        (fact(3)? == newest.checksum(topic)).then_some(newest)
+    }
+
+    /// Takes a row in that came after these, and says which was the newest in its direction before.
+    pub(super) fn follow(&mut self, seq: Seq, flags: i64, empty: bool) -> Seq {
+        if is_retained_by_broker(flags) {
+            // An empty one says that there is none any more (MQTT 5, 3.3.1.3).
+            self.retained = if empty { 0 } else { seq };
+        }
+        let newest = match direction(flags) {
+            Direction::In => &mut self.received,
+            Direction::Out => &mut self.sent,
+        };
+        std::mem::replace(newest, seq)
+    }
+
+    pub(super) fn checksum(&self, topic: i64) -> i64 {
+        let mut hasher = crc32fast::Hasher::new();
+        for fact in [topic, self.received, self.sent, self.retained] {
+            hasher.update(&fact.to_le_bytes());
+        }
+        hasher.finalize().into()
     }
 }
 
@@ -727,11 +984,16 @@ pub(super) fn keep(connection: &Connection, key: i64, topic: i64, pinned: bool) 
         .map(drop)
 }
 
-/// Whether what the file says of the rows before `end` that stay is what was written.
-pub(super) fn are_kept_whole(connection: &Connection, number: i64, end: Seq) -> rusqlite::Result<bool> {
+/// Whether what the file says of rows that stay, or are pinned, from one number to before another is what was written.
+pub(super) fn are_kept_whole(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    end: Seq,
+) -> rusqlite::Result<bool> {
     let mut statement = connection
         .prepare_cached(&format!("SELECT {} FROM kept WHERE id >= ?1 AND id < ?2", Kept::COLUMNS))?;
-    let mut rows = statement.query([key(number, 0), key(number, end)])?;
+    let mut rows = statement.query([key(number, first), key(number, end)])?;
     while let Some(row) = rows.next()? {
         if !Kept::read(row)?.whole {
             return Ok(false);
@@ -796,20 +1058,26 @@ pub(super) fn kept_since(
     Ok(low)
 }
 
-/// The pinned rows from one number to another, ascending.
+/// The pinned rows from one number to another, ascending; those of which it is damaged whether they are count as pinned.
 pub(super) fn pinned_between(
     connection: &Connection,
     number: i64,
     first: Seq,
     last: Seq,
-) -> rusqlite::Result<Vec<Seq>> {
+) -> rusqlite::Result<Looked<Seq>> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM kept WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         Kept::COLUMNS
     ))?;
-    let kept = statement.query_map([key(number, first), key(number, last)], Kept::read)?;
-    let pinned = kept.filter(|kept| kept.as_ref().map_or(true, |kept| kept.pinned));
-    pinned.map(|kept| Ok(seq_of(kept?.key))).collect()
+    let mut pinned = Looked { found: Vec::new(), met_damage: false };
+    for kept in statement.query_map([key(number, first), key(number, last)], Kept::read)? {
+        let kept = kept?;
+        pinned.met_damage |= !kept.whole;
+        if kept.pinned {
+            pinned.found.push(seq_of(kept.key));
+        }
+    }
+    Ok(pinned)
 }
 
 /// How many rows of a profile are pinned.
@@ -997,15 +1265,16 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 /// Bytes of a payload that its preview shows.
 const PREVIEW: usize = 256;
 
-/// The rows of a profile from one number to another, ascending: each of them, whatever the file still has of it.
+/// The rows of a profile from one number to another, ascending: each of them, whatever the file still has of it. Damage is
+/// met in what it says of their pins.
 pub(super) fn rows_between(
     connection: &Connection,
     number: i64,
     first: Seq,
     last: Seq,
-) -> rusqlite::Result<Vec<Row>> {
-    let pinned = match pinned_between(connection, number, first, last) {
-        Err(error) if is_damage(&error) => Vec::new(),
+) -> rusqlite::Result<Looked<Row>> {
+    let Looked { found: pinned, met_damage } = match pinned_between(connection, number, first, last) {
+        Err(error) if is_damage(&error) => Looked { found: Vec::new(), met_damage: true },
         pinned => pinned?,
     };
     let mut found = Rows { first, rows: Vec::new(), pinned };
@@ -1033,7 +1302,7 @@ pub(super) fn rows_between(
             walked => walked.map(|()| found.fill(last + 1, None))?,
         }
     }
-    Ok(found.rows)
+    Ok(Looked { found: found.rows, met_damage })
 }
 
 /// A row in whose place the file is damaged.
@@ -1117,7 +1386,7 @@ pub(super) fn row_at(
     number: i64,
     seq: Seq,
 ) -> rusqlite::Result<(Row, MessageProperties, Option<Seq>)> {
-    let pinned = !pinned_between(connection, number, seq, seq)?.is_empty();
+    let pinned = !pinned_between(connection, number, seq, seq)?.found.is_empty();
     of_row(connection, number, seq, |at| Ok((Row { pinned, ..at.row()? }, at.properties()?, at.head.back)))
 }
 
@@ -1501,7 +1770,7 @@ mod tests {
     #[test]
     fn every_version_of_the_file_becomes_the_newest() {
         migrations().validate().expect("valid");
-        for version in 0..=5 {
+        for version in 0..=6 {
             let mut connection = Connection::open_in_memory().expect("memory");
             migrations().to_version(&mut connection, version).expect("earlier");
             migrations().to_latest(&mut connection).expect("newest");

@@ -1099,8 +1099,15 @@ async fn damage_in_what_stays_is_told_and_lets_nothing_go() {
     }
 }
 
+/// Waits until it is told that the file was damaged and was mended.
+async fn told_as_mended(history: &History, hurt: &str) {
+    let mut damage = history.damage();
+    let told = tokio::time::timeout(PATIENCE, damage.wait_for(Option::is_some)).await.expect(hurt);
+    assert_eq!(told.expect("it lives").as_ref().expect(hurt).details["reason"], "mended", "{hurt}");
+}
+
 #[tokio::test]
-async fn what_gets_damaged_meanwhile_does_not_let_a_row_go_either() {
+async fn what_gets_damaged_meanwhile_lets_no_row_go_either_and_is_told_when_it_is_met() {
     for hurt in ["pinned = 1 - pinned", "topic = topic + 1", "topic = 77, pinned = 0", "checksum = 0"] {
         let (place, profile) = (Place::new(), ProfileId::random());
         with_rows_that_stay(&place, profile).await;
@@ -1117,6 +1124,7 @@ async fn what_gets_damaged_meanwhile_does_not_let_a_row_go_either() {
         }
         put(&*sink, retained(9_001, "state", "9001")).await;
         history.flush().await.expect("flushed");
+        told_as_mended(&history, hurt).await;
         until(&history, || async { history.stored(profile) == 14 }).await;
         tidied(&place, &history, 6).await;
         let page = history.page(all, 0, 3).await.expect("a page");
@@ -1128,9 +1136,166 @@ async fn what_gets_damaged_meanwhile_does_not_let_a_row_go_either() {
         }
         history.close().await.expect("closed");
         let again = place.open();
-        assert!(again.damage().borrow().is_some(), "{hurt}");
+        assert_eq!(*again.damage().borrow(), None, "{hurt}: it was mended");
         assert_eq!(again.stored(profile), 14, "{hurt}");
     }
+}
+
+#[tokio::test]
+async fn damage_in_what_stays_that_only_a_reader_meets_is_told_and_mended() {
+    for hurt in ["pinned = 0 WHERE id & 0xffffffffff = 900", "checksum = 0 WHERE id & 0xffffffffff = 4995"] {
+        let (place, profile) = (Place::new(), ProfileId::random());
+        with_rows_that_stay(&place, profile).await;
+        let history = place.open();
+        let file = Connection::open(place.path()).expect("a file");
+        assert_eq!(file.execute(&format!("UPDATE kept SET {hurt}"), []).expect("hurt"), 1);
+        assert_eq!(*history.damage().borrow(), None, "{hurt}: nobody has looked");
+        let all = everything(&history, profile).await;
+        let page = history.page(all, 0, 13).await.expect("a page");
+        let pinned: Vec<_> = page.rows.iter().filter(|row| row.pinned).map(|row| row.seq).collect();
+        assert_eq!(pinned, [3, 900, 4_995], "{hurt}");
+        told_as_mended(&history, hurt).await;
+        assert_eq!(numbers(&history, all).await, STAY, "{hurt}");
+        history.close().await.expect("closed");
+        assert_eq!(*place.open().damage().borrow(), None, "{hurt}: it was mended");
+    }
+}
+
+#[tokio::test]
+async fn a_pin_whose_block_is_damaged_says_so_and_that_it_cannot_stay_is_told() {
+    let (place, profile) = (Place::new(), ProfileId::random());
+    let history = place.open();
+    for n in 1..=5_000 {
+        put(&*history.sink(profile), item(n, "t", n.to_string())).await;
+    }
+    history.flush().await.expect("flushed");
+    for seq in [3, 4_000] {
+        history.pin(profile, seq, true).await.expect("pinned");
+    }
+    let hurt = "UPDATE block SET payloads = zeroblob(length(payloads)) WHERE id & 0xffffffffff <= 3";
+    assert_eq!(Connection::open(place.path()).expect("a file").execute(hurt, []).expect("hurt"), 1);
+    let all = everything(&history, profile).await;
+    let row = history.page(all, 2, 1).await.expect("a page").rows.remove(0);
+    assert!(row.pinned && row.content == RowContent::Damaged, "{row:?}");
+    assert_eq!(*history.damage().borrow(), None, "the row says it");
+    // There is one copy of a message. Where limits have passed it, there would be nothing left to show.
+    history.set_retention(keep_rows(10));
+    told_as_mended(&history, hurt).await;
+    tidied(&place, &history, 2).await;
+    assert_eq!(numbers(&history, all).await, [4_000].into_iter().chain(4_991..=5_000).collect::<Vec<_>>());
+    history.close().await.expect("closed");
+    assert_eq!(*place.open().damage().borrow(), None, "and that is all that was wrong");
+}
+
+/// When what the file says of a topic is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hurt {
+    WhileClosed,
+    WhileOpen,
+    /// Limits alone meet it.
+    WhileNothingArrives,
+}
+
+/// Bits flip in what the file says of a topic's newest rows. Whenever that is, the message before is the message before, the
+/// newest retained message stays, no topic is forgotten that rows have, and it is told.
+#[tokio::test]
+async fn damage_in_which_rows_are_the_newest_of_a_topic_is_told_and_deceives_nobody() {
+    use Hurt::{WhileClosed, WhileNothingArrives, WhileOpen};
+    let flipped = |column: &str, bits: i64| format!("{column} = ({column} | {bits}) - ({column} & {bits})");
+    for (topic, hurt, when) in [
+        ("state", flipped("last_in", 1), WhileClosed),
+        ("state", flipped("last_in", 4), WhileOpen),
+        ("state", flipped("last_in", 1 << 35), WhileOpen),
+        ("state", flipped("last_out", 2), WhileClosed),
+        ("state", flipped("last_out", 1 << 20), WhileOpen),
+        ("state", flipped("last_retained", 1), WhileClosed),
+        ("state", flipped("last_retained", 1), WhileOpen),
+        ("state", flipped("last_retained", 256), WhileNothingArrives),
+        ("state", "last_retained = 0".into(), WhileClosed),
+        ("state", "last_retained = 0".into(), WhileOpen),
+        ("state", "last_in = 1, last_out = 1".into(), WhileNothingArrives),
+        ("t", "last_in = 1, last_out = 1".into(), WhileNothingArrives),
+        ("t", "newest_checksum = newest_checksum + 1".into(), WhileOpen),
+    ] {
+        let what = format!("{topic}: {hurt}, {when:?}");
+        let (place, profile) = (Place::new(), ProfileId::random());
+        let mut history = place.open();
+        let arrive = async |history: &History, numbers: std::ops::RangeInclusive<i64>| {
+            for n in numbers {
+                let topic = if n % 5 == 0 { "state" } else { "t" };
+                let direction = if n % 2 == 0 { Direction::Out } else { Direction::In };
+                let message =
+                    Message { direction, retain: n == 505, ..message(n, topic, format!("payload {n}")) };
+                put(&*history.sink(profile), Item::Message(message)).await;
+            }
+            history.flush().await.expect("flushed");
+        };
+        arrive(&history, 1..=4_000).await;
+        // What the writer remembers of a topic it does not read again.
+        history.close().await.expect("closed");
+        if when != WhileClosed {
+            history = place.open();
+        }
+        let file = Connection::open(place.path()).expect("a file");
+        let changed = file.execute(&format!("UPDATE topic SET {hurt} WHERE name = ?1"), [topic]);
+        assert_eq!(changed.expect("hurt"), 1, "{what}");
+        drop(file);
+        if when == WhileClosed {
+            history = place.open();
+        }
+        let mut last = 4_000;
+        if when != WhileNothingArrives {
+            last = 5_000;
+            arrive(&history, 4_001..=last).await;
+            told_as_mended(&history, &what).await;
+            for (seq, before) in [(4_005, 3_995), (4_010, 4_000), (4_001, 3_999), (4_002, 3_998)] {
+                let detail = history.detail(profile, seq).await.expect("a message");
+                assert_eq!(detail.previous_seq, Some(before), "{what}: before {seq}");
+            }
+        }
+        history.set_retention(keep_rows(900));
+        until(&history, || async { history.stored(profile) <= 901 }).await;
+        tidied(&place, &history, 4).await;
+        told_as_mended(&history, &what).await;
+        let all = everything(&history, profile).await;
+        let expected: Vec<_> = [505].into_iter().chain(last - 899..=last).collect();
+        assert_eq!(numbers(&history, all).await, expected, "{what}");
+        let payloads: Vec<_> = expected.iter().map(|n| format!("payload {n}")).collect();
+        assert_eq!(shown(&history, all).await, payloads, "{what}: topics have their names");
+        history.close().await.expect("closed");
+        assert_eq!(*place.open().damage().borrow(), None, "{what}: it was mended");
+    }
+}
+
+#[tokio::test]
+async fn damage_in_the_index_of_retained_messages_is_told_and_lets_none_go() {
+    let (place, profile) = (Place::new(), ProfileId::random());
+    let history = place.open();
+    for n in 1..=3_000 {
+        let stays = n == 501;
+        put(&*history.sink(profile), if stays { retained(n, "state", "501") } else { item(n, "t", "x") })
+            .await;
+    }
+    history.close().await.expect("closed");
+    let place_of = "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema
+                    WHERE name = 'topic_retained'";
+    let (root, size): (u32, u32) = Connection::open(place.path())
+        .expect("a file")
+        .query_row(place_of, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("an index");
+    let mut bytes = std::fs::read(place.path()).expect("read");
+    let page = &mut bytes[((root - 1) * size) as usize..(root * size) as usize];
+    let number = 501_u16.to_be_bytes();
+    let at = page.windows(2).position(|found| found == number).expect("its number");
+    page[at + 1] ^= 8;
+    std::fs::write(place.path(), bytes).expect("written");
+
+    let history = place.open();
+    assert!(history.damage().borrow().is_some(), "it is told");
+    history.set_retention(keep_rows(10));
+    tidied(&place, &history, 2).await;
+    let all = everything(&history, profile).await;
+    assert_eq!(numbers(&history, all).await, [501].into_iter().chain(2_991..=3_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -237,15 +237,24 @@ impl View {
         }
     }
 
-    pub(super) fn page(&self, connection: &Connection, wanted: Wanted) -> rusqlite::Result<Page> {
+    /// A page, and whether what the file says of its rows' pins was met damaged.
+    pub(super) fn page(&self, connection: &Connection, wanted: Wanted) -> rusqlite::Result<(Page, bool)> {
         let connection = connection.unchecked_transaction()?;
         let extent = store::extent(&connection, self.profile)?;
         let pinned = store::pinned(&connection, extent.number)?;
+        let (mut rows, mut met_damage) = (Vec::new(), false);
+        let mut read = |first, last| -> rusqlite::Result<()> {
+            let looked = store::rows_between(&connection, extent.number, first, last)?;
+            met_damage |= looked.met_damage;
+            rows.extend(looked.found);
+            Ok(())
+        };
         let Some(filter) = &self.filter else {
             let stored = extent.rows();
             let (origin, kept) = (extent.origin(), extent.kept);
-            let (rows, searched) = (stored, stored);
-            let count = ViewCount { rows, stored, searched, origin, kept, pinned, ..ViewCount::default() };
+            let searched = stored;
+            let count =
+                ViewCount { rows: stored, stored, searched, origin, kept, pinned, ..ViewCount::default() };
             let known = match wanted.since() {
                 None => 0,
                 Some(seq) if seq < extent.first_seq => store::kept_before(&connection, extent.number, seq)?,
@@ -253,20 +262,19 @@ impl View {
             };
             let wanted = wanted.among(stored, known);
             let start = wanted.start;
-            let mut rows = Vec::new();
             if start < kept {
                 let limit = wanted.end.min(kept) - start;
                 for seq in store::kept_from_index(&connection, &extent, start, limit)? {
-                    rows.extend(store::rows_between(&connection, extent.number, seq, seq)?);
+                    read(seq, seq)?;
                 }
             }
             let place = |index: u64| i64::try_from(index).ok().map(|index| origin + index);
             if let (Some(first), Some(end)) = (place(start.max(kept)), place(wanted.end))
                 && first < end
             {
-                rows.extend(store::rows_between(&connection, extent.number, first, end - 1)?);
+                read(first, end - 1)?;
             }
-            return Ok(Page { start, rows, count });
+            return Ok((Page { start, rows, count }, met_damage));
         };
         let (start, count, seqs) = {
             let mut found = lock(&filter.found);
@@ -275,14 +283,18 @@ impl View {
         };
         let stopped = self.stopped.load(Ordering::Relaxed) && count.searched < count.stored;
         let count = ViewCount { pinned, stopped, ..count };
-        let mut rows = Vec::with_capacity(seqs.len());
         // Rows that stand side by side are read together.
         for run in seqs.chunk_by(|a, b| a + 1 == *b) {
             if let [first, .., last] | [first @ last] = run {
-                rows.extend(store::rows_between(&connection, extent.number, *first, *last)?);
+                read(*first, *last)?;
             }
         }
-        Ok(Page { start, rows, count })
+        Ok((Page { start, rows, count }, met_damage))
+    }
+
+    /// Whose rows it shows.
+    pub(super) fn profile(&self) -> ProfileId {
+        self.profile
     }
 
     pub(super) fn index_of(&self, connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {
@@ -650,7 +662,7 @@ impl Looking<'_> {
         self.damaged.clear();
         let pins = if filter.pinned {
             let last = block.first_seq + block.rows - 1;
-            store::pinned_between(self.connection, self.number, block.first_seq, last)?
+            store::pinned_between(self.connection, self.number, block.first_seq, last)?.found
         } else {
             Vec::new()
         };

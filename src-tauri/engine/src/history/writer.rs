@@ -4,17 +4,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::block::{self, Builder, NewRow};
 use super::queue::{self, Entry, Held, Queue, Work};
-use super::store::{self, Extent};
+use super::store::{self, Extent, Newest};
 use super::{Readers, RetentionRules, Seq, Shared, StorageHealth};
 use crate::database::{self, FileId};
 use crate::error::{Error, Result};
-use crate::message::{Direction, EventFacts, EventKind, Item, Message, UnixMicros};
+use crate::message::{EventFacts, EventKind, Item, Message, UnixMicros};
 use crate::profile::{ProfileId, Retention};
 
 /// A batch ends after so many rows,
@@ -83,6 +84,8 @@ struct Open {
     superseded: bool,
     /// or one was unpinned; it goes when others go.
     unpinned: bool,
+    /// Whether damage in what is known of rows was met since that was asked last.
+    met_damage: bool,
 }
 
 /// The block that new rows go into.
@@ -98,10 +101,8 @@ struct Tail {
 
 struct Topic {
     id: i64,
-    last_in: Seq,
-    last_out: Seq,
-    /// Its newest message with RETAIN, 0 without one, and whether that has to be written.
-    last_retained: Seq,
+    newest: Newest,
+    /// Whether its newest retained message is another one than the file says.
     retained_moved: bool,
     touched: bool,
 }
@@ -322,6 +323,15 @@ impl Writer {
                     break;
                 }
                 Entry::Flush(_) => break,
+                Entry::Mend(profile) => {
+                    let open = opened(open, &transaction, told, *profile)?;
+                    let Extent { number, first_seq, .. } = open.extent;
+                    // It may have been mended meanwhile.
+                    if !store::are_kept_whole(&transaction, number, 0, store::SEQ_MASK)? {
+                        open.mend(&transaction, first_seq)?;
+                    }
+                    batch.freed.entry(*profile).or_default();
+                }
                 Entry::Retention(wanted) => {
                     rules.clone_from(wanted);
                     // Also where nothing arrives.
@@ -344,7 +354,8 @@ impl Writer {
     /// Takes a committed batch out and tells everybody.
     fn committed(&mut self, batch: Batch, entries: &mut VecDeque<Entry>) {
         for profile in batch.freed.keys() {
-            if let Some(open) = self.open.get(profile) {
+            if let Some(open) = self.open.get_mut(profile) {
+                open.tell_damage((&self.shared, &self.readers.path));
                 self.untidy |= open.has_gone_rows();
                 self.known.insert(*profile, open.extent);
                 self.shared.set_stored(*profile, open.extent.rows());
@@ -361,6 +372,7 @@ impl Writer {
                 Entry::Pin { answer, .. } if batch.found => drop(answer.send(Ok(()))),
                 Entry::Pin { answer, .. } => drop(answer.send(Err(Error::not_found("The message")))),
                 Entry::Flush(answer) => drop(answer.send(Ok(()))),
+                Entry::Mend(_) => self.shared.mending.store(false, Ordering::Release),
                 _ => {}
             }
         }
@@ -434,6 +446,7 @@ impl Writer {
                 open.forget_topics(&transaction)?;
             }
             transaction.commit()?;
+            open.tell_damage(told);
             over = over.saturating_sub(before.bytes - open.extent.bytes);
             if before.origin() != open.extent.origin() {
                 shared.set_stored(profile, open.extent.rows());
@@ -512,31 +525,33 @@ fn opened<'a>(
                 gone_until: extent.oldest_seq,
                 superseded: false,
                 unpinned: true,
+                met_damage: false,
             }))
         }
     }
 }
 
 impl Open {
+    /// Says that damage was met, once what was done about it stands in the file.
+    fn tell_damage(&mut self, (shared, path): (&Shared, &Path)) {
+        if std::mem::take(&mut self.met_damage) {
+            shared.set_damage(super::mended(path));
+        }
+    }
+
     fn append_message(&mut self, transaction: &Transaction<'_>, message: &Message) -> rusqlite::Result<()> {
         let properties = properties_json(message);
         let seq = self.extent.last_seq + 1;
         let index = self.topic(transaction, &message.topic)?;
         let first_seq = self.extent.first_seq;
         let topic = &mut self.topics[index];
-        let last = match message.direction {
-            Direction::In => &mut topic.last_in,
-            Direction::Out => &mut topic.last_out,
-        };
-        let back = if *last > 0 { seq - *last } else { 0 };
-        *last = seq;
         let flags = store::message_flags(message);
         if store::is_retained_by_broker(flags) {
-            self.superseded |= (1..first_seq).contains(&topic.last_retained);
-            // An empty one says that there is none any more (MQTT 5, 3.3.1.3).
-            topic.last_retained = if message.payload.is_empty() { 0 } else { seq };
+            self.superseded |= (1..first_seq).contains(&topic.newest.retained);
             topic.retained_moved = true;
         }
+        let last = topic.newest.follow(seq, flags, message.payload.is_empty());
+        let back = if last > 0 { seq - last } else { 0 };
         let topic = topic.id;
         self.append(
             transaction,
@@ -624,41 +639,35 @@ impl Open {
             self.by_name.clear();
         }
         let number = self.extent.number;
-        let known = transaction
-            .prepare_cached(
-                "SELECT id, last_in, last_out, last_retained, checksum FROM topic WHERE profile = ?1 AND name = ?2",
-            )?
-            .query_row(params![number, name], |row| {
-                let id = row.get(0)?;
-                // An index that is damaged may name another topic.
-                let whole = row.get::<_, i64>(4)? == store::topic_checksum(id, number, name);
-                Ok(whole.then_some((id, row.get(1)?, row.get(2)?, row.get(3)?)))
-            })
-            .optional()?
-            .flatten();
-        let (id, last_in, last_out, last_retained) = match known {
-            Some(known) => known,
-            None => (store::add_topic(transaction, number, name)?, 0, 0, 0),
+        let mut known = store::topic_of_name(transaction, number, name)?;
+        if let Some((_, None)) = known {
+            self.mend(transaction, self.extent.first_seq)?;
+            known = store::topic_of_name(transaction, number, name)?;
+        }
+        let (id, newest) = match known {
+            Some((id, newest)) => (id, newest.unwrap_or_default()),
+            None => (store::add_topic(transaction, number, name)?, Newest::default()),
         };
         let index = self.topics.len();
-        let (retained_moved, touched) = (false, false);
-        self.topics.push(Topic { id, last_in, last_out, last_retained, retained_moved, touched });
+        self.topics.push(Topic { id, newest, retained_moved: false, touched: false });
         self.by_name.insert(name.to_owned(), index);
         Ok(index)
     }
 
     fn save_topics(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut update =
-            transaction.prepare_cached("UPDATE topic SET last_in = ?2, last_out = ?3 WHERE id = ?1")?;
+        let mut update = transaction.prepare_cached(
+            "UPDATE topic SET last_in = ?2, last_out = ?3, newest_checksum = ?4 WHERE id = ?1",
+        )?;
         for index in self.touched.drain(..) {
             let topic = &mut self.topics[index];
             topic.touched = false;
-            update.execute(params![topic.id, topic.last_in, topic.last_out])?;
+            let Topic { id, newest, .. } = *topic;
+            update.execute([id, newest.received, newest.sent, newest.checksum(id)])?;
             // Apart, since there is an index of these.
             if std::mem::take(&mut topic.retained_moved) {
                 transaction
                     .prepare_cached("UPDATE topic SET last_retained = ?2 WHERE id = ?1")?
-                    .execute([topic.id, topic.last_retained])?;
+                    .execute([id, newest.retained])?;
             }
         }
         Ok(())
@@ -767,15 +776,13 @@ impl Open {
             return Ok(());
         }
         self.superseded |= std::mem::take(&mut self.unpinned);
-        let mut newest = transaction.prepare_cached(
-            "SELECT id, last_retained FROM topic
-             WHERE profile = ?1 AND last_retained > 0 AND last_retained >= ?2 AND last_retained < ?3
-             AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = (?1 << 40) | last_retained)",
-        )?;
-        let mut newest = newest.query([number, first, first_seq])?;
-        while let Some(topic) = newest.next()? {
-            // One that is damaged has nothing to say.
-            let (Ok(topic), Ok(seq)) = (topic.get(0), topic.get(1)) else { continue };
+        let look = || store::retained_between(transaction, number, first, first_seq);
+        let mut retained = look()?;
+        if retained.met_damage {
+            self.mend(transaction, first)?;
+            retained = look()?;
+        }
+        for (topic, seq) in retained.found {
             store::keep(transaction, store::key(number, seq), topic, false)?;
         }
         let stay = transaction
@@ -793,20 +800,13 @@ impl Open {
             return Ok(());
         }
         let Extent { number, first_seq, .. } = self.extent;
-        let mut without_reason = transaction.prepare_cached(&format!(
-            "SELECT {} FROM kept WHERE id >= ?1 AND id < ?2 AND pinned = 0 AND NOT EXISTS
-             (SELECT 1 FROM topic WHERE topic.id = kept.topic AND last_retained = kept.id & ?3) LIMIT ?4",
-            store::Kept::COLUMNS
-        ))?;
-        let keys = without_reason
-            .query_map(
-                [store::key(number, 1), store::key(number, first_seq), store::SEQ_MASK, FORGOTTEN],
-                store::Kept::read,
-            )?
-            // One that is damaged may have a reason.
-            .filter(|kept| kept.as_ref().map_or(true, |kept| !kept.pinned))
-            .map(|kept| kept.map(|kept| kept.key))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let look = || store::without_reason(transaction, number, first_seq, FORGOTTEN);
+        let mut keys = look()?;
+        if keys.met_damage {
+            self.mend(transaction, first_seq)?;
+            keys = look()?;
+        }
+        let keys = keys.found;
         for key in &keys {
             self.let_go(transaction, *key)?;
         }
@@ -863,8 +863,10 @@ impl Open {
             {
                 match store::set_apart(transaction, number, seq) {
                     Ok(block) => apart.extend(block),
-                    // It cannot be read any more, so it cannot stay. Nothing else waits for it.
+                    // It cannot be read any more, so it cannot stay; nothing else waits for it, and it is told.
                     Err(error) if store::is_damage(&error) => {
+                        tracing::warn!(%error, seq, "a message that was to stay is damaged, and goes with others");
+                        self.met_damage = true;
                         self.let_go(transaction, store::key(number, seq))?;
                     }
                     Err(error) => return Err(error),
@@ -890,19 +892,39 @@ impl Open {
     /// Deletes topics none of whose rows is left.
     fn forget_topics(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let Extent { number, first_seq, .. } = self.extent;
-        // Whose rows stay has to be known.
-        if !store::are_kept_whole(transaction, number, first_seq)? {
-            return Ok(());
+        let look = || store::topics_without_rows(transaction, number, first_seq);
+        let mut gone = look()?;
+        if gone.met_damage {
+            self.mend(transaction, first_seq)?;
+            gone = look()?;
         }
-        let gone = transaction.execute(
-            "DELETE FROM topic WHERE profile = ?1 AND max(last_in, last_out) < ?2
-             AND id NOT IN (SELECT topic FROM kept WHERE id >= ?3 AND id < ?4)",
-            [number, first_seq, store::key(number, 0), store::key(number, first_seq)],
-        )?;
-        if gone > 0 {
+        let gone = gone.found;
+        let mut delete = transaction.prepare_cached("DELETE FROM topic WHERE id = ?1")?;
+        for topic in &gone {
+            delete.execute([topic])?;
+        }
+        if !gone.is_empty() {
             self.topics.clear();
             self.by_name.clear();
         }
+        Ok(())
+    }
+
+    /// Puts right what the file says of rows that stay and of topics' newest rows, when damage was met in it. `first` is the
+    /// row from which on rows that stay are not counted as such yet.
+    fn mend(&mut self, transaction: &Transaction<'_>, first: Seq) -> rusqlite::Result<()> {
+        self.met_damage = true;
+        // What is in memory is right.
+        self.write_tail(transaction)?;
+        self.save_topics(transaction)?;
+        let number = self.extent.number;
+        store::mend_indexes(transaction)?;
+        store::mend_kept(transaction, number)?;
+        store::mend_newest(transaction, &self.extent)?;
+        let kept = store::kept_before(transaction, number, first)?;
+        // That it moves tells views to look again.
+        self.extent.kept_gone += u64::from(kept != self.extent.kept);
+        self.extent.kept = kept;
         Ok(())
     }
 }
