@@ -663,6 +663,7 @@ export function fixtureBackend({ empty = false, live = false }: FixtureOptions =
         sent: connected ? 311 : 0,
         dropped: 0,
         stored: history?.length ?? (connected ? 2_400 : 0),
+        let_go: 0,
         live_only: 0,
         received_per_s: connected ? rates[0] : 0,
         sent_per_s: connected ? rates[1] : 0,

@@ -44,6 +44,8 @@ struct State {
 pub(super) struct Stored {
     /// Rows in the file.
     pub rows: u64,
+    /// Rows that limits let go of.
+    pub let_go: u64,
     /// Messages that were shown and not stored.
     pub live_only: u64,
 }
@@ -295,6 +297,7 @@ impl Connection {
             sent: counts.sent(),
             dropped: counts.dropped(),
             stored: stored.rows,
+            let_go: stored.let_go,
             live_only: stored.live_only,
             received_per_s: state.rates.received_per_s,
             sent_per_s: state.rates.sent_per_s,

@@ -218,7 +218,7 @@ impl Engine {
 
     fn stored(&self, id: ProfileId) -> Stored {
         let history = &self.inner.history;
-        Stored { rows: history.stored(id), live_only: history.live_only(id) }
+        Stored { rows: history.stored(id), let_go: history.let_go(id), live_only: history.live_only(id) }
     }
 
     fn follow_history(&self) {
@@ -248,7 +248,8 @@ impl Engine {
                 }
                 let mut ids: Vec<_> = lock(&inner.connections).keys().copied().collect();
                 ids.retain(|&id| {
-                    let rows = (inner.history.stored(id), inner.history.live_only(id));
+                    let history = &inner.history;
+                    let rows = (history.stored(id), history.let_go(id), history.live_only(id));
                     known.insert(id, rows) != Some(rows)
                 });
                 inner.outbox.pulse(ids);

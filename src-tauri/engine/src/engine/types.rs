@@ -42,6 +42,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Rows stored for this profile.
     pub stored: u64,
+    /// Rows of this profile that limits of what is kept have let go of.
+    pub let_go: u64,
     /// Messages that were shown and not stored, since their subscriptions say so.
     pub live_only: u64,
     /// Messages received in the last second.

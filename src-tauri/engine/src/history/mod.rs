@@ -108,6 +108,8 @@ struct Shared {
     health: watch::Sender<StorageHealth>,
     damage: watch::Sender<Option<Error>>,
     stored: Mutex<HashMap<ProfileId, u64>>,
+    /// Rows that limits have let go of.
+    let_go: Mutex<HashMap<ProfileId, u64>>,
     /// Rows that retention leaves alone for now.
     holds: Mutex<Vec<export::Held>>,
     /// Whether the writer was asked to mend what a reader met, and has not yet.
@@ -192,6 +194,11 @@ impl History {
     /// Rows kept of a profile.
     pub fn stored(&self, profile: ProfileId) -> u64 {
         lock(&self.0.shared.stored).get(&profile).copied().unwrap_or(0)
+    }
+
+    /// Rows of a profile that limits of what is kept have let go of since the history was opened.
+    pub fn let_go(&self, profile: ProfileId) -> u64 {
+        lock(&self.0.shared.let_go).get(&profile).copied().unwrap_or(0)
     }
 
     /// Items of a profile that were given up since the history was opened.
@@ -683,6 +690,12 @@ fn was_set_aside(path: &Path, aside: &Path) -> Error {
 impl Shared {
     fn set_stored(&self, profile: ProfileId, rows: u64) {
         lock(&self.stored).insert(profile, rows);
+    }
+
+    fn add_let_go(&self, profile: ProfileId, rows: u64) {
+        if rows > 0 {
+            *lock(&self.let_go).entry(profile).or_default() += rows;
+        }
     }
 
     fn set_health(&self, health: StorageHealth) {

@@ -705,6 +705,68 @@ async fn rows_go_by_count_by_age_and_by_what_all_take() {
     assert_eq!((again.stored(counted), again.stored(small)), (3_333, 1_000));
 }
 
+/// Whatever limits let go of is counted, so that what arrived is what is stored and what went; and it is logged, rarely while
+/// it goes on, and to the last row by the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_limits_let_go_of_is_counted_and_logged() {
+    let place = Place::new();
+    let log = place.folder.path().join("log");
+    let lines = std::sync::Arc::new(std::fs::File::create(&log).expect("a log"));
+    tracing_subscriber::fmt().with_env_filter("info").with_ansi(false).with_writer(lines).init();
+    let history = place.open();
+    let [counted, pinned, old, cleared] = [(); 4].map(|()| ProfileId::random());
+    let nothing = Retention { max_bytes: None, max_rows: None, max_age_s: None };
+    let mut rules = keep_rows(1_000);
+    rules.of.insert(old, nothing);
+    history.set_retention(rules.clone());
+    let mut stored = HashMap::new();
+    for round in 0..5 {
+        for profile in [counted, pinned, old, cleared] {
+            for n in 0..4_000 {
+                put(&*history.sink(profile), item(n, "t", noise(50))).await;
+            }
+            *stored.entry(profile).or_insert(0) += 4_000;
+        }
+        history.flush().await.expect("flushed");
+        if round == 0 {
+            history.pin(pinned, 3_500, true).await.expect("pinned");
+        }
+    }
+    until(&history, || async { history.stored(counted) == 1_000 }).await;
+    // A pin that goes is one more; what a person deletes is no matter of limits.
+    let gone = |profile| history.let_go(profile);
+    assert_eq!((gone(counted), gone(pinned), gone(old)), (19_000, 18_999, 0));
+    assert_eq!(history.stored(pinned), 1_001);
+    let before = gone(cleared);
+    assert_eq!(history.clear(cleared).await.expect("cleared"), 20_000 - before);
+    assert_eq!(gone(cleared), before);
+    // The limit of all together.
+    history.set_retention(RetentionRules { max_bytes_in_all: Some(400_000), ..rules });
+    until(&history, || async { gone(old) > 0 && history.stored(old) + gone(old) == 20_000 }).await;
+    history.pin(pinned, 3_500, false).await.expect("unpinned");
+    for profile in [counted, pinned] {
+        put(&*history.sink(profile), item(0, "t", "last")).await;
+        *stored.entry(profile).or_insert(0) += 1;
+    }
+    history.flush().await.expect("flushed");
+    until(&history, || async { gone(pinned) > 18_999 && history.stored(pinned) <= 1_000 }).await;
+    for profile in [counted, pinned, old] {
+        assert_eq!(history.stored(profile) + gone(profile), stored[&profile], "nothing is missing");
+    }
+    history.close().await.expect("closed");
+
+    let log = std::fs::read_to_string(&log).expect("a log");
+    for profile in [counted, pinned, old] {
+        let of_it = log.lines().filter(|line| line.contains(&profile.to_string()));
+        let told: Vec<u64> = of_it
+            .map(|line| line.split_once(" rows=").expect(line).1.split(' ').next().expect(line))
+            .map(|rows| rows.parse().expect("a number"))
+            .collect();
+        assert!((1..=3).contains(&told.len()), "{told:?}\n{log}");
+        assert_eq!(told.iter().sum::<u64>(), history.let_go(profile), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn json_and_properties_are_looked_into_and_any_time_is_found() {
     let place = Place::new();

@@ -41,6 +41,8 @@ const FREE_PAGES: i64 = 4_096;
 const VACUUM_PAGES: i64 = 1_024;
 /// Rows that stayed and are let go of at a time.
 const FORGOTTEN: i64 = 4_096;
+/// How often it is logged that limits let go of rows of a profile, at most.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Statements that are kept prepared.
 const STATEMENTS: usize = 32;
 /// How many damaged files are set aside at most: on a disk that breaks whatever is written there would be no end of them.
@@ -69,6 +71,8 @@ pub(super) struct Writer {
     untidy: bool,
     /// When it was tidied last.
     tidied: Instant,
+    /// When it was logged that limits let go of rows of a profile, and of how many by then.
+    logged: HashMap<ProfileId, (Instant, u64)>,
 }
 
 /// What the writer remembers of a profile between batches; exactly what the file says.
@@ -114,6 +118,8 @@ struct Batch {
     bytes: usize,
     freed: HashMap<ProfileId, Held>,
     reported: Vec<(ProfileId, u64)>,
+    /// Rows that limits let go of.
+    let_go: Vec<(ProfileId, u64)>,
     cleared: u64,
     /// Whether the row that was to be pinned is there.
     found: bool,
@@ -140,6 +146,7 @@ impl Writer {
             data_version: 0,
             untidy: true,
             tidied: Instant::now(),
+            logged: HashMap::new(),
         };
         writer.take(connection);
         writer
@@ -171,7 +178,23 @@ impl Writer {
                     }
                 }
                 Work::Idle => self.tidy(),
-                Work::Closed => return Ok(()),
+                Work::Closed => {
+                    self.log_let_go(Duration::ZERO);
+                    return Ok(());
+                }
+            }
+            self.log_let_go(LOG_EVERY);
+        }
+    }
+
+    /// Logs what limits let go of since that was logged last, for each profile once in a while.
+    fn log_let_go(&mut self, every: Duration) {
+        for (&profile, &in_all) in &*super::lock(&self.shared.let_go) {
+            let (at, before) = self.logged.get(&profile).map_or((None, 0), |&(at, rows)| (Some(at), rows));
+            if in_all > before && at.is_none_or(|at| at.elapsed() >= every) {
+                let rows = in_all - before;
+                tracing::info!(%profile, rows, in_all, "limits of what is kept let go of messages");
+                self.logged.insert(profile, (Instant::now(), in_all));
             }
         }
     }
@@ -343,8 +366,10 @@ impl Writer {
             let Some(open) = open.get_mut(profile) else { continue };
             open.write_tail(&transaction)?;
             open.save_topics(&transaction)?;
+            let before = open.extent.rows();
             open.trim(&transaction, rules.of(*profile), shared.held_from(*profile), now())?;
             open.purge(&transaction)?;
+            batch.let_go.push((*profile, before.saturating_sub(open.extent.rows())));
             store::write_extent(&transaction, *profile, &open.extent)?;
         }
         transaction.commit()?;
@@ -356,10 +381,13 @@ impl Writer {
         for profile in batch.freed.keys() {
             if let Some(open) = self.open.get_mut(profile) {
                 open.tell_damage((&self.shared, &self.readers.path));
-                self.untidy |= open.has_gone_rows();
+                self.untidy |= open.has_gone_rows() || open.superseded;
                 self.known.insert(*profile, open.extent);
                 self.shared.set_stored(*profile, open.extent.rows());
             }
+        }
+        for (profile, rows) in batch.let_go {
+            self.shared.add_let_go(profile, rows);
         }
         for (profile, count) in batch.reported {
             self.queue.reported(profile, count);
@@ -449,6 +477,7 @@ impl Writer {
             open.tell_damage(told);
             over = over.saturating_sub(before.bytes - open.extent.bytes);
             if before.origin() != open.extent.origin() {
+                shared.add_let_go(profile, before.rows().saturating_sub(open.extent.rows()));
                 shared.set_stored(profile, open.extent.rows());
                 shared.changed();
             }

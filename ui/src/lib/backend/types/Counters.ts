@@ -21,6 +21,10 @@ dropped: number,
  */
 stored: number, 
 /**
+ * Rows of this profile that limits of what is kept have let go of.
+ */
+let_go: number, 
+/**
  * Messages that were shown and not stored, since their subscriptions say so.
  */
 live_only: number, 
