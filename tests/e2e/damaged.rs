@@ -17,7 +17,7 @@ const BLOCK: u64 = 1_024;
 const BIG: usize = 200_000;
 
 /// Text that does not compress, so that it is found in the file.
-fn noise(seed: u64, size: usize) -> String {
+pub fn noise(seed: u64, size: usize) -> String {
     let mut random = seed | 1;
     let letters = (0..size).map(|_| {
         random ^= random << 13;

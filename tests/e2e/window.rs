@@ -69,6 +69,18 @@ impl Window {
         Ok(window)
     }
 
+    /// As [`Self::open`], with what it logs in a file.
+    pub async fn open_logged(data: &Path, shots: &str, log: &Path) -> Result<Self> {
+        let file = std::fs::File::create(log)?;
+        let logs = |command: &mut Command| {
+            command.env("HELIOGRAPH_LOG", "info").env("NO_COLOR", "1").stderr(file);
+        };
+        let window = Self::start_with(data, shots, &[], logs).await?;
+        window.find("[data-ready=true]").await?;
+        window.engine("choose_vault", json!({ "keep": "session", "passphrase": null })).await?;
+        Ok(window)
+    }
+
     /// Starts the binary, which may not get far.
     pub async fn start(data: &Path, shots: &str, args: &[&str]) -> Result<Self> {
         Self::start_with(data, shots, args, |_| {}).await

@@ -4,6 +4,7 @@
 #[path = "session/fixtures.rs"]
 mod fixtures;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -265,6 +266,44 @@ async fn a_payload_of_100_mib_needs_no_room_in_memory() {
     assert!(needed < ROOM, "{} KiB were needed", needed >> 10);
     let size = std::fs::metadata(&file).expect("there").len() as usize;
     assert!(size > SIZE + SIZE.div_ceil(3) * 4, "{size}");
+}
+
+/// What a file needs on its way in or out does not grow with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_any_length_need_the_same_memory() {
+    let mut needed = Vec::new();
+    for count in [60_000, 240_000] {
+        let place = Place::new();
+        let file = place.file("long.ndjson");
+        let mut lines = std::io::BufWriter::new(std::fs::File::create(&file).expect("created"));
+        for n in 0..count {
+            let message = message(n, "plant/press", format!("{n:010} {}", "x".repeat(200)));
+            lines.write_all(&[line(&message), b"\n".to_vec()].concat()).expect("written");
+        }
+        lines.into_inner().expect("written");
+        let peak = || {
+            let before = MEMORY.current_usage();
+            MEMORY.reset_peak_usage();
+            move || MEMORY.peak_usage().saturating_sub(before)
+        };
+        let importing = peak();
+        let imported = place.history.import(place.profile, &file, Arc::default(), CancellationToken::new());
+        assert_eq!(imported.await.expect("imported").messages, count.unsigned_abs());
+        let importing = importing();
+        let again = place.file("again.ndjson");
+        let exporting = peak();
+        let exported = place.export(RowFilter::default(), RecordingFormat::Ndjson, &again).await;
+        assert_eq!(exported.expect("exported").messages, count.unsigned_abs());
+        needed.push((importing, exporting()));
+        assert!(std::fs::read(&file).expect("read") == std::fs::read(&again).expect("read"));
+    }
+    let [short, long] = needed[..] else { unreachable!() };
+    println!(
+        "import and export: {short:?} bytes for a short file, {long:?} for one of four times its length"
+    );
+    // What waits for the disk has a bound of its own.
+    assert!(long.0 < 64 << 20 && long.0 < short.0 + (16 << 20), "import: {short:?}, {long:?}");
+    assert!(long.1 < short.1 + (2 << 20), "export: {short:?}, {long:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

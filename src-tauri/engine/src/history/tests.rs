@@ -509,6 +509,35 @@ async fn the_oldest_go_when_there_is_too_much() {
     until(&history, || async { blocks(&place) == 1 }).await;
 }
 
+/// What goes gives its room on the disk back, while pages are read and messages arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_file_shrinks_by_what_goes_while_others_read_and_write() {
+    const SMALL: u64 = 20 << 20;
+    let place = Place::new();
+    let [many, other] = [(); 2].map(|()| ProfileId::random());
+    let history = place.open();
+    for n in 1..=12_000 {
+        put(&*history.sink(many), item(n, "t", noise(5_000))).await;
+    }
+    history.flush().await.expect("flushed");
+    let size = || std::fs::metadata(place.path()).expect("a file").len();
+    assert!(size() > 2 * SMALL, "{} bytes", size());
+    let view = everything(&history, other).await;
+    history.set_retention(keep_rows(1_000));
+    let mut arrived = 0;
+    let shrunk = async {
+        while size() > SMALL {
+            arrived += 1;
+            put(&*history.sink(other), item(arrived, "t", "x")).await;
+            history.flush().await.expect("written meanwhile");
+            assert_eq!(history.tail(view, 1, None).await.expect("read meanwhile").rows[0].seq, arrived);
+        }
+    };
+    tokio::time::timeout(PATIENCE, shrunk).await.expect("in time");
+    assert!(arrived > 1, "it takes more than one step");
+    assert_eq!(history.stored(many), 1_000);
+}
+
 fn blocks(place: &Place) -> i64 {
     let file = Connection::open(place.path()).expect("opened beside");
     file.query_row("SELECT count(*) FROM block", [], |row| row.get(0)).expect("counted")

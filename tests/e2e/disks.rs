@@ -1,0 +1,178 @@
+//! Disks that are full, read-only or held by another program, in the real window: it says so in words, receiving goes on, and
+//! what is in memory is written when the disk is back; and a window that finds its folder so at the start says it and tries again.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use heliograph_engine::Engine;
+use heliograph_engine::history::History;
+use heliograph_engine::profile::ProfileId;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::brokers::Mosquitto;
+use crate::disk::Disk;
+use crate::interrupted::{counted, counter, speak};
+use crate::kept::connected;
+use crate::keyboard::OVERFLOWS;
+use crate::window::Window;
+
+/// Publishes messages of 20 kB that nothing compresses, from another client.
+async fn pour(broker: &Mosquitto, numbers: std::ops::RangeInclusive<u64>) -> Result<()> {
+    let mut child = Command::new("mosquitto_pub")
+        .args(["-p", &broker.mqtt.to_string(), "-t", "plant/camera", "-q", "1", "-l"])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("mosquitto_pub")?;
+    let mut lines = child.stdin.take().context("its input")?;
+    for n in numbers {
+        lines.write_all(format!("{n} {}\n", crate::damaged::noise(n * 7_919, 20_000)).as_bytes()).await?;
+    }
+    drop(lines);
+    ensure!(child.wait().await?.success(), "mosquitto_pub");
+    Ok(())
+}
+
+fn id_of(id: &Value) -> Result<ProfileId> {
+    Ok(ProfileId(id.as_str().context("an id")?.parse()?))
+}
+
+/// What is wrong with a disk, until it is put right.
+enum Hurt {
+    Full(PathBuf),
+    ReadOnly,
+}
+
+impl Hurt {
+    fn does(of: &str, disk: &Disk) -> Option<Self> {
+        match of {
+            "full" => Some(Self::Full(disk.fill())),
+            _ => disk.break_down().then_some(Self::ReadOnly),
+        }
+    }
+
+    fn mend(self, disk: &mut Disk) -> Result<()> {
+        match self {
+            Self::Full(rest) => std::fs::remove_file(rest)?,
+            Self::ReadOnly => disk.replace(),
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_gets_full_or_read_only_is_said_and_costs_nothing() -> Result<()> {
+    let full = ("There is no room left to write", "空间不足");
+    let read_only = ("cannot be written", "权限");
+    for (name, disk, (en, zh)) in
+        [("full", Disk::of("96m"), full), ("read-only", Disk::in_a_file(96), read_only)]
+    {
+        let Some(mut disk) = disk else { continue };
+        if name == "read-only" && !Disk::in_a_file(8).is_some_and(|other| other.break_down()) {
+            eprintln!("no disk can be made to break here: not tried");
+            continue;
+        }
+        let shots = format!("disk-{name}");
+        let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+        let (window, broker, id) = connected(disk.path(), &shots, subscription).await?;
+        let foot =
+            |words: &str| format!("return document.querySelector('.foot').innerText.includes('{words}')");
+        pour(&broker, 1..=20).await?;
+        window.until("they are stored", &foot("21 stored")).await?;
+
+        let hurt = Hurt::does(name, &disk).context("hurt")?;
+        pour(&broker, 21..=120).await?;
+        window.until("it is said", &foot("not stored now")).await?;
+        window.says(en).await?;
+        // Receiving goes on, what is stored can be read, and the connection stands.
+        counted(&window, &id, "received", 120).await?;
+        assert_eq!(counter(&window, &id, "dropped").await?, 0);
+        window.until("it stands", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+        window.shots("1-en").await?;
+        speak(&window, "简体中文").await?;
+        window.resize(900, 600).await?;
+        window.until("in Chinese", &foot("暂未存储")).await?;
+        window.says(zh).await?;
+        assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+        window.shots("2-zh-900x600").await?;
+
+        hurt.mend(&mut disk)?;
+        window.says("消息又可以保存了").await?;
+        window.until("all of them are stored", &foot("121")).await?;
+        window.until("and it is well", &format!("return !({})", &foot("暂未存储")[7..])).await?;
+        window.shots("3-zh-again").await?;
+        window.close().await?;
+        let history = History::open(&disk.path().join("data/messages.db"))?;
+        let stored = history.stored(id_of(&id)?);
+        // Connected, and disconnected at the end.
+        ensure!((121..=122).contains(&stored), "{name}: {stored} rows");
+        history.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_full_read_only_or_in_use_at_the_start_is_said_and_tried_again() -> Result<()> {
+    for (name, words) in [
+        ("full", "There is no room left to write"),
+        ("read-only", "cannot be written"),
+        ("locked", "is in use by another program"),
+    ] {
+        let Some(disk) = Disk::of("32m") else { continue };
+        let data = disk.path().join("data");
+        let made = Engine::open(&data)?;
+        let mut draft = made.new_draft();
+        "Line 5".clone_into(&mut draft.name);
+        "broker.example".clone_into(&mut draft.endpoint.host);
+        made.save_profile(draft, None, Vec::new()).await?;
+        made.close().await;
+        let heal = hurt_closed(name, &disk, &data)?;
+
+        let window = Window::start(&data, &format!("start-{name}"), &[]).await?;
+        window.says("Heliograph cannot start").await?;
+        window.says(words).await?;
+        window.says("heliograph.db").await?;
+        window.resize(900, 600).await?;
+        assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+        window.shots("1-en").await?;
+        window.click("Try again").await?;
+        window.says(words).await?;
+        heal(&disk)?;
+        window.click("Try again").await?;
+        window.find("[data-ready=true]").await?;
+        window.says("Line 5").await?;
+        window.shots("2-started").await?;
+        window.close().await?;
+    }
+    Ok(())
+}
+
+type Heal = Box<dyn FnOnce(&Disk) -> Result<()>>;
+
+/// Something is wrong with a folder that nobody has open; how that ends.
+fn hurt_closed(name: &str, disk: &Disk, data: &Path) -> Result<Heal> {
+    Ok(match name {
+        "full" => {
+            let rest = disk.fill();
+            Box::new(move |_| Ok(std::fs::remove_file(rest)?))
+        }
+        "read-only" => {
+            disk.mount_again("remount,ro");
+            Box::new(|disk| {
+                disk.mount_again("remount,rw");
+                Ok(())
+            })
+        }
+        _ => {
+            let holder = rusqlite::Connection::open(data.join("heliograph.db"))?;
+            holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
+            Box::new(move |_| {
+                drop(holder);
+                Ok(())
+            })
+        }
+    })
+}

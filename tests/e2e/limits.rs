@@ -1,0 +1,97 @@
+//! How much is kept, in the real window: what limits delete is counted and said, whichever limit it is.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::interrupted::{counter, speak};
+use crate::kept::{connected, publish, rows};
+use crate::keyboard::OVERFLOWS;
+use crate::window::Window;
+
+fn foot(words: &str) -> String {
+    format!("return document.querySelector('.foot').innerText.replace(/\\s+/g, ' ').includes('{words}')")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+    let (window, broker, id) = connected(dir.path(), "limits-deleted", subscription).await?;
+    window.close().await?;
+    let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+    let window = Window::open_logged(&data, "limits-deleted", &log).await?;
+    window.click("Line 5").await?;
+    window.click("Connect").await?;
+    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    for n in 0..30 {
+        publish(&window, &id, "plant/oven", &format!("degrees {n}"), false).await?;
+    }
+    // Sent and received, connected twice, disconnected once.
+    rows(&window, 63).await?;
+    window.until("nothing is said of limits", &format!("return !({})", &foot("by limits")[7..])).await?;
+
+    // The limit of each connection, in the settings.
+    window.press("Control+,").await?;
+    window.fill("Messages", "40").await?;
+    window.click("Apply limits").await?;
+    window.says("40 stored, 23 deleted by limits").await?;
+    window.shots("1-settings-en").await?;
+    window.press("Escape").await?;
+    rows(&window, 40).await?;
+    window.until("the foot says it", &foot("40 stored 23 deleted by limits")).await?;
+    window.shots("2-each-en").await?;
+
+    // The connection's own; and it goes on while messages arrive.
+    let mut draft = window.engine("profile", json!({"id": id})).await?;
+    draft["settings"]["retention"] = json!({"max_bytes": null, "max_rows": 10, "max_age_s": null});
+    draft["endpoint"] = json!({"websocket": false, "tls": false, "host": "localhost", "port": broker.mqtt.to_string(), "path": ""});
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    window.until("the foot says it", &foot("10 stored 53 deleted by limits")).await?;
+    for n in 30..35 {
+        publish(&window, &id, "plant/oven", &format!("degrees {n}"), false).await?;
+    }
+    window.until("the foot counts on", &foot("10 stored 63 deleted by limits")).await?;
+
+    // That of all together, which goes by bytes. Whatever it is, nothing is missing in the sum.
+    window.engine("set_keeping", json!({"keeping": {"each": {"max_bytes": null, "max_rows": null, "max_age_s": null}, "max_bytes_in_all": 20_000}})).await?;
+    draft["settings"]["retention"] = json!(null);
+    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    for n in 35..70 {
+        let noise = crate::damaged::noise(n, 2_000);
+        publish(&window, &id, "plant/oven", &format!("degrees {n} {noise}"), false).await?;
+    }
+    window.until("some go", &format!("return {COUNTED} > 63")).await?;
+    window.until("the sum", &format!("return {COUNTED} + {STORED} === 143")).await?;
+    ensure!(counter(&window, &id, "stored").await? < 80, "it has bitten");
+
+    speak(&window, "简体中文").await?;
+    window.resize(900, 600).await?;
+    window.until("in Chinese", &foot("条按限制删除")).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("3-zh-900x600").await?;
+    window.press("Control+,").await?;
+    window.says("，按限制删除 ").await?;
+    window.js("document.querySelector('.ltable').scrollIntoView({ block: 'center' })").await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("4-settings-zh-900x600").await?;
+    window.press("Escape").await?;
+    let gone = counter(&window, &id, "let_go").await?;
+    window.close().await?;
+    assert_eq!(logged(&log, id.as_str().context("an id")?)?, gone, "the log says of all of them");
+    Ok(())
+}
+
+/// What the foot says is stored, and was deleted.
+const STORED: &str =
+    "Number(document.querySelector('.foot').innerText.replace(/,/g, '').match(/(\\d+)\\s+stored/)?.[1])";
+const COUNTED: &str = "Number(document.querySelector('.foot').innerText.replace(/,/g, '').match(/(\\d+)\\s+deleted by limits/)?.[1])";
+
+/// How many rows the lines of the log say were let go of.
+fn logged(log: &Path, id: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(log)?;
+    let lines = text.lines().filter(|line| line.contains("let go of messages") && line.contains(id));
+    let rows = lines.filter_map(|line| line.split_once(" rows=")?.1.split(' ').next()?.parse::<u64>().ok());
+    Ok(rows.sum())
+}
