@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::brokers::Mosquitto;
+use crate::dialog::choose;
 use crate::disk::Disk;
 use crate::interrupted::{counted, counter, speak};
 use crate::kept::connected;
@@ -112,6 +113,89 @@ async fn a_disk_that_gets_full_or_read_only_is_said_and_costs_nothing() -> Resul
         history.close().await?;
     }
     Ok(())
+}
+
+/// More than fits into memory while the database is held: what is given up is counted, said where it was missing, and is all that
+/// is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_counted_and_said_where_it_is_missing() -> Result<()> {
+    /// More than wait for the disk at most.
+    const SENT: u64 = 70_000;
+    let dir = tempfile::tempdir()?;
+    let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 0}]);
+    let (window, broker, id) = connected(dir.path(), "given-up", subscription).await?;
+    let holder = rusqlite::Connection::open(dir.path().join("data/messages.db"))?;
+    holder.execute_batch("BEGIN IMMEDIATE")?;
+    let mut child = Command::new("mosquitto_pub")
+        .args(["-p", &broker.mqtt.to_string(), "-t", "plant/flow", "-q", "0", "-l"])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("mosquitto_pub")?;
+    let lines: String = (1..=SENT).map(|n| format!("flow {n}\n")).collect();
+    let mut input = child.stdin.take().context("its input")?;
+    input.write_all(lines.as_bytes()).await?;
+    drop(input);
+    ensure!(child.wait().await?.success(), "mosquitto_pub");
+    let dropped =
+        "return document.querySelector('.foot').innerText.replace(/,/g, '').match(/(\\d+)\\s+dropped/)?.[1]";
+    window.until("it is counted", dropped).await?;
+    window
+        .until(
+            "and that it cannot be stored",
+            "return /not stored now/.test(document.querySelector('.foot').innerText)",
+        )
+        .await?;
+    window.shots("1-en").await?;
+    holder.execute_batch("ROLLBACK")?;
+    window.says("Messages are kept again.").await?;
+    let all = async || -> Result<bool> {
+        let [received, dropped] =
+            [counter(&window, &id, "received").await?, counter(&window, &id, "dropped").await?];
+        Ok(received + dropped == SENT)
+    };
+    let begun = tokio::time::Instant::now();
+    while !all().await? {
+        ensure!(begun.elapsed() < crate::window::PATIENCE, "all have come or are given up");
+    }
+    let given_up = counter(&window, &id, "dropped").await?;
+    // What came, that it connected, and a row that says what is missing.
+    counted(&window, &id, "stored", SENT - given_up + 2).await?;
+    speak(&window, "简体中文").await?;
+    window.resize(900, 600).await?;
+    window.until("in Chinese", "return /条被丢弃/.test(document.querySelector('.foot').innerText)").await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    // By keyboard to the row.
+    window.press("Control+f").await?;
+    window.write("could not be kept").await?;
+    window.says("条消息未能保存").await?;
+    window.shots("2-zh-900x600").await?;
+    window.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_whose_disk_gets_full_says_so_and_ends_with_a_whole_message() -> Result<()> {
+    let Some(disk) = Disk::of("1m") else { return Ok(()) };
+    let dir = tempfile::tempdir()?;
+    let subscription = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
+    let (window, broker, id) = connected(dir.path(), "recording-full", subscription).await?;
+    window.find("[data-pane=filter] [aria-label=More]").await?.click().await?;
+    window.click("Record to a file").await?;
+    let file = disk.path().join("shift.ndjson");
+    choose("Record messages", file.to_str().context("a path")?).await?;
+    window.says("Recording to shift.ndjson").await?;
+    pour(&broker, 1..=120).await?;
+    window.says("There is no room left to write").await?;
+    window.resize(900, 600).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("1-said").await?;
+    counted(&window, &id, "stored", 121).await?;
+    let written = std::fs::read_to_string(&file)?;
+    ensure!(written.ends_with('\n') && written.lines().count() > 10, "{} lines", written.lines().count());
+    for line in written.lines() {
+        serde_json::from_str::<Value>(line)?;
+    }
+    window.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,15 @@
 //! Finding messages again in the real window: filters behind the funnel, saved ones, a jump in time; and how much is
 //! kept.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use heliograph_engine::history::History;
+use heliograph_engine::message::{Direction, Item, Message, MessageProperties};
+use heliograph_engine::profile::{Qos, UserProperty};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
-use crate::kept::{never_connected, rows, store};
+use crate::dialog::choose;
+use crate::kept::{never_connected, rows, select, store};
 use crate::keyboard::OVERFLOWS;
 use crate::window::Window;
 
@@ -157,5 +160,152 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
     window.until("no more than 20", "return /20 stored/.test(document.body.innerText)").await?;
     window.press("Escape").await?;
     rows(&window, 20).await?;
+    window.close().await
+}
+
+/// What a person does, by what it is called in the window.
+enum Do {
+    Fill(&'static str, String),
+    Click(&'static str),
+    Only(&'static str),
+}
+
+impl Do {
+    async fn it(&self, window: &Window) -> Result<()> {
+        match self {
+            Self::Fill(label, text) => window.fill(label, text).await,
+            Self::Click(name) => window.click(name).await,
+            Self::Only(text) => {
+                select(window, text).await?;
+                window.press("f").await
+            }
+        }
+    }
+}
+
+/// Minutes after this, in microseconds.
+const BEGUN: i64 = 1_790_000_000_000_000;
+const MINUTE: i64 = 60_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_filter_shows_what_it_should_alone_and_together_and_csv_has_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "each-filter", &[]).await?;
+    let id = never_connected(&window, "Line 4").await?;
+    window.close().await?;
+    let history = History::open(&data.join("messages.db"))?;
+    let sink = history.sink(id);
+    for n in 1..=12_i64 {
+        let payload = match n {
+            1..=6 => format!("Alpha {n}"),
+            11 => r#"{"temp_c":75}"#.to_owned(),
+            12 => format!("beta {n} {}", "x".repeat(600)),
+            _ => format!("beta {n}"),
+        };
+        let line = UserProperty { name: "line".into(), value: (n % 2).to_string() };
+        let properties = MessageProperties { user_properties: vec![line], ..MessageProperties::default() };
+        let message = Message {
+            time: BEGUN + n * MINUTE,
+            direction: if n % 4 == 0 { Direction::Out } else { Direction::In },
+            topic: if n % 3 == 0 { "plant/press" } else { "plant/oven" }.into(),
+            payload: payload.into(),
+            qos: Qos::try_from(u8::try_from(n % 3)?).map_err(anyhow::Error::msg)?,
+            retain: n == 7,
+            dup: false,
+            properties: Some(Box::new(properties)),
+        };
+        ensure!(sink.try_accept(Item::Message(message)).is_ok(), "room for twelve");
+    }
+    history.close().await?;
+
+    let window = Window::open(&data, "each-filter", &[]).await?;
+    window.click("Line 4").await?;
+    rows(&window, 12).await?;
+    // As the window writes times, which are of the place where it is.
+    let moment = async |minute: i64| -> Result<String> {
+        let script = format!(
+            "const at = new Date({}); const two = (n) => String(n).padStart(2, '0');\
+             return `${{at.getFullYear()}}-${{two(at.getMonth() + 1)}}-${{two(at.getDate())}} ${{two(at.getHours())}}:${{two(at.getMinutes())}}`",
+            (BEGUN + minute * MINUTE) / 1_000
+        );
+        Ok(window.js(&script).await?.as_str().context("a time")?.to_owned())
+    };
+    let text = |text: &str| Do::Fill("Filter messages", text.to_owned());
+    use Do::{Click, Fill, Only};
+    // What is done, how many rows are left, how it is undone.
+    let in_the_bar = [
+        (vec![text("alpha")], 6, vec![Click("Clear text")]),
+        (vec![Click("Match case"), text("alpha")], 0, vec![Click("Clear text")]),
+        (vec![text("Alpha")], 6, vec![Click("Clear text"), Click("Match case")]),
+        (vec![text("/beta 1[02]/")], 2, vec![Click("Clear text")]),
+        (vec![Click("Regular expression"), text("^Alpha [1-3]$")], 3, vec![Click("Regular expression")]),
+        (vec![], 0, vec![Click("Clear text")]),
+        (vec![Only("beta 9")], 4, vec![Click("Remove filter plant/press")]),
+        (vec![Click("Received")], 9, vec![]),
+        (vec![Click("Published")], 3, vec![]),
+        (vec![text("alpha")], 1, vec![Click("Clear text"), Click("All")]),
+    ];
+    let in_the_panel = [
+        (vec![Click("QoS 2")], 4),
+        (vec![Click("Yes")], 1),
+        (vec![Fill("From", moment(7).await?)], 6),
+        (vec![Fill("To", moment(6).await?)], 6),
+        (
+            vec![
+                Fill("From", moment(3).await?),
+                Fill("To", moment(6).await?),
+                Click("QoS 0"),
+                Click("QoS 1"),
+            ],
+            3,
+        ),
+        (vec![Fill("Size, at least", "400".into())], 1),
+        (vec![Fill("Size, at most", "100".into())], 11),
+        (vec![Fill("Property", "line=1".into())], 6),
+        (vec![Fill("JSON", "$.temp_c > 70".into())], 1),
+        (vec![Fill("JSON", "$.temp_c > 80".into())], 0),
+    ];
+    for (steps, left, undone) in &in_the_bar {
+        for step in steps {
+            step.it(&window).await?;
+        }
+        rows(&window, *left).await?;
+        for step in undone {
+            step.it(&window).await?;
+        }
+    }
+    rows(&window, 12).await?;
+    window.click("More filters").await?;
+    for (steps, left) in &in_the_panel {
+        for step in steps {
+            step.it(&window).await?;
+        }
+        rows(&window, *left).await?;
+        if *left == 3 {
+            window.shots("1-panel").await?;
+        }
+        window.click("Clear filter").await?;
+        rows(&window, 12).await?;
+    }
+    window.press("Escape").await?;
+
+    // What a filter lets through goes into a table, too.
+    window.click("Published").await?;
+    rows(&window, 3).await?;
+    window.find("[data-pane=filter] [aria-label=More]").await?.click().await?;
+    window.click("Export").await?;
+    window.click("CSV").await?;
+    window.shots("2-csv").await?;
+    window.click("Choose a file").await?;
+    let file = dir.path().join("sent.csv");
+    choose("Export messages", file.to_str().context("a path")?).await?;
+    window.says("3 messages exported").await?;
+    let written = std::fs::read_to_string(&file)?;
+    let lines: Vec<_> = written.split_terminator("\r\n").collect();
+    ensure!(lines.len() == 4 && lines[0].starts_with("time,direction,topic"), "{written}");
+    for (line, n) in lines[1..].iter().zip([4, 8, 12]) {
+        ensure!(line.contains(",out,") && line.contains(&format!(" {n}")), "{line}");
+    }
     window.close().await
 }

@@ -1281,32 +1281,32 @@ async fn a_pin_whose_block_is_damaged_says_so_and_that_it_cannot_stay_is_told() 
 /// When what the file says of a topic is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hurt {
-    WhileClosed,
-    WhileOpen,
+    Closed,
+    Open,
     /// Limits alone meet it.
-    WhileNothingArrives,
+    AtRest,
 }
 
 /// Bits flip in what the file says of a topic's newest rows. Whenever that is, the message before is the message before, the
 /// newest retained message stays, no topic is forgotten that rows have, and it is told.
 #[tokio::test]
 async fn damage_in_which_rows_are_the_newest_of_a_topic_is_told_and_deceives_nobody() {
-    use Hurt::{WhileClosed, WhileNothingArrives, WhileOpen};
+    use Hurt::{AtRest, Closed, Open};
     let flipped = |column: &str, bits: i64| format!("{column} = ({column} | {bits}) - ({column} & {bits})");
     for (topic, hurt, when) in [
-        ("state", flipped("last_in", 1), WhileClosed),
-        ("state", flipped("last_in", 4), WhileOpen),
-        ("state", flipped("last_in", 1 << 35), WhileOpen),
-        ("state", flipped("last_out", 2), WhileClosed),
-        ("state", flipped("last_out", 1 << 20), WhileOpen),
-        ("state", flipped("last_retained", 1), WhileClosed),
-        ("state", flipped("last_retained", 1), WhileOpen),
-        ("state", flipped("last_retained", 256), WhileNothingArrives),
-        ("state", "last_retained = 0".into(), WhileClosed),
-        ("state", "last_retained = 0".into(), WhileOpen),
-        ("state", "last_in = 1, last_out = 1".into(), WhileNothingArrives),
-        ("t", "last_in = 1, last_out = 1".into(), WhileNothingArrives),
-        ("t", "newest_checksum = newest_checksum + 1".into(), WhileOpen),
+        ("state", flipped("last_in", 1), Closed),
+        ("state", flipped("last_in", 4), Open),
+        ("state", flipped("last_in", 1 << 35), Open),
+        ("state", flipped("last_out", 2), Closed),
+        ("state", flipped("last_out", 1 << 20), Open),
+        ("state", flipped("last_retained", 1), Closed),
+        ("state", flipped("last_retained", 1), Open),
+        ("state", flipped("last_retained", 256), AtRest),
+        ("state", "last_retained = 0".into(), Closed),
+        ("state", "last_retained = 0".into(), Open),
+        ("state", "last_in = 1, last_out = 1".into(), AtRest),
+        ("t", "last_in = 1, last_out = 1".into(), AtRest),
+        ("t", "newest_checksum = newest_checksum + 1".into(), Open),
     ] {
         let what = format!("{topic}: {hurt}, {when:?}");
         let (place, profile) = (Place::new(), ProfileId::random());
@@ -1324,18 +1324,18 @@ async fn damage_in_which_rows_are_the_newest_of_a_topic_is_told_and_deceives_nob
         arrive(&history, 1..=4_000).await;
         // What the writer remembers of a topic it does not read again.
         history.close().await.expect("closed");
-        if when != WhileClosed {
+        if when != Closed {
             history = place.open();
         }
         let file = Connection::open(place.path()).expect("a file");
         let changed = file.execute(&format!("UPDATE topic SET {hurt} WHERE name = ?1"), [topic]);
         assert_eq!(changed.expect("hurt"), 1, "{what}");
         drop(file);
-        if when == WhileClosed {
+        if when == Closed {
             history = place.open();
         }
         let mut last = 4_000;
-        if when != WhileNothingArrives {
+        if when != AtRest {
             last = 5_000;
             arrive(&history, 4_001..=last).await;
             told_as_mended(&history, &what).await;
