@@ -206,19 +206,25 @@ async fn a_folder_that_is_full_read_only_or_in_use_at_the_start_is_said_and_trie
         ("locked", "is in use by another program"),
     ] {
         let Some(disk) = Disk::of("32m") else { continue };
-        let data = disk.path().join("data");
-        let made = Engine::open(&data)?;
+        let (data, elsewhere) = (disk.path().join("data"), tempfile::tempdir()?);
+        let made = Engine::open(elsewhere.path())?;
         let mut draft = made.new_draft();
         "Line 5".clone_into(&mut draft.name);
         "broker.example".clone_into(&mut draft.endpoint.host);
         made.save_profile(draft, None, Vec::new()).await?;
         made.close().await;
+        // As a copy, which nobody has open.
+        std::fs::create_dir(&data)?;
+        for entry in std::fs::read_dir(elsewhere.path())? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), data.join(entry.file_name()))?;
+        }
         let heal = hurt_closed(name, &disk, &data)?;
 
         let window = Window::start(&data, &format!("start-{name}"), &[]).await?;
         window.says("Heliograph cannot start").await?;
         window.says(words).await?;
-        window.says("heliograph.db").await?;
+        window.says(".db").await?;
         window.resize(900, 600).await?;
         assert_eq!(window.js(OVERFLOWS).await?, json!(""));
         window.shots("1-en").await?;

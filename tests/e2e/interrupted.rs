@@ -240,13 +240,14 @@ async fn an_export_and_an_import_that_are_cancelled_while_messages_stream_leave_
         window.until("still under way", UNDER_WAY).await?;
         window.click(cancel).await?;
         window.says(said).await?;
+        // Back to where it was begun.
+        window.says("plant/flow").await?;
         window.shots(&format!("4-import-cancelled-{tag}")).await?;
         let tree = window.engine("library_tree", json!({})).await?;
         let left: Vec<_> =
             tree["profiles"].as_array().context("profiles")?.iter().map(|entry| &entry["name"]).collect();
         assert_eq!(left, ["Line 5"], "the connection that was made for it is gone");
         window.resize(1440, 900).await?;
-        window.click("Line 5").await?;
     }
 
     // Whatever was cancelled, everything that streamed is there.
@@ -363,6 +364,12 @@ async fn a_recording_is_replayed_at_any_speed_under_a_prefix_and_can_be_held() -
     window.says("正在重放 shift.ndjson").await?;
     window.click("暂停").await?;
     window.says("已暂停：shift.ndjson").await?;
+    window
+        .until(
+            "a fifth of it is published",
+            "const bar = document.querySelector('.foot progress'); return bar.value > 0.1 && bar.value < 0.3",
+        )
+        .await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
     window.shots("3-held-zh").await?;
     window.click("继续").await?;

@@ -131,14 +131,13 @@ pub async fn replay(
         path: path.to_owned(),
         times: options.times,
         direction: options.direction,
-        of: path.metadata().map_or(0, |file| file.len()),
-        progress: Arc::clone(&progress),
         sums: Arc::clone(&sums),
         batches,
     };
     let reading = tokio::task::spawn_blocking(move || reader.run(lines));
     let (under_way, outcomes) = mpsc::unbounded_channel();
-    let mut counting = tokio::spawn(count(outcomes, Arc::clone(&sums), progress));
+    let of = path.metadata().map_or(0, |file| file.len());
+    let mut counting = tokio::spawn(count(outcomes, Arc::clone(&sums), progress, of));
     let stop = control.stop.clone();
     let player = Player { session, options, control, sums: Arc::clone(&sums), under_way };
     let mut ended = player.play(read).await;
@@ -172,8 +171,15 @@ pub async fn replay(
 
 /// What the reader hands over: the messages, and whether a new round begins with them.
 struct Batch {
-    messages: Vec<(u64, Message)>,
+    messages: Vec<(Place, Message)>,
     first: bool,
+}
+
+/// Where in the file a message stands: its line, and where that ends.
+#[derive(Clone, Copy)]
+struct Place {
+    line: u64,
+    end: u64,
 }
 
 /// Reads the file ahead of the publishing, as often as it is played.
@@ -181,8 +187,6 @@ struct Reader {
     path: PathBuf,
     times: u32,
     direction: Option<Direction>,
-    of: u64,
-    progress: Arc<Progress>,
     sums: Arc<Mutex<Replayed>>,
     batches: mpsc::Sender<Batch>,
 }
@@ -201,7 +205,7 @@ impl Reader {
                         found += 1;
                         if self.direction.is_none_or(|wanted| wanted == message.direction) {
                             bytes += message.payload.len();
-                            batch.messages.push((line, message));
+                            batch.messages.push((Place { line, end: lines.position() }, message));
                         }
                     }
                     Err(why) if round == 1 => {
@@ -213,14 +217,12 @@ impl Reader {
                 }
                 if batch.messages.len() >= BATCH || bytes >= BATCH_BYTES {
                     bytes = 0;
-                    self.progress.set(lines.position().min(self.of), self.of);
                     let whole = std::mem::replace(&mut batch, Batch { messages: Vec::new(), first: false });
                     if self.batches.blocking_send(whole).is_err() {
                         return Ok(found);
                     }
                 }
             }
-            self.progress.set(self.of, self.of);
             let over = self.batches.blocking_send(batch).is_err();
             if over || found == 0 || round == self.times {
                 return Ok(found);
@@ -233,7 +235,7 @@ impl Reader {
 
 /// A publication whose outcome is not known yet.
 struct UnderWay {
-    line: u64,
+    place: Place,
     topic: String,
     submitted: Submitted,
     _room: OwnedSemaphorePermit,
@@ -262,7 +264,7 @@ impl Player {
             if batch.first {
                 pace = Pace::new(self.options.speed);
             }
-            for (line, message) in batch.messages {
+            for (place, message) in batch.messages {
                 if !pace.wait_for(message.time, &self.control.stop, &mut paused).await {
                     return Err(stopped());
                 }
@@ -273,24 +275,24 @@ impl Player {
                     () = self.control.stop.cancelled() => return Err(stopped()),
                 };
                 let permit = permit.map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
-                self.submit(line, message, permit).await?;
+                self.submit(place, message, permit).await?;
             }
         }
     }
 
-    async fn submit(&self, line: u64, message: Message, room: OwnedSemaphorePermit) -> Result<()> {
+    async fn submit(&self, place: Place, message: Message, room: OwnedSemaphorePermit) -> Result<()> {
         let publication = self.publication(message);
         let topic = publication.topic.clone();
         match self.session.submit(publication).await {
             Ok(submitted) => {
                 // The one who counts goes when this does.
-                let _ = self.under_way.send(UnderWay { line, topic, submitted, _room: room });
+                let _ = self.under_way.send(UnderWay { place, topic, submitted, _room: room });
                 Ok(())
             }
             Err(error) if matches!(error.code, ErrorCode::InvalidInput | ErrorCode::LimitExceeded) => {
                 let mut sums = lock(&self.sums);
                 sums.refused += 1;
-                name_problem(&mut sums.problems, line, format!("{topic}: {}", error.message));
+                name_problem(&mut sums.problems, place.line, format!("{topic}: {}", error.message));
                 Ok(())
             }
             Err(error) => {
@@ -379,14 +381,16 @@ impl Pace {
     }
 }
 
-/// Adds up what becomes of the publications, in their order.
+/// Adds up what becomes of the publications, in their order, and how far in the file that is.
 async fn count(
     mut outcomes: mpsc::UnboundedReceiver<UnderWay>,
     sums: Arc<Mutex<Replayed>>,
     progress: Arc<Progress>,
+    of: u64,
 ) {
-    while let Some(UnderWay { line, topic, submitted, _room }) = outcomes.recv().await {
+    while let Some(UnderWay { place, topic, submitted, _room }) = outcomes.recv().await {
         let outcome = submitted.outcome().await;
+        progress.set(place.end.min(of), of);
         let mut sums = lock(&sums);
         match outcome {
             Ok(outcome) => match outcome.code.filter(|code| *code >= 0x80) {
@@ -399,7 +403,7 @@ async fn count(
                     let text =
                         format!("The broker refused {topic}: {} (0x{code:02x}){words}", outcome.reason);
                     sums.refused += 1;
-                    name_problem(&mut sums.problems, line, text);
+                    name_problem(&mut sums.problems, place.line, text);
                 }
             },
             Err(_) => sums.lost += 1,

@@ -351,6 +351,32 @@ async fn a_recording_whose_file_is_gone_or_full_says_so_and_the_messages_stay() 
     assert!(place.history.stored(place.profile) >= 2);
 }
 
+/// What is in a file is said, and nothing of it is half: also of large messages, of which little has room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_on_a_disk_that_gets_full_has_as_many_whole_messages_as_it_says() {
+    for size in [200, 40_000] {
+        let Some(disk) = Disk::of("1m") else { return };
+        let place = Place::new();
+        let (path, progress) = (disk.0.path().join("r.ndjson"), Arc::<Progress>::default());
+        let recording = place.history.record(place.profile, &path).await.expect("begun");
+        for n in 0..3_000_000 / size {
+            let payload = format!("{n} {}", "x".repeat(size as usize));
+            place.put(Item::Message(message(n, "t", payload))).await;
+        }
+        place.history.flush().await.expect("stored");
+        let error = recording.run(Arc::clone(&progress), CancellationToken::new()).await.expect_err("full");
+        assert_eq!(error.details["reason"], "full", "{error}");
+        let written = std::fs::read_to_string(&path).expect("read");
+        let numbers = written.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+            let payload = line["payload"].as_str().expect("text").to_owned();
+            payload.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("its number")
+        });
+        assert!(numbers.eq(0..progress.messages()), "{} are said to be there", progress.messages());
+        assert!(written.ends_with('\n') && written.len() > 500_000, "{} bytes", written.len());
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_is_full_read_only_or_gone_is_named() {
     let place = Place::new();

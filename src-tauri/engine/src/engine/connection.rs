@@ -54,6 +54,8 @@ pub(super) struct Stored {
 #[derive(Default)]
 struct Rates {
     samples: VecDeque<(Instant, u64, u64)>,
+    /// What had been given up at the last look.
+    dropped: u64,
     received_per_s: f64,
     sent_per_s: f64,
 }
@@ -209,10 +211,10 @@ impl Connection {
         PulseEntry { id: self.id, counters, subscription_counts: counts.collect() }
     }
 
-    /// Measures the rates; says whether they moved.
+    /// Measures the rates; says whether they moved, or more was given up.
     pub fn measure(&self) -> bool {
         let (received, sent) = (self.counts.received(), self.counts.sent());
-        let now = Instant::now();
+        let (now, dropped) = (Instant::now(), self.counts.dropped());
         let rates = &mut lock(&self.state).rates;
         while rates.samples.len() > 4 {
             rates.samples.pop_front();
@@ -220,13 +222,15 @@ impl Connection {
         rates.samples.push_back((now, received, sent));
         let Some(&(first, first_received, first_sent)) = rates.samples.front() else { return false };
         let seconds = now.duration_since(first).as_secs_f64();
+        // While nothing can be stored nothing else may move.
+        let gave_up = std::mem::replace(&mut rates.dropped, dropped) != dropped;
         if seconds <= 0.0 {
-            return false;
+            return gave_up;
         }
         let before = (rates.received_per_s, rates.sent_per_s);
         rates.received_per_s = (received - first_received) as f64 / seconds;
         rates.sent_per_s = (sent - first_sent) as f64 / seconds;
-        before != (rates.received_per_s, rates.sent_per_s)
+        gave_up || before != (rates.received_per_s, rates.sent_per_s)
     }
 
     fn take(&self, event: SessionEvent) {

@@ -71,7 +71,7 @@ impl History {
         let work = move || {
             let mut source = source;
             let written = whole_file::replace(&target, None, |file| {
-                let mut sink = FileSink::new(file);
+                let mut sink = FileSink::new(file)?;
                 order.format.begin(&mut sink.gathered);
                 source.write_all(&mut sink, &progress, &cancel)
             });
@@ -250,11 +250,21 @@ struct BigRow {
 struct FileSink<'a> {
     file: &'a mut File,
     gathered: Vec<u8>,
+    /// Where the last message ends that is in the file whole.
+    good: u64,
 }
 
 impl<'a> FileSink<'a> {
-    fn new(file: &'a mut File) -> Self {
-        Self { file, gathered: Vec::with_capacity(GATHERED) }
+    fn new(file: &'a mut File) -> std::io::Result<Self> {
+        let good = file.stream_position()?;
+        Ok(Self { file, gathered: Vec::with_capacity(GATHERED), good })
+    }
+
+    /// Writes what is gathered, which are whole messages.
+    fn flush_whole(&mut self) -> std::io::Result<()> {
+        self.flush()?;
+        self.good = self.file.stream_position()?;
+        Ok(())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -275,48 +285,52 @@ impl Source {
         cancel: &CancellationToken,
     ) -> std::result::Result<(), Unsaved> {
         let of = u64::try_from(self.last - self.first + 1).unwrap_or(0);
+        let mut told = self.exported.messages;
         while self.next <= self.last || !self.kept.is_empty() {
             if cancel.is_cancelled() {
                 return Err(cancelled());
             }
-            let before = self.exported.messages;
             if let Some(big) = self.step(&mut sink.gathered)? {
+                sink.flush_whole()?;
                 self.write_big(&big, sink, cancel)?;
+                sink.flush_whole()?;
             }
             if sink.gathered.len() >= GATHERED {
-                sink.flush()?;
+                sink.flush_whole()?;
+            }
+            if sink.gathered.is_empty() {
+                progress.add_messages(
+                    self.exported.messages - std::mem::replace(&mut told, self.exported.messages),
+                );
             }
             self.hold.from(self.next);
-            progress.add_messages(self.exported.messages - before);
             progress.set(u64::try_from(self.next - self.first).unwrap_or(0).min(of), of);
         }
-        sink.flush()?;
+        sink.flush_whole()?;
+        progress.add_messages(self.exported.messages - told);
         Ok(())
     }
 
     /// Writes what has arrived since the last time. When that fails, the file ends with the last whole line.
     fn catch_up(&mut self, file: &mut File, path: &Path, progress: &Progress, last: bool) -> Result<()> {
         self.last = self.readers.with(|connection| store::extent(connection, self.profile))?.last_seq;
-        let mut good = file.stream_position().map_err(|error| whole_file::refused(path, &error))?;
+        let mut good = None;
         let never = CancellationToken::new();
-        let until = self.last;
         let mut write = || -> std::result::Result<(), Unsaved> {
             if !path.exists() {
                 return Err(Unsaved::Stopped(gone_away(path)));
             }
-            while self.next <= until {
-                // Up to about as much as is gathered, so that little is cut off when the disk is full.
-                self.last = until.min(self.next.saturating_add(4_096));
-                self.write_all(&mut FileSink::new(file), progress, &never)?;
-                good = file.stream_position()?;
-            }
+            let mut sink = FileSink::new(file)?;
+            let written = self.write_all(&mut sink, progress, &never);
+            good = Some(sink.good);
+            written?;
             if last {
                 file.sync_all()?;
             }
             Ok(())
         };
         let written = write();
-        if written.is_err() {
+        if let (Err(_), Some(good)) = (&written, good) {
             let _ = file.set_len(good).and_then(|()| file.sync_all());
         }
         written.map_err(|error| error.into_error(&self.readers.path, path))

@@ -392,6 +392,8 @@ impl Writer {
         for (profile, count) in batch.reported {
             self.queue.reported(profile, count);
         }
+        // A limit of all together may be passed by it.
+        self.untidy |= self.rules.max_bytes_in_all.is_some();
         self.shared.set_health(StorageHealth::Ok);
         self.shared.changed();
         for entry in entries.drain(..batch.taken) {
