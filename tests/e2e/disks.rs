@@ -215,6 +215,8 @@ async fn a_folder_that_is_full_read_only_or_in_use_at_the_start_is_said_and_trie
         made.close().await;
         // As a copy, which nobody has open.
         std::fs::create_dir(&data)?;
+        // A window was there before. One that has no place for what the web view keeps opens too, but cannot be driven.
+        std::fs::create_dir(data.join("web"))?;
         for entry in std::fs::read_dir(elsewhere.path())? {
             let entry = entry?;
             std::fs::copy(entry.path(), data.join(entry.file_name()))?;
