@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::outbox::Outbox;
 use super::{ConnectionStatus, Counters, PulseEntry, lock};
@@ -49,6 +49,12 @@ pub(super) struct Stored {
     /// Messages that were shown and not stored.
     pub live_only: u64,
 }
+
+/// From one sample of the rates to the next. They go along with what is told anyway: telling them apart would make what
+/// comes next wait for its frame,
+const SAMPLE: Duration = Duration::from_millis(250);
+/// and are told alone when nothing else was.
+const SAMPLE_LATE: Duration = Duration::from_millis(300);
 
 /// Rates over about the last second.
 #[derive(Default)]
@@ -204,6 +210,7 @@ impl Connection {
     }
 
     pub fn pulse(&self, stored: Stored) -> PulseEntry {
+        self.measure(SAMPLE);
         let counters = self.counters(stored);
         let matched = self.counts.matched();
         let state = lock(&self.state);
@@ -211,11 +218,14 @@ impl Connection {
         PulseEntry { id: self.id, counters, subscription_counts: counts.collect() }
     }
 
-    /// Measures the rates; says whether they moved, or more was given up.
-    pub fn measure(&self) -> bool {
+    /// Measures the rates when that was done so long ago; says whether they moved, or more was given up.
+    fn measure(&self, ago: Duration) -> bool {
         let (received, sent) = (self.counts.received(), self.counts.sent());
         let (now, dropped) = (Instant::now(), self.counts.dropped());
         let rates = &mut lock(&self.state).rates;
+        if rates.samples.back().is_some_and(|&(last, ..)| now.duration_since(last) < ago) {
+            return false;
+        }
         while rates.samples.len() > 4 {
             rates.samples.pop_front();
         }
@@ -231,6 +241,11 @@ impl Connection {
         rates.received_per_s = (received - first_received) as f64 / seconds;
         rates.sent_per_s = (sent - first_sent) as f64 / seconds;
         gave_up || before != (rates.received_per_s, rates.sent_per_s)
+    }
+
+    /// Measures the rates of a connection that nothing else was told about; says whether there is something to tell.
+    pub fn measure_late(&self) -> bool {
+        self.measure(SAMPLE_LATE)
     }
 
     fn take(&self, event: SessionEvent) {

@@ -269,13 +269,13 @@ impl Engine {
         });
     }
 
-    /// Rates are measured four times a second; a connection whose rates moved is told about, and so is a transfer
-    /// that has come further.
+    /// Rates are measured four times a second; a connection whose rates moved and that nothing was told about is told
+    /// about, and so is a transfer that has come further.
     fn follow_rates(&self) {
         let engine = self.clone();
         tokio::spawn(async move {
             let inner = &engine.inner;
-            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            let mut tick = tokio::time::interval(Duration::from_millis(100));
             loop {
                 tokio::select! {
                     () = inner.shutdown.cancelled() => return,
@@ -283,7 +283,7 @@ impl Engine {
                 }
                 engine.moved_transfers().into_iter().for_each(|id| inner.outbox.transfer(id));
                 let connections: Vec<_> = lock(&inner.connections).values().cloned().collect();
-                let moved = connections.iter().filter(|connection| connection.measure()).map(|c| c.id);
+                let moved = connections.iter().filter(|connection| connection.measure_late()).map(|c| c.id);
                 inner.outbox.pulse(moved.collect::<Vec<_>>());
             }
         });
