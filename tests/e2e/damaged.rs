@@ -250,10 +250,18 @@ async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -
     rows(&window, 3).await?;
     select(&window, "degrees 1").await?;
     window.press("p").await?;
-    window.until("pinned", "return document.querySelectorAll('.stream .pinned').length === 1").await?;
+    let pinned = "return document.querySelectorAll('.stream .pinned').length === 1";
+    window.until("pinned", pinned).await?;
+
+    // What the file says of the pin is not what was written: met while it is open,
+    rusqlite::Connection::open(&file)?.execute("UPDATE kept SET checksum = checksum + 1", [])?;
+    publish(&window, &id, "plant/oven", "degrees 2", false).await?;
+    window.says("Messages that can be read are there.").await?;
+    window.until("it is pinned all the same", pinned).await?;
+    window.shots("0-met-en").await?;
     window.close().await?;
 
-    // What the file says of the pin is not what was written.
+    // and at the start.
     rusqlite::Connection::open(&file)?.execute("UPDATE kept SET checksum = checksum + 1", [])?;
     let window = Window::open(&data, "set-aside", &[]).await?;
     window.says("Messages that can be read are there.").await?;
