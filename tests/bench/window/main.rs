@@ -580,8 +580,8 @@ async fn big(window: &Window, idle: Memory) -> Result<()> {
     at_most(window, "one of them shown", idle, shown).await?;
     let view = window.engine("open_view", json!({"id": draft["id"], "filter": {}})).await?;
     let page = window.engine("page", json!({"view": view["view"], "start": 0, "limit": 10})).await?;
-    let messages = page["rows"].as_array().into_iter().flatten().filter(|row| row["kind"] == "message");
-    let seq = messages.last().context("a message")?["seq"].clone();
+    let rows = page["rows"].as_array().context("rows")?;
+    let seq = rows.iter().rfind(|row| row["kind"] == "message").context("a message")?["seq"].clone();
     let saved = window.engine(
         "save_message_payload",
         json!({"id": draft["id"], "seq": seq, "path": folder.path().join("saved")}),
