@@ -8,6 +8,7 @@ mod brokers;
 mod certificates;
 mod damaged;
 mod demo;
+mod development_ca;
 mod dialog;
 #[path = "../../src-tauri/engine/tests/disks/mod.rs"]
 mod disk;

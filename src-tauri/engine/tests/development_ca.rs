@@ -7,7 +7,7 @@ mod brokers;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use heliograph_engine::broker::{
     BrokerLines, CertificateFormat, CertificatePurpose, CertificateRequest, IssuedCertificate,
@@ -55,8 +55,17 @@ fn issues_what_is_asked_for_and_writes_over_nothing() {
         issued.certificate.sans,
         ["DNS:device-42", "URI:urn:plant:42", "email:me@plant.example", "IP:10.0.0.42"]
     );
-    let days = (issued.certificate.not_after - issued.certificate.not_before) / 86_400_000_000;
-    assert_eq!(days, 30);
+    // Until it ends: the shortest that can be asked for is one of a day, not one that has ended.
+    for days in [1, 30] {
+        let name = format!("for-{days}");
+        let asked = CertificateRequest { days, ..client(&name) };
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let issued = issue_certificate(dir.path(), &asked, None).expect("issued").certificate;
+        let ends = u64::try_from(issued.not_after / 1_000_000).expect("after 1970");
+        let whole = u64::from(days) * 86_400;
+        assert!((before + whole..before + whole + 60).contains(&ends), "{days} days: {before} {ends}");
+        assert!(u64::try_from(issued.not_before / 1_000_000).expect("after 1970") < before, "{days} days");
+    }
     assert!(issued.configuration.is_empty() && issued.key_file.ends_with("device-42.key"));
     let before = std::fs::read(&issued.file).expect("certificate");
     let again = issue_certificate(dir.path(), &wanted, None).expect_err("exists");
@@ -170,9 +179,9 @@ async fn the_lines_make_mosquitto_and_nginx_use_it() {
         prepare(mosquitto);
         let port = free_port();
         let file = dir.path().join(format!("{name}.conf"));
-        let user = "allow_anonymous true\nuser root\n";
-        std::fs::write(&file, format!("{user}{}", mosquitto.lines.replace("8883", &port.to_string())))
-            .expect("written");
+        // As the owner of the key; root would become somebody else.
+        let text = format!("user root\n{}", mosquitto.lines.replace("8883", &port.to_string()));
+        std::fs::write(&file, text).expect("written");
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(&file).stderr(std::process::Stdio::null());
         let mut child = started(command, port);

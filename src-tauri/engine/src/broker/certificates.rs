@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::whole_file;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest that browsers and operating systems accept is 398 days.
-const LEAF_LIFE: Duration = Duration::from_secs(397 * 24 * 60 * 60);
+/// The longest that browsers and operating systems accept is 398 days, from the day before on.
+const LEAF_LIFE: Duration = Duration::from_secs(396 * 24 * 60 * 60);
 const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -199,12 +199,12 @@ fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Starts a day early, for machines whose clocks differ a little.
+/// Ends after `life`; started a day ago, for machines whose clocks differ a little.
 pub(super) fn set_validity(params: &mut CertificateParams, now: SystemTime, life: Duration) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let begins = Duration::from_secs(since_epoch(now).as_secs()).saturating_sub(DAY);
-    params.not_before = epoch + begins;
-    params.not_after = epoch + begins + life;
+    let now = Duration::from_secs(since_epoch(now).as_secs());
+    params.not_before = epoch + now.saturating_sub(DAY);
+    params.not_after = epoch + now + life;
 }
 
 fn host_name() -> Option<String> {

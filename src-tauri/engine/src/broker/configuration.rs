@@ -60,9 +60,11 @@ pub fn lines(ca: &str, cert: &str, key: &str, passphrase: bool) -> Vec<BrokerLin
 }
 
 fn mosquitto(ca: &str, cert: &str, key: &str) -> String {
+    // Since version 2 nobody gets in who does not log in: the certificate is the login, on this listener alone.
     format!(
-        "listener 8883\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n\
-         # Clients without a certificate of this CA are refused; false lets them in.\nrequire_certificate true\n"
+        "listener 8883\n# For wss instead of mqtts:\n# protocol websockets\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n\
+         # A certificate of this CA lets in, and its common name is the user name; without one nobody gets in.\n\
+         require_certificate true\nuse_identity_as_username true\n"
     )
 }
 
