@@ -117,7 +117,13 @@ async fn a_revoked_server_is_refused_and_others_are_not() {
             for list in ca.revocation_list(dir.path(), &[6, 8]) {
                 assert_eq!(failure(&attempt(url, trust(&[list])).await), None, "{mode:?}");
             }
+            let [others, _] = ca.revocation_list(dir.path(), &[6, 8]);
             for list in ca.revocation_list(dir.path(), &[6, 7, 8]) {
+                // One list takes it back, whatever stands in another of the same issuer's.
+                for lists in [[others.clone(), list.clone()], [list.clone(), others.clone()]] {
+                    let failure = failure(&attempt(url, trust(&lists)).await).expect("refused");
+                    assert_eq!(failure.code, FailureCode::ServerCertRevoked, "{mode:?} {lists:?}");
+                }
                 let failure = failure(&attempt(url, trust(&[list])).await).expect("refused");
                 assert_eq!(failure.code, FailureCode::ServerCertRevoked, "{mode:?}");
             }

@@ -2,6 +2,7 @@
 //! about themselves. Whether a certificate is trusted is decided by webpki or the operating system, never
 //! here, except for the three cases a person can ask for: a pinned one, a name mismatch, anything at all.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -121,10 +122,12 @@ pub(crate) fn configure(
         (TrustMode::Insecure, _) => Arc::new(Always { verdict: Ok(()), provider: Arc::clone(&provider) }),
         (TrustMode::CaOnly, _) => webpki(&authorities, revocation_lists, &provider)?,
         _ if revocation_lists.is_empty() => system(&authorities, &provider, facts)?,
-        _ => Arc::new(Both(system(&authorities, &provider, facts)?, {
+        // The operating system cannot be handed lists: webpki has to agree.
+        _ => {
             let known: Vec<_> = authorities.iter().cloned().chain(native_roots()).collect();
-            webpki(&known, revocation_lists, &provider)?
-        })),
+            let others = vec![webpki(&known, revocation_lists, &provider)?];
+            Arc::new(All { first: system(&authorities, &provider, facts)?, others })
+        }
     };
     let verifier = Recording {
         judge,
@@ -193,12 +196,38 @@ fn webpki(
 ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities.iter().cloned());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .with_crls(revocation_lists.iter().cloned())
-        .allow_unknown_revocation_status()
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
-    Ok(verifier)
+    let roots = Arc::new(roots);
+    let judge = |lists| -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+            .with_crls(lists)
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        Ok(verifier)
+    };
+    let mut rounds = rounds(revocation_lists).into_iter();
+    let first = judge(rounds.next().unwrap_or_default())?;
+    let others = rounds.map(judge).collect::<Result<_, _>>()?;
+    Ok(Arc::new(All { first, others }))
+}
+
+/// The lists, in rounds with one of each issuer at most: of an issuer's lists, webpki asks the first and no other.
+fn rounds(
+    lists: &[CertificateRevocationListDer<'static>],
+) -> Vec<Vec<CertificateRevocationListDer<'static>>> {
+    let mut rounds: Vec<Vec<_>> = Vec::new();
+    let mut of_issuer: HashMap<Vec<u8>, usize> = HashMap::new();
+    for list in lists {
+        let issuer = x509_parser::parse_x509_crl(list).map(|(_, crl)| crl.issuer().as_raw().to_vec());
+        // webpki says what is wrong with one that cannot be read.
+        let round = of_issuer.entry(issuer.unwrap_or_default()).or_default();
+        if *round == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(list.clone());
+        *round += 1;
+    }
+    rounds
 }
 
 fn system(
@@ -224,12 +253,15 @@ fn native_roots() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
-/// Two judges who must agree: the operating system, and webpki with the given revocation lists, which the
-/// operating system cannot be handed.
+/// Judges who must all agree.
 #[derive(Debug)]
-struct Both(Arc<dyn ServerCertVerifier>, Arc<dyn ServerCertVerifier>);
+struct All {
+    /// Also says whether signatures are good.
+    first: Arc<dyn ServerCertVerifier>,
+    others: Vec<Arc<dyn ServerCertVerifier>>,
+}
 
-impl ServerCertVerifier for Both {
+impl ServerCertVerifier for All {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -238,8 +270,11 @@ impl ServerCertVerifier for Both {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.0.verify_server_cert(leaf, chain, name, ocsp, now)?;
-        self.1.verify_server_cert(leaf, chain, name, ocsp, now)
+        let verified = self.first.verify_server_cert(leaf, chain, name, ocsp, now)?;
+        for judge in &self.others {
+            judge.verify_server_cert(leaf, chain, name, ocsp, now)?;
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -248,7 +283,7 @@ impl ServerCertVerifier for Both {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.first.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -257,11 +292,11 @@ impl ServerCertVerifier for Both {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.first.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.first.supported_verify_schemes()
     }
 }
 
