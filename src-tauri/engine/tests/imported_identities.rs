@@ -463,3 +463,35 @@ async fn the_local_brokers_password_is_kept() {
     assert_eq!(verdict(attempt(&engine, &profile).await.expect("tried")), None);
     engine.close().await;
 }
+
+/// All that is not at hand is asked for at once, and what was typed for one attempt is there for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_opens_the_key_is_asked_for_with_the_rest() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pki = Pki::make(dir.path());
+    openssl(dir.path(), "pkey -in client.key -aes256 -passout pass:sesame -out locked.key");
+    let data = dir.path().join("data");
+    let engine = open(&data);
+    engine.choose_vault(Keep::Never, None).await.expect("nothing is kept");
+    let certificate = files(&pki.client.cert, &dir.path().join("locked.key"));
+    let mut draft = draft(&engine, "a", "wss://localhost:1/mqtt", &pki.ca, certificate).await;
+    draft.settings.login.enabled = true;
+    let password = || vec![SecretEdit::set(SecretField::Password, "s3cret".into())];
+    let id = engine.save_profile(draft, None, password()).await.expect("saved").id;
+    let asked_for = async |engine: &Engine| {
+        let asked = engine.connect(id).await.expect_err("something is missing");
+        assert_eq!(asked.code, ErrorCode::SecretNeeded);
+        asked.details["fields"].clone()
+    };
+    assert_eq!(asked_for(&engine).await, serde_json::json!([{ "kind": "key_passphrase" }]));
+    engine.set_secrets(id, passphrase("sesame")).await.expect("set");
+    engine.connect(id).await.expect("the password was not used up by asking");
+    engine.close().await;
+
+    let engine = open(&data);
+    let both = serde_json::json!([{ "kind": "password" }, { "kind": "key_passphrase" }]);
+    assert_eq!(asked_for(&engine).await, both);
+    engine.set_secrets(id, [password(), passphrase("sesame")].concat()).await.expect("set");
+    engine.connect(id).await.expect("all of it is there");
+    engine.close().await;
+}

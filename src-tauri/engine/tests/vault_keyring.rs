@@ -47,7 +47,7 @@ fn set(vault: &Vault, text: &str) {
 }
 
 fn secret(vault: &Vault) -> Result<Option<String>, heliograph_engine::Error> {
-    let secrets = vault.secrets_for(&profile())?;
+    let secrets = vault.secrets_for(&profile(), |_| None)?;
     Ok(secrets.get(&SecretField::Password).map(|s| s.expose_text().expect("text").to_owned()))
 }
 

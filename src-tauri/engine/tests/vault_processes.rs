@@ -38,7 +38,7 @@ fn set(vault: &Vault, number: u128, text: String) {
 }
 
 fn secret(vault: &Vault, number: u128) -> u64 {
-    let secrets = vault.secrets_for(&profile(number)).expect("open");
+    let secrets = vault.secrets_for(&profile(number), |_| None).expect("open");
     let secret = secrets.get(&SecretField::Password).expect("set");
     // The number is followed by what makes the file long enough to be caught half written.
     let text = secret.expose_text().expect("text");
@@ -77,7 +77,7 @@ fn inside_writes_until_killed() {
     let number: u128 = std::env::var(NUMBER).expect("number").parse().expect("number");
     let vault = vault(&folder);
     vault.unlock(&passphrase()).expect("unlocked");
-    let first = vault.secrets_for(&profile(number)).ok().and_then(|secrets| {
+    let first = vault.secrets_for(&profile(number), |_| None).ok().and_then(|secrets| {
         let text = secrets.get(&SecretField::Password)?.expose_text().ok()?.to_owned();
         text.split(' ').next()?.parse::<u64>().ok()
     });

@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use ts_rs::TS;
 
 use super::{Engine, FileReport, IdentityReport, Problem, blocking};
 use crate::broker::{self, CertificateRequest, DevelopmentCa, IssuedCertificate};
 use crate::draft;
-use crate::error::{Error, ErrorCode, ErrorReason, Result};
+use crate::error::{Error, ErrorReason, Result};
 use crate::failure::FailureCode;
 use crate::identity::token::TokenReport;
 use crate::identity::{self, CertificateInfo, IdentityError, KeyPlace};
@@ -308,32 +307,6 @@ impl Engine {
         .await
     }
 
-    /// Hands the secrets back, or says that the PIN of a token or the passphrase of a private key is needed, where one is
-    /// and none is at hand. Whatever else is wrong with key and token is for the attempt to say.
-    pub(super) async fn with_what_opens_the_key(
-        &self,
-        profile: &Profile,
-        secrets: Secrets,
-    ) -> Result<Secrets> {
-        let certificate = profile.settings.client_certificate.clone();
-        if !certificate.enabled || !profile.endpoint.tls() {
-            return Ok(secrets);
-        }
-        let (secrets, missing) = blocking(move || {
-            let missing = missing_for_the_key(&certificate, &secrets);
-            Ok((secrets, missing))
-        })
-        .await?;
-        let Some(field) = missing else { return Ok(secrets) };
-        let what = match field {
-            SecretField::TokenPin => "the PIN of its token",
-            _ => "the passphrase of its private key",
-        };
-        let fields = serde_json::to_value([field]).unwrap_or(Value::Null);
-        Err(Error::new(ErrorCode::SecretNeeded, format!("{} needs {what}", profile.name))
-            .with("fields", fields))
-    }
-
     /// Takes a file off the list; a copy of ours is deleted, with its key in the vault, and so is such a key that has no
     /// file, by its name. The connections that name it keep doing so.
     ///
@@ -597,8 +570,13 @@ fn replace_in(settings: &mut Settings, change: &CertificateReplacement) -> bool 
     }
 }
 
-/// What opens the private key and is not at hand.
-fn missing_for_the_key(certificate: &ClientCertificate, secrets: &Secrets) -> Option<SecretField> {
+/// What opens the private key and is not among these: the PIN of its token, or the passphrase that it is encrypted
+/// with. Whatever else is wrong with key and token is for the attempt to say.
+pub(super) fn missing_for_the_key(profile: &Profile, secrets: &Secrets) -> Option<SecretField> {
+    let certificate = &profile.settings.client_certificate;
+    if !certificate.enabled || !profile.endpoint.tls() {
+        return None;
+    }
     if let Ok(KeyPlace::Token(key)) = KeyPlace::of(&certificate.key_file) {
         let wanted = secrets.get(&SecretField::TokenPin).is_none()
             && identity::token::wants_pin(&key).unwrap_or(false);

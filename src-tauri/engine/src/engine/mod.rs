@@ -44,6 +44,7 @@ use crate::topic;
 use crate::trace::Trace;
 use crate::vault::{Keep, Keyring, Vault, VaultState};
 
+use certificates::missing_for_the_key;
 pub use certificates::{CertificateReplacement, CertificateRole, LibraryCertificate};
 use connection::{Connection, Stored};
 use outbox::Outbox;
@@ -589,8 +590,9 @@ impl Engine {
     pub async fn connect(&self, id: ProfileId) -> Result<()> {
         let profile = self.inner.library.profile(id)?;
         let wanted = profile.clone();
-        let secrets = self.with_vault(move |vault| vault.secrets_for(&wanted)).await?;
-        let secrets = self.with_what_opens_the_key(&profile, secrets).await?;
+        let secrets = self
+            .with_vault(move |vault| vault.secrets_for(&wanted, |given| missing_for_the_key(&wanted, given)))
+            .await?;
         let connection = self.connection(id)?;
         connection.connect(SessionConfig { profile, secrets, keep_trying: false })
     }

@@ -88,7 +88,11 @@ mod tests {
 
     /// Whether secrets are there, or known to be gone.
     fn expected(engine: &Engine, profile: &Profile) -> bool {
-        !engine.inner.vault.secrets_for(profile).is_ok_and(|secrets| secrets.set_fields().is_empty())
+        !engine
+            .inner
+            .vault
+            .secrets_for(profile, |_| None)
+            .is_ok_and(|secrets| secrets.set_fields().is_empty())
     }
 
     async fn secrets(engine: &Engine, id: ProfileId) -> usize {

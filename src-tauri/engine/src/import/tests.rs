@@ -469,7 +469,7 @@ fn keys_of_every_kind_are_taken_into_the_vault() {
         let done = plan.apply(None, &library, &vault).expect("applied");
         let profile = library.profile(done.profiles[0].id).expect("there");
         // It is the certificate's, once the passphrase is there; and that is asked for, and nothing else.
-        let mut secrets = vault.secrets_for(&profile).expect("secrets");
+        let mut secrets = vault.secrets_for(&profile, |_| None).expect("secrets");
         let load = |secrets: &Secrets| {
             let own = &profile.settings.client_certificate;
             identity::load_client(own, secrets, &mut Vec::new()).map(|found| found.key_matches)
@@ -480,7 +480,7 @@ fn keys_of_every_kind_are_taken_into_the_vault() {
             assert!(error.message.contains("vault") && !error.message.contains("vault:"), "{error}");
             let passphrase = crate::secret::SecretEdit::set(SecretField::KeyPassphrase, "sesame".into());
             vault.set(profile.id, &[passphrase]).expect("set");
-            secrets = vault.secrets_for(&profile).expect("secrets");
+            secrets = vault.secrets_for(&profile, |_| None).expect("secrets");
         }
         assert_eq!(load(&secrets), Ok(Some(true)), "{file}");
     }
@@ -1023,7 +1023,7 @@ fn keys_in_the_vault_go_along_in_sealed_exports_alone() {
     let own = &came.settings.client_certificate;
     assert_eq!(&own.key_file, key_file);
     assert!(Path::new(&own.cert_file).starts_with(at("to")), "{own:?}");
-    let secrets = there_vault.secrets_for(&came).expect("secrets");
+    let secrets = there_vault.secrets_for(&came, |_| None).expect("secrets");
     let loaded = identity::load_client(own, &secrets, &mut Vec::new()).expect("an identity");
     assert_eq!(loaded.key_matches, Some(true));
     // But for the paths of files that are ours, it is what it was, and as often as one likes.

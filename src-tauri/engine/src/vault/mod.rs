@@ -160,14 +160,20 @@ impl Vault {
         Ok(places.into_iter().map(|(field, place)| StoredSecret { field, place }).collect())
     }
 
-    /// The secrets that connecting takes; of what is not used, none.
+    /// The secrets that connecting takes; of what is not used, none. `wanting` says what else it takes, given these:
+    /// only the key itself tells whether it is encrypted.
     ///
     /// # Errors
     /// `vault_locked`: some are in the vault and it cannot be opened, `details.state` says why; `secret_needed`:
-    /// some were set in an earlier run and are gone with it; both name them in `details.fields`. `storage`.
-    pub fn secrets_for(&self, profile: &Profile) -> Result<Secrets> {
+    /// some were set in an earlier run and are gone with it, or are wanting; both name them in `details.fields`. `storage`.
+    pub fn secrets_for(
+        &self,
+        profile: &Profile,
+        wanting: impl FnOnce(&Secrets) -> Option<SecretField>,
+    ) -> Result<Secrets> {
         let mut secrets = Secrets::default();
-        let missing = self.complete(profile, &mut secrets, &[])?;
+        let mut missing = self.complete(profile, &mut secrets, &[])?;
+        missing.extend(wanting(&secrets).filter(|field| !missing.contains(field)));
         if !missing.is_empty() {
             let message = format!("{} needs a secret that is not kept", profile.name);
             let fields = serde_json::to_value(missing).unwrap_or(Value::Null);

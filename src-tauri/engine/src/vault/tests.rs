@@ -48,7 +48,7 @@ fn cleared() -> Vec<SecretEdit> {
 }
 
 fn secret(vault: &Vault, profile: &Profile) -> Result<Option<String>> {
-    let secrets = vault.secrets_for(profile)?;
+    let secrets = vault.secrets_for(profile, |_| None)?;
     let text = secrets.get(&SecretField::Password).map(|s| s.expose_text().expect("text").to_owned());
     Ok(text)
 }

@@ -62,6 +62,7 @@ test("exactly the secrets that are missing are asked for, and all of them", asyn
   void connect(id);
   await type("Proxy password", "one");
   expect(screen.queryByLabelText("Password")).toBeNull();
+  expect(screen.getByText("They are needed to connect and are not at hand in this session.")).toBeTruthy();
   await submit("Proxy password");
   expect(set).not.toHaveBeenCalled();
   await type("Value of the header x-token", "two");
