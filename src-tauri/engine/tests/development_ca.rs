@@ -197,6 +197,36 @@ async fn the_lines_make_mosquitto_and_nginx_use_it() {
     behind_nginx(dir.path(), &server("nginx", CertificateFormat::Pem, None), &client).await;
 }
 
+/// A key that everybody knows the store's password of is its owner's to read alone.
+#[cfg(unix)]
+#[test]
+fn the_commands_make_the_stores_of_hivemq_and_show_nobody_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+    if Command::new("keytool").arg("-help").output().is_err() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    create_development_ca(dir.path(), "Plant CA", 365).expect("made");
+    let wanted = request(CertificatePurpose::Server, "localhost", &[], CertificateFormat::Pem);
+    let issued = issue_certificate(dir.path(), &wanted, None).expect("issued");
+    let hivemq = lines(&issued, "HiveMQ");
+    prepare(hivemq);
+    for (store, entry) in
+        [("localhost-hivemq.jks", "PrivateKeyEntry"), ("localhost-hivemq-trust.jks", "trustedCertEntry")]
+    {
+        let path = dir.path().join(store);
+        assert!(hivemq.lines.contains(&path.display().to_string()), "{}", hivemq.lines);
+        let listed = Command::new("keytool")
+            .args(["-list", "-storepass", "changeit", "-keystore"])
+            .arg(&path)
+            .output()
+            .expect("keytool");
+        assert!(String::from_utf8_lossy(&listed.stdout).contains(entry), "{store}: {listed:?}");
+        let mode = path.metadata().expect("there").permissions().mode() & 0o077;
+        assert!(mode == 0 || entry != "PrivateKeyEntry", "{store} can be read by others: {mode:o}");
+    }
+}
+
 async fn behind_nginx(dir: &Path, issued: &IssuedCertificate, client: &IssuedCertificate) {
     let pki = dir.join("pki");
     std::fs::create_dir(&pki).expect("folder");

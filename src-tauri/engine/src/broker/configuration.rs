@@ -71,8 +71,8 @@ fn mosquitto(ca: &str, cert: &str, key: &str) -> String {
 fn emqx(ca: &str, cert: &str, key: &str) -> String {
     format!(
         "listeners.ssl.default {{\n  bind = \"0.0.0.0:8883\"\n  ssl_options {{\n    cacertfile = {}\n    \
-         certfile = {}\n    keyfile = {}\n    # verify_none lets clients without a certificate in.\n    \
-         verify = verify_peer\n    fail_if_no_peer_cert = true\n  }}\n}}\n",
+         certfile = {}\n    keyfile = {}\n    verify = verify_peer\n    \
+         # false lets clients without a certificate in.\n    fail_if_no_peer_cert = true\n  }}\n}}\n",
         string(ca),
         string(cert),
         string(key)
@@ -85,8 +85,8 @@ fn hivemq_commands(ca: &str, cert: &str, key: &str, stem: &str, before: &str) ->
     let first = if before.is_empty() { String::new() } else { format!("{before}\n") };
     format!(
         "{first}openssl pkcs12 -export -in {} -inkey {} -name hivemq -passout pass:changeit -out {bundle}\n\
-         keytool -importkeystore -srckeystore {bundle} -srcstoretype PKCS12 -srcstorepass changeit \
-         -destkeystore {store} -deststorepass changeit\n\
+         (umask 077; keytool -importkeystore -srckeystore {bundle} -srcstoretype PKCS12 -srcstorepass changeit \
+         -destkeystore {store} -deststorepass changeit)\n\
          keytool -importcert -noprompt -alias ca -file {} -keystore {trust} -storepass changeit",
         quoted(cert),
         quoted(key),
