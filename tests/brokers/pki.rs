@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 
 /// PEM files of a certificate and its key.
@@ -117,6 +118,37 @@ impl Pki {
         self.certify(dir, name, &client_params(name), key)
     }
 
+    /// A server with a new key and this serial number, signed by the CA.
+    pub fn issue_server(&self, dir: &Path, name: &str, serial: u64) -> Identity {
+        let mut params = server_params(loopback_names());
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate().expect("key");
+        Identity {
+            cert: self.certify(dir, name, &params, &key),
+            key: write(dir, &format!("{name}.key"), &key.serialize_pem()),
+        }
+    }
+
+    /// The CA's list of what it took back, by serial numbers.
+    pub fn revocation_list(&self, dir: &Path, name: &str, serials: &[u64]) -> PathBuf {
+        let revoked = serials.iter().map(|&serial| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2049, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer()).expect("list");
+        write(dir, &format!("{name}.crl"), &list.pem().expect("PEM"))
+    }
+
     fn certify(
         &self,
         dir: &Path,
@@ -124,11 +156,14 @@ impl Pki {
         params: &CertificateParams,
         key: &impl PublicKeyData,
     ) -> PathBuf {
-        let read = |path: &Path| std::fs::read_to_string(path).expect("PEM");
-        let ca_key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
-        let issuer = Issuer::from_ca_cert_pem(&read(&self.ca), ca_key).expect("CA");
-        let cert = params.clone().signed_by(key, &issuer).expect("certificate");
+        let cert = params.clone().signed_by(key, &self.issuer()).expect("certificate");
         write(dir, &format!("{name}.pem"), &cert.pem())
+    }
+
+    fn issuer(&self) -> Issuer<'static, KeyPair> {
+        let read = |path: &Path| std::fs::read_to_string(path).expect("PEM");
+        let key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
+        Issuer::from_ca_cert_pem(&read(&self.ca), key).expect("CA")
     }
 }
 

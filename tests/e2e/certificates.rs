@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::dialog;
+use crate::saved::{CONNECTED, OverTls};
+use crate::vault::small;
 use crate::window::Window;
 
 /// What opens [`bundle`].
@@ -36,16 +39,10 @@ pub fn demanding(pki: &Pki) -> Mosquitto {
 async fn a_bundle_asks_for_its_passphrase_and_connects() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let pki = Pki::make(dir.path());
-    let (broker, bundle) = (demanding(&pki), bundle(dir.path(), &pki).display().to_string());
+    let (broker, bundle) = (demanding(&pki), bundle(dir.path(), &pki));
     let window = Window::open(&dir.path().join("data"), "certificates", &[]).await?;
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    let id = draft["id"].clone();
-    draft["name"] = json!("Press line");
-    draft["endpoint"] = json!({"websocket": true, "tls": true, "host": "localhost", "port": broker.wss.to_string(), "path": "/mqtt"});
-    draft["settings"]["trust"]["mode"] = json!("ca_only");
-    draft["settings"]["trust"]["ca_files"] = json!([pki.ca.display().to_string()]);
-    draft["settings"]["client_certificate"] = json!({"enabled": true, "cert_file": bundle, "key_file": ""});
-    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
+    let server = OverTls::wss(broker.wss, &pki.ca).with(&bundle, Path::new(""));
+    let id = server.save(&window, "Press line").await?;
 
     window.click("Press line").await?;
     window.press("Control+e").await?;
@@ -61,7 +58,7 @@ async fn a_bundle_asks_for_its_passphrase_and_connects() -> Result<()> {
     window.says("planta-client").await?;
     window.shots("bundle-open").await?;
     window.click("Save and connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     let profile = window.engine("profile", json!({"id": id})).await?;
     assert!(!profile.to_string().contains("canary"));
     let database = std::fs::read(dir.path().join("data/heliograph.db"))?;
@@ -97,5 +94,56 @@ async fn a_bundle_asks_for_its_passphrase_and_connects() -> Result<()> {
     window.says("require_certificate true").await?;
     window.js("document.querySelector('.issued').scrollIntoView(); return true").await?;
     window.shots("development-ca").await?;
+    window.close().await
+}
+
+/// What the broker calls a client is the common name of its certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_identity_is_replaced_once_for_every_connection_that_uses_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let extra = "use_identity_as_username true\n".to_owned();
+    let options = MosquittoOptions { require_certificate: true, extra, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    let next = pki.issue_client(dir.path(), "planta-next", &rcgen::KeyPair::generate()?);
+    let other = pki.issue_client(dir.path(), "another", &rcgen::KeyPair::generate()?);
+    let window = Window::open(&dir.path().join("data"), "replaced", &[]).await?;
+    let mut ids = Vec::new();
+    for (name, identity) in [("Press north", &pki.client), ("Press south", &pki.client), ("Oven", &other)] {
+        let server = OverTls::wss(broker.wss, &pki.ca).with(&identity.cert, &identity.key);
+        ids.push(server.save(&window, name).await?);
+    }
+
+    window.press("Control+Shift+k").await?;
+    window.click("planta-client").await?;
+    window.says("Used by").await?;
+    window.shots("1-two-use-it").await?;
+    small(&window, "1-two-use-it").await?;
+    window.click("Replace in 2 connections…").await?;
+    dialog::choose("Replace planta-client", &next.cert.display().to_string()).await?;
+    dialog::choose("Private key for the new planta-client", &next.key.display().to_string()).await?;
+    window.says("Replaced in 2 connections").await?;
+    window.find("article.entry[aria-label=planta-next]").await?;
+    window.shots("2-replaced").await?;
+    small(&window, "2-replaced").await?;
+    window.press("Escape").await?;
+
+    for (name, id, who) in [
+        ("Press north", &ids[0], "planta-next"),
+        ("Press south", &ids[1], "planta-next"),
+        ("Oven", &ids[2], "another"),
+    ] {
+        window.click(name).await?;
+        window.click("Connect").await?;
+        window.until(name, CONNECTED).await?;
+        let trace = window.engine("traces", json!({"id": id})).await?[0].clone();
+        let client = trace["stages"].as_array().into_iter().flatten().find(|stage| stage["stage"] == "mqtt");
+        let client = client.map(|stage| stage["detail"]["client_id"].clone()).unwrap_or_default();
+        let known = |line: &str| {
+            line.contains(client.as_str().unwrap_or("no client")) && line.contains(&format!("u'{who}'"))
+        };
+        ensure!(broker.log().lines().any(known), "{name} is not {who}:\n{}", broker.log());
+    }
+    window.shots("3-connected").await?;
     window.close().await
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki, Process, free_port};
 use crate::keyboard::OVERFLOWS;
+use crate::saved::{CONNECTED, OverTls};
 use crate::window::Window;
 
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 const PASSPHRASE: &str = "canary of the device";
 /// The port of the lines as they are shown.
 const PORT: &str = "8883";
@@ -87,18 +87,6 @@ fn nginx(dir: &Path, lines: &str, upstream: u16) -> Result<(Process, u16)> {
     let mut command = Command::new("nginx");
     command.arg("-p").arg(dir).arg("-e").arg(dir.join("nginx-error.log"));
     run("nginx", &mut command, dir, &format!("{load}\n{own}\n{lines}"))
-}
-
-async fn saved(window: &Window, name: &str, websocket: bool, port: u16, issued: &Issued) -> Result<Value> {
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!(name);
-    let path = if websocket { "/mqtt" } else { "" };
-    draft["endpoint"] = json!({ "websocket": websocket, "tls": true, "host": "localhost", "port": port.to_string(), "path": path });
-    draft["settings"]["trust"]["mode"] = json!("ca_only");
-    draft["settings"]["trust"]["ca_files"] = json!([issued.ca]);
-    draft["settings"]["client_certificate"] =
-        json!({ "enabled": true, "cert_file": issued.cert, "key_file": issued.key });
-    window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": [] })).await
 }
 
 /// A part of the page, at both sizes and in both themes, with nothing cut off.
@@ -184,11 +172,12 @@ async fn servers_run_with_the_lines_that_are_shown_and_take_what_was_issued() ->
         ("Over wss", true, mosquitto(&made(dir.path(), "wss")?, &wss)?),
         ("Behind nginx", false, nginx(&made(dir.path(), "nginx")?, &for_nginx, plain.mqtt)?),
     ];
-    let stranger = Issued { cert: String::new(), key: String::new(), ca: server.ca.clone() };
     for (name, websocket, (process, port)) in &servers {
+        let ca = Some(Path::new(&server.ca));
+        let anybody = OverTls { websocket: *websocket, port: *port, ca, client: None };
         for (issued, who) in [(&device, "press-7"), (&bundle, "press-8")] {
             let name = format!("{name} as {who}");
-            let profile = saved(&window, &name, *websocket, *port, issued).await?;
+            anybody.with(Path::new(&issued.cert), Path::new(&issued.key)).save(&window, &name).await?;
             window.click(&name).await?;
             window.click("Connect").await?;
             if who == "press-8" {
@@ -202,16 +191,14 @@ async fn servers_run_with_the_lines_that_are_shown_and_take_what_was_issued() ->
                 "{who} is not known:\n{log}"
             );
             window.shots(&format!("connected {name}").replace(' ', "-")).await?;
-            window.engine("disconnect", json!({ "id": profile["id"] })).await?;
+            window.click("Disconnect").await?;
         }
-        // Nobody else gets in.
-        let profile = saved(&window, &format!("{name} as nobody"), *websocket, *port, &stranger).await?;
-        let mut draft = window.engine("profile", json!({ "id": profile["id"] })).await?;
-        draft["settings"]["client_certificate"]["enabled"] = json!(false);
-        window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": [] })).await?;
-        window.click(&format!("{name} as nobody")).await?;
+        // Without a certificate nobody gets in.
+        let nobody = format!("{name} as nobody");
+        anybody.save(&window, &nobody).await?;
+        window.click(&nobody).await?;
         window.click("Connect").await?;
-        window.until(&format!("{name}: refused"), "return /Failed at/.test(document.body.innerText)").await?;
+        window.until(&nobody, "return /Failed at/.test(document.body.innerText)").await?;
     }
     window.close().await
 }

@@ -3,27 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, PASSWORD, PASSWORD_PART, Pki, USER};
 use crate::dialog;
+use crate::saved::{CONNECTED, OverTls};
 use crate::window::Window;
-
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
-
-/// A saved connection to the broker's wss listener with a client certificate, trusting `ca`.
-async fn saved(window: &Window, name: &str, port: u16, pki: &Pki, ca: &Path) -> Result<Value> {
-    let mut draft = window.engine("new_draft", json!({})).await?;
-    draft["name"] = json!(name);
-    draft["endpoint"] = json!({"websocket": true, "tls": true, "host": "localhost", "port": port.to_string(), "path": "/mqtt"});
-    draft["settings"]["trust"]["mode"] = json!("ca_only");
-    draft["settings"]["trust"]["ca_files"] = json!([ca]);
-    let identity = &mut draft["settings"]["client_certificate"];
-    identity["enabled"] = json!(true);
-    identity["cert_file"] = json!(pki.client.cert);
-    identity["key_file"] = json!(pki.client.key);
-    window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
@@ -34,14 +19,15 @@ async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
         &MosquittoOptions { require_certificate: true, ..MosquittoOptions::default() },
     );
     let window = Window::open(&dir.path().join("data"), "wrong-ca", &[]).await?;
-    let profile = saved(&window, "Wrong CA", broker.wss, &pki, &pki.foreign_ca).await?;
+    let server = OverTls::wss(broker.wss, &pki.foreign_ca).with(&pki.client.cert, &pki.client.key);
+    let id = server.save(&window, "Wrong CA").await?;
 
     window.click("Wrong CA").await?;
     window.click("Connect").await?;
     window.says("The server certificate comes from an unknown issuer").await?;
     window.says("Transport stayed wss").await?;
     window.shots("1-named").await?;
-    let traces = window.engine("traces", json!({"id": profile["id"]})).await?;
+    let traces = window.engine("traces", json!({"id": id})).await?;
     assert_eq!(traces[0]["verdict"]["failure"]["code"], json!("server_cert_unknown_issuer"), "{traces:#}");
 
     // The server presents a CA of its own; the person has its file.
@@ -61,7 +47,7 @@ async fn a_wrong_ca_is_named_and_its_fix_connects() -> Result<()> {
     window.click("Save and connect").await?;
     window.until("connected", CONNECTED).await?;
     window.shots("5-connected").await?;
-    let saved = window.engine("profile", json!({"id": profile["id"]})).await?;
+    let saved = window.engine("profile", json!({"id": id})).await?;
     assert_eq!(saved["endpoint"]["port"], json!(broker.wss.to_string()), "{saved:#}");
     assert_eq!(saved["endpoint"]["tls"], json!(true));
     assert_eq!(saved["endpoint"]["websocket"], json!(true));

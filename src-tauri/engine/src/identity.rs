@@ -462,12 +462,7 @@ pub(crate) fn report_authority(path: &str) -> FileReport {
 pub(crate) fn report_revocation_lists(path: &str) -> FileReport {
     let file = ReadFile::of(path, None);
     let mut report = file.report();
-    match file.revocation_lists() {
-        Ok(lists) => {
-            report.revocation_lists = lists.iter().filter_map(|der| describe::describe_crl(der)).collect()
-        }
-        Err(error) => report.error = Some(error.into()),
-    }
+    report.error = file.revocation_lists().err().map(FileError::from);
     report
 }
 
@@ -520,6 +515,7 @@ impl OnToken {
             found,
             certificates: Vec::new(),
             key_type: kind,
+            revocation_lists: 0,
         }
     }
 }
@@ -579,7 +575,11 @@ impl ReadFile {
             key_type,
             key_encrypted: contents.encrypted(),
             bundle: contents.bundle.is_some(),
-            revocation_lists: Vec::new(),
+            revocation_lists: contents
+                .revocation_lists
+                .iter()
+                .filter_map(|der| describe::describe_crl(der))
+                .collect(),
             error: None,
         }
     }
@@ -602,6 +602,7 @@ impl ReadFile {
             found,
             certificates: report.certificates,
             key_type: report.key_type,
+            revocation_lists: report.revocation_lists.len(),
         }
     }
 

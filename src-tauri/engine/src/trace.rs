@@ -190,6 +190,9 @@ pub struct IdentityFile {
     pub certificates: Vec<CertificateInfo>,
     /// Type of its private key, e.g. `ECDSA P-256`.
     pub key_type: Option<String>,
+    /// How many revocation lists it holds.
+    #[serde(default)]
+    pub revocation_lists: usize,
 }
 
 /// Name lookup.

@@ -119,3 +119,39 @@ fn the_window_makes_no_markup_and_no_program_of_text() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// The sources of engine, shell and command line, without what is compiled for tests alone.
+fn sources_of_the_product(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap_or_else(|error| panic!("{error}")).path();
+        if path.is_dir() && !path.ends_with("tests") {
+            sources_of_the_product(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}"));
+            let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            found.push((path, product));
+        }
+    }
+}
+
+/// What is never started has no arguments that others could read, however short it would live.
+#[test]
+fn no_other_program_is_started() {
+    let mut sources = Vec::new();
+    for folder in ["src-tauri/engine/src", "src-tauri/src", "src-tauri/cli/src"] {
+        sources_of_the_product(&root().join(folder), &mut sources);
+    }
+    assert!(sources.len() > 100, "{} sources", sources.len());
+    let ways = ["process::Command", "Command::new(\"", "CommandExt", "posix_spawn", "execv", "libc::system"];
+    let mut wrong = Vec::new();
+    for (path, text) in sources {
+        let of_it = ways.iter().filter(|way| text.contains(**way));
+        wrong.extend(of_it.map(|way| format!("{way} in {}", path.display())));
+    }
+    for file in ["Cargo.toml", "src-tauri/cli/Cargo.toml", "src-tauri/engine/Cargo.toml"] {
+        if read(file).contains("tauri-plugin-shell") {
+            wrong.push(format!("a plug-in that starts programs in {file}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

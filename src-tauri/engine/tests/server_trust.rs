@@ -88,6 +88,15 @@ fn failure(trace: &Trace) -> Option<Failure> {
     trace.verdict.as_ref().and_then(|verdict| verdict.failure.clone())
 }
 
+/// How many revocation lists the trace says were read.
+fn lists_read(trace: &Trace) -> usize {
+    let files = trace.stages.iter().find_map(|stage| match &stage.detail {
+        StageDetail::Identity(identity) => Some(&identity.files),
+        _ => None,
+    });
+    files.expect("files").iter().map(|file| file.revocation_lists).sum()
+}
+
 fn start(pki: &Pki, server: &Identity) -> Mosquitto {
     Mosquitto::start(pki, &MosquittoOptions { server: Some(server.clone()), ..MosquittoOptions::default() })
 }
@@ -115,7 +124,9 @@ async fn a_revoked_server_is_refused_and_others_are_not() {
         for url in &urls {
             assert_eq!(failure(&attempt(url, trust(&[])).await), None);
             for list in ca.revocation_list(dir.path(), &[6, 8]) {
-                assert_eq!(failure(&attempt(url, trust(&[list])).await), None, "{mode:?}");
+                let trace = attempt(url, trust(&[list])).await;
+                assert_eq!(failure(&trace), None, "{mode:?}");
+                assert_eq!(lists_read(&trace), 1, "{mode:?}");
             }
             let [others, _] = ca.revocation_list(dir.path(), &[6, 8]);
             for list in ca.revocation_list(dir.path(), &[6, 7, 8]) {

@@ -12,18 +12,18 @@ export function holdsText(report: FileReport): string {
 export function contentsText(report: FileReport): string {
   const { certificates, key_type, key_encrypted, bundle, revocation_lists } = report;
   const parts = [
-    ...contents(certificates.length, key_type),
-    revocation_lists.length > 0 ? m.holds_revocation_lists({ n: revocation_lists.length }) : null,
+    ...contents(certificates.length, key_type, revocation_lists.length),
     key_encrypted && key_type === null ? (bundle ? m.holds_locked_bundle() : m.holds_locked_key()) : null,
   ].filter((part) => part !== null);
   return parts.join(m.list_joint());
 }
 
-/** Certificates and a key. */
-export function contents(certificates: number, key_type: string | null): string[] {
+/** Certificates, a key and revocation lists. */
+export function contents(certificates: number, key_type: string | null, lists: number): string[] {
   return [
     certificates === 1 ? m.holds_certificate() : null,
     certificates > 1 ? m.holds_certificates({ n: certificates }) : null,
     key_type ? m.holds_key({ kind: key_type }) : null,
+    lists > 0 ? m.holds_revocation_lists({ n: lists }) : null,
   ].filter((part) => part !== null);
 }

@@ -48,6 +48,7 @@ fn facts(detail: &StageDetail) -> Vec<Line> {
                 path: file.path.clone(),
                 certificates: file.certificates.len(),
                 key_type: file.key_type.clone(),
+                revocation_lists: file.revocation_lists,
                 found: file.found.clone(),
             };
             identity.files.iter().map(note).map(Line::Note).collect()

@@ -29,6 +29,9 @@ pub enum LogNote {
         certificates: usize,
         /// Type of its private key.
         key_type: Option<String>,
+        /// How many revocation lists it holds.
+        #[serde(default)]
+        revocation_lists: usize,
         /// What was found in it, in English.
         found: String,
     },

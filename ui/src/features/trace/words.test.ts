@@ -53,16 +53,25 @@ test("every fact of a trace that was English is said in the window's language", 
   const results = ["connected", "abandoned", "refused", "no answer", "network unreachable"];
   expect([...results, "host unreachable", "not permitted"].map(attemptWords).flatMap(english)).toEqual([]);
 
-  const file = { role: "key", path: "a", format: "pem", found: "as it was found", certificates: [] };
+  const empty = { path: "a", format: "pem", found: "as it was found", certificates: [], revocation_lists: 0 };
+  const file = { role: "key", ...empty };
   expect(english(holds({ ...file, key_type: "RSA" }))).toEqual([]);
   expect(english(holds({ ...file, key_type: null }))).toEqual([]);
+  // A revocation list is something that can be used.
+  expect(holds({ ...file, key_type: null, revocation_lists: 1 })).toContain("1");
   // The name of a token is its own.
   expect(holds({ ...file, path: "pkcs11:token=a", key_type: null })).toBe("as it was found");
 });
 
 test("so are the lines of its log that are sentences", () => {
   setLocale("zh", { reload: false });
-  const file = { path: "ws://a", certificates: 2, key_type: "RSA", found: "as it was found" };
+  const file = {
+    path: "ws://a",
+    certificates: 2,
+    key_type: "RSA",
+    revocation_lists: 1,
+    found: "as it was found",
+  };
   const notes: LogNote[] = [
     { note: "look_up", name: "press-7" },
     { note: "look_up_proxy", name: "press-7" },

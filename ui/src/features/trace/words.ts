@@ -67,12 +67,20 @@ function ruleWords(rule: TrustRule): string {
 }
 
 /** What a file holds. */
-export function holds({ path, certificates, key_type, found }: IdentityFile): string {
-  return holdsSo(path, certificates.length, key_type, found);
+export function holds(file: IdentityFile): string {
+  return holdsSo({ ...file, certificates: file.certificates.length });
 }
 
-function holdsSo(path: string, certificates: number, key_type: string | null, found: string): string {
-  const parts = contents(certificates, key_type);
+interface Held {
+  path: string;
+  certificates: number;
+  key_type: string | null;
+  revocation_lists: number;
+  found: string;
+}
+
+function holdsSo({ path, certificates, key_type, revocation_lists, found }: Held): string {
+  const parts = contents(certificates, key_type, revocation_lists);
   if (parts.length > 0) return parts.join(m.list_joint());
   // Of a token the engine tells its name, of a file what is in it, in English.
   return path.startsWith("pkcs11:") ? found : m.holds_nothing();
@@ -108,7 +116,7 @@ export function logWords({ text, note }: LogLine, { url, end }: Trace): string {
     case "look_up_proxy":
       return m.log_look_up_proxy({ name: note.name });
     case "file":
-      return `${note.path}: ${holdsSo(note.path, note.certificates, note.key_type, note.found)}`;
+      return `${note.path}: ${holdsSo(note)}`;
     case "remark":
       return remarkWords(note.remark);
     case "tried":

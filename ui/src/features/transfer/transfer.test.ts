@@ -33,7 +33,7 @@ test("a file is shown row by row, and only what is chosen comes in", async () =>
   await screen.findByText("Broken");
   await screen.findByText("ca (/certs/ca.pem): the file is not there, choose it again afterwards");
   await screen.findByText("The history of messages is not imported: 1200 left behind");
-  await fireEvent.click(screen.getByRole("checkbox", { name: "Test bench" }));
+  await fireEvent.click(screen.getByRole("checkbox", { name: "Import Test bench" }));
   await fireEvent.click(await button("Import connection"));
   await screen.findByText("/home/me/mqttx.json still holds 1 secret in the open. Delete it, or change them.");
   expect(apply).toHaveBeenCalledWith(1, [0]);

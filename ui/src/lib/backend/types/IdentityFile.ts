@@ -28,4 +28,8 @@ certificates: Array<CertificateInfo>,
 /**
  * Type of its private key, e.g. `ECDSA P-256`.
  */
-key_type: string | null, };
+key_type: string | null, 
+/**
+ * How many revocation lists it holds.
+ */
+revocation_lists: number, };

@@ -27,6 +27,10 @@ certificates: number,
  */
 key_type: string | null, 
 /**
+ * How many revocation lists it holds.
+ */
+revocation_lists: number, 
+/**
  * What was found in it, in English.
  */
 found: string, } | { "note": "remark", 
