@@ -128,3 +128,34 @@ fn certificates_of(profile: &Profile, data_dir: &Path, found: &mut BTreeMap<Stri
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Endpoint, Scheme};
+    use crate::profile::Settings;
+
+    #[test]
+    fn of_a_certificate_file_of_ours_the_certificates_go_along_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("directory");
+        let made = rcgen::generate_simple_self_signed(["press-7".to_owned()]).expect("made");
+        let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let ours = kept::folder(dir.path());
+        std::fs::create_dir_all(&ours).expect("folder");
+        let of = |path: &Path| {
+            std::fs::write(path, format!("{key}{pem}")).expect("written");
+            let endpoint = Endpoint::parse_url("wss://localhost", Scheme::Wss).expect("URL").endpoint;
+            let mut settings = Settings::default();
+            settings.client_certificate.cert_file = path.to_string_lossy().into_owned();
+            let profile = Profile { id: ProfileId::random(), name: String::new(), endpoint, settings };
+            let mut found = BTreeMap::new();
+            certificates_of(&profile, dir.path(), &mut found);
+            found.into_values().collect::<Vec<_>>()
+        };
+        let along = of(&ours.join("both.pem"));
+        assert!(along.len() == 1 && along[0].contains("BEGIN CERTIFICATE"), "{along:?}");
+        assert!(!along[0].contains("PRIVATE KEY"), "the key beside it goes along");
+        // Files of the person's own are named, and not in it.
+        assert!(of(&dir.path().join("elsewhere.pem")).is_empty());
+    }
+}

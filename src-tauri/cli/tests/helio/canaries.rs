@@ -100,7 +100,14 @@ async fn save(bench: &Bench, wss: u16, plain: u16) {
         SecretEdit::set(SecretField::ProxyPassword, PROXY.into()),
         SecretEdit::set(SecretField::WebsocketHeader("x-token".into()), HEADER.into()),
     ];
-    save("everything", format!("ws://localhost:{plain}/mqtt"), &everything, all).await;
+    let url = format!("ws://localhost:{plain}/mqtt");
+    // The same without a proxy that nothing goes through: what is sent as a header gets there.
+    let header = |settings: &mut Settings| {
+        everything(settings);
+        settings.proxy.kind = ProxyKind::None;
+    };
+    save("header", url.clone(), &header, all.clone()).await;
+    save("everything", url, &everything, all).await;
     engine.close().await;
 }
 
@@ -145,6 +152,9 @@ fn nothing_that_helio_prints_or_writes_holds_a_secret() {
         (0, vec!["trace", "@imported", "--debug"]),
         (0, vec!["trace", "@imported", "--json"]),
         (0, vec!["trace", "@imported", "--report"]),
+        (0, vec!["trace", "@header", "--debug"]),
+        (0, vec!["trace", "@header", "--json"]),
+        (0, vec!["trace", "@header", "--report"]),
         (3, vec!["trace", "@everything", "--debug"]),
         (3, vec!["trace", "@everything", "--json"]),
         (3, vec!["trace", "@everything", "--report"]),
@@ -187,7 +197,7 @@ fn nothing_that_helio_prints_or_writes_holds_a_secret() {
         seen.push_str(&ended.err);
     }
     // What was to be seen was there to be seen: the search was not of nothing.
-    for sign in ["TRACE", "CN=planta-client", "pkcs11:", "vault:", "CONNECT", "X-Token"] {
+    for sign in ["TRACE", "CN=planta-client", "pkcs11:", "vault:", "CONNECT", "X-Token", "(hidden)"] {
         assert!(seen.contains(sign), "no {sign} in what helio printed");
     }
     no_secret_in_folder(&bench.dir.path().join("data"));
