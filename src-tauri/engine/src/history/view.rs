@@ -209,6 +209,11 @@ impl View {
         self.searching.store(false, Ordering::Release);
     }
 
+    #[cfg(test)]
+    pub(super) fn searches(&self) -> bool {
+        self.searching.load(Ordering::Acquire)
+    }
+
     /// Looks at rows that were not looked at yet, for about `time`; says whether there are more.
     /// Does nothing while another thread searches.
     pub(super) fn search(&self, connection: &Connection, time: Duration) -> rusqlite::Result<bool> {
