@@ -14,7 +14,7 @@ mod token;
 
 pub use mosquitto::{Mosquitto, MosquittoOptions, Turning};
 pub use nginx::{Nginx, NginxOptions, VerifyClient};
-pub use pki::{Identity, Pki};
+pub use pki::{Identity, Pki, revocation_list};
 pub use process::{Process, free_port, start};
 pub use rabbit::{Rabbit, RabbitOptions};
 pub use token::{SoftHsm, TOKEN_PIN};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
-    SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 /// PEM files of a certificate and its key.
@@ -131,21 +131,7 @@ impl Pki {
 
     /// The CA's list of what it took back, by serial numbers.
     pub fn revocation_list(&self, dir: &Path, name: &str, serials: &[u64]) -> PathBuf {
-        let revoked = serials.iter().map(|&serial| RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2049, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let list = params.signed_by(&self.issuer()).expect("list");
+        let list = revocation_list(&self.issuer(), serials, 2049);
         write(dir, &format!("{name}.crl"), &list.pem().expect("PEM"))
     }
 
@@ -165,6 +151,29 @@ impl Pki {
         let key = KeyPair::from_pem(&read(&self.ca_key)).expect("key");
         Issuer::from_ca_cert_pem(&read(&self.ca), key).expect("CA")
     }
+}
+
+/// What an authority took back, by serial numbers; valid until a year begins.
+pub fn revocation_list(
+    issuer: &Issuer<'_, KeyPair>,
+    serials: &[u64],
+    until: i32,
+) -> CertificateRevocationList {
+    let revoked = serials.iter().map(|&serial| RevokedCertParams {
+        serial_number: SerialNumber::from(serial),
+        revocation_time: date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(until, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).expect("list")
 }
 
 struct Authority {

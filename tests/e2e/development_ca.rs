@@ -154,6 +154,8 @@ async fn servers_run_with_the_lines_that_are_shown_and_take_what_was_issued() ->
     window.click("简体中文").await?;
     window.press("Control+Shift+k").await?;
     window.click("开发用 CA").await?;
+    // Who goes elsewhere finds what was issued when they come back.
+    window.says(&device.key).await?;
     window.click_css("#library-ca .issue [role=radio]:last-child").await?;
     window.click("使用单个 PKCS #12 证书包").await?;
     window.fill("口令", PASSPHRASE).await?;

@@ -7,7 +7,7 @@ mod brokers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use brokers::{Identity, Mosquitto, MosquittoOptions, Pki};
+use brokers::{Identity, Mosquitto, MosquittoOptions, Pki, revocation_list};
 use heliograph_engine::endpoint::{Endpoint, Scheme};
 use heliograph_engine::failure::{Failure, FailureCode, FixAction};
 use heliograph_engine::profile::{Profile, ProfileId, Settings, Trust, TrustMode};
@@ -15,8 +15,7 @@ use heliograph_engine::secret::Secrets;
 use heliograph_engine::session::{self, SessionConfig};
 use heliograph_engine::trace::{StageDetail, Trace};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 
 struct Authority {
@@ -50,21 +49,7 @@ impl Authority {
     }
 
     fn revocation_list(&self, dir: &Path, serials: &[u64]) -> [PathBuf; 2] {
-        let revoked = serials.iter().map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from(*serial),
-            revocation_time: date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2049, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let list = params.signed_by(&self.issuer).expect("list");
+        let list = revocation_list(&self.issuer, serials, 2049);
         let name = format!("crl-{}", serials.len());
         let [pem, der] = ["pem", "der"].map(|end| dir.join(format!("{name}.{end}")));
         std::fs::write(&pem, list.pem().expect("PEM")).expect("written");

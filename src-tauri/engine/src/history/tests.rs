@@ -621,7 +621,9 @@ async fn a_search_that_is_stopped_keeps_what_it_found_and_looks_at_what_arrives(
     }
     history.flush().await.expect("flushed");
     // A turn that was under way when it was stopped ends, and tells.
-    let Shown::Stored(search) = history.view(view).expect("a view") else { panic!("of what is stored") };
+    let Shown::Stored(search) = history.view(view).expect("a view") else {
+        unreachable!("it is of what is stored")
+    };
     until(&history, || async { !search.searches() }).await;
     let after = history.tail(view, 20, None).await.expect("a page");
     assert!(after.count.stopped && after.count.searched < after.count.stored, "{:?}", after.count);
