@@ -11,9 +11,10 @@
 //! stay whatever retention lets go of: pinned ones, and the newest retained message of each topic. `kept` names
 //! these; when the block that such a row was in is deleted, it goes on in a block of its own under its own number.
 //!
-//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics and their
-//! newest rows, where a profile's rows are and which of them stay have checksums, and rows that the file lacks are missed, since their numbers have no gaps. SQLite
-//! finds much of what is wrong with its own pages by itself. Whatever it is, rows elsewhere can be read.
+//! What is read back is what was written or is said to be damaged: blocks, payloads beside them, names of topics
+//! and their newest rows, where a profile's rows are and which of them stay have checksums, and rows that the file
+//! lacks are missed, since their numbers have no gaps. SQLite finds much of what is wrong with its own pages by
+//! itself. Whatever it is, rows elsewhere can be read.
 
 use std::collections::HashMap;
 
@@ -555,8 +556,8 @@ pub(super) fn mend(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Puts right which rows of a profile stay, and says whether that was wrong. One of which it is not known why it stays is pinned from now on: so nothing goes that a
-/// person wanted to stay, and what is too much can be unpinned.
+/// Puts right which rows of a profile stay, and says whether that was wrong. One of which it is not known why it
+/// stays is pinned from now on: so nothing goes that a person wanted to stay, and what is too much can be unpinned.
 pub(super) fn mend_kept(connection: &Connection, number: i64) -> rusqlite::Result<bool> {
     let mut had_to = false;
     for Kept { key, .. } in wrong_kept(connection, number)? {

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -1358,6 +1359,32 @@ async fn damage_in_which_rows_are_the_newest_of_a_topic_is_told_and_deceives_nob
         history.close().await.expect("closed");
         assert_eq!(*place.open().damage().borrow(), None, "{what}: it was mended");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_mended_is_no_reason_to_store_nothing() {
+    let (place, profile) = (Place::new(), ProfileId::random());
+    with_rows_that_stay(&place, profile).await;
+    let history = place.open();
+    let all = everything(&history, profile).await;
+    let before = history.page(all, 0, 0).await.expect("a page").count.rows;
+    let file = Connection::open(place.path()).expect("a file");
+    let root = "SELECT (rootpage - 1) * page_size, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'topic_retained'";
+    let (start, size): (u32, u32) =
+        file.query_row(root, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("an index");
+    let checkpoint = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("written");
+    checkpoint();
+    let mut pages = std::fs::OpenOptions::new().write(true).open(place.path()).expect("a file");
+    pages.seek(SeekFrom::Start(start.into())).expect("its place");
+    pages.write_all(&vec![0xa5; size as usize]).expect("written");
+    // What others write makes everybody read the file again.
+    file.execute("UPDATE kept SET checksum = checksum + 1", []).expect("damaged");
+    checkpoint();
+
+    history.page(all, 0, 10).await.expect("a page");
+    put(&*history.sink(profile), item(9_999_999, "t", "after")).await;
+    history.flush().await.expect("it can be written");
+    assert_eq!(history.page(all, 0, 0).await.expect("a page").count.rows, before + 1, "in the same file");
 }
 
 #[tokio::test]

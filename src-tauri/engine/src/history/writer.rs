@@ -211,6 +211,10 @@ impl Writer {
                 Err(error) => {
                     // What is remembered may be of the batch that was rolled back.
                     self.open.clear();
+                    if error.is_damage() && give_up_mending(entries) {
+                        tracing::error!("what a reader met cannot be mended");
+                        continue;
+                    }
                     let waits =
                         entries.iter().any(|entry| matches!(entry, Entry::Item(..) | Entry::Dropped(_)));
                     let error = match self.open_anew(error, waits) {
@@ -504,6 +508,20 @@ enum Wrong {
     /// The file is not there, or another one is.
     Away,
     Failing(rusqlite::Error),
+}
+
+impl Wrong {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Failing(error) if store::is_damage(error))
+    }
+}
+
+/// Takes out what only readers asked for; says whether there was any. It is not asked for again: what is damaged is said
+/// where it is read, and that is no reason to give up a file that can be written.
+fn give_up_mending(entries: &mut VecDeque<Entry>) -> bool {
+    let before = entries.len();
+    entries.retain(|entry| !matches!(entry, Entry::Mend(_)));
+    entries.len() < before
 }
 
 /// Renames a database that is damaged, with what belongs to it; says what it is called now.
