@@ -222,9 +222,7 @@ async fn that_messages_cannot_be_stored_stands_there_until_they_can() -> Result<
         .await?;
     window.says("is in use by another program").await?;
     window.shots("1-en").await?;
-    window.press("Control+,").await?;
-    window.click("简体中文").await?;
-    window.press("Escape").await?;
+    window.speak("简体中文").await?;
     window.until("in Chinese", "return /暂未存储/.test(document.querySelector('.foot').innerText)").await?;
     window.resize(900, 600).await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
@@ -266,9 +264,7 @@ async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -
     let window = Window::open(&data, "set-aside", &[]).await?;
     window.says("Messages that can be read are there.").await?;
     window.shots("1-mended-en").await?;
-    window.press("Control+,").await?;
-    window.click("简体中文").await?;
-    window.press("Escape").await?;
+    window.speak("简体中文").await?;
     window.says("可读取的消息都在").await?;
     window.resize(900, 600).await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
@@ -295,9 +291,7 @@ async fn that_the_database_was_mended_or_set_aside_is_said_in_both_languages() -
     window.says("messages-damaged-").await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
     window.shots("3-set-aside-zh").await?;
-    window.press("Control+,").await?;
-    window.click("English").await?;
-    window.press("Escape").await?;
+    window.speak("English").await?;
     window.says("messages go into a new one").await?;
     window.shots("4-set-aside-en").await?;
     window.close().await

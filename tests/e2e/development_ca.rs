@@ -162,9 +162,7 @@ async fn servers_run_with_the_lines_that_are_shown_and_take_what_was_issued() ->
     let bundle = issue(&window, "press-8", "press-8.plant.example", "DNS:press-8.plant.example").await?;
     ensure!(bundle.cert.ends_with("press-8.p12") && bundle.key.is_empty(), "{}", bundle.cert);
     pictures(&window, "#library-ca .issue", "8-bundle-zh").await?;
-    window.press("Control+,").await?;
-    window.click("English").await?;
-    window.press("Escape").await?;
+    window.speak("English").await?;
 
     let plain = Mosquitto::start(&Pki::make(&made(dir.path(), "pki")?), &MosquittoOptions::default());
     let wss = for_mosquitto.replace("# protocol websockets", "protocol websockets");

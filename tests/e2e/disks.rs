@@ -15,9 +15,10 @@ use tokio::process::Command;
 use crate::brokers::Mosquitto;
 use crate::dialog::choose;
 use crate::disk::Disk;
-use crate::interrupted::{counted, counter, speak};
+use crate::interrupted::{counted, counter};
 use crate::kept::connected;
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 /// Publishes messages of 20 kB that nothing compresses, from another client.
@@ -91,9 +92,9 @@ async fn a_disk_that_gets_full_or_read_only_is_said_and_costs_nothing() -> Resul
         // Receiving goes on, what is stored can be read, and the connection stands.
         counted(&window, &id, "received", 120).await?;
         assert_eq!(counter(&window, &id, "dropped").await?, 0);
-        window.until("it stands", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+        window.until("it stands", CONNECTED).await?;
         window.shots("1-en").await?;
-        speak(&window, "简体中文").await?;
+        window.speak("简体中文").await?;
         window.resize(900, 600).await?;
         window.until("in Chinese", &foot("暂未存储")).await?;
         window.says(zh).await?;
@@ -161,7 +162,7 @@ async fn what_there_is_no_room_for_is_counted_and_said_where_it_is_missing() -> 
     let given_up = counter(&window, &id, "dropped").await?;
     // What came, that it connected, and a row that says what is missing.
     counted(&window, &id, "stored", SENT - given_up + 2).await?;
-    speak(&window, "简体中文").await?;
+    window.speak("简体中文").await?;
     window.resize(900, 600).await?;
     window.until("in Chinese", "return /条被丢弃/.test(document.querySelector('.foot').innerText)").await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));

@@ -11,9 +11,8 @@ use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::dialog::choose;
 use crate::kept::{never_connected, rows, select, store};
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::Window;
-
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_search_says_how_far_it_is_and_can_be_stopped() -> Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::dialog;
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 const TOPIC: &str = "plant/line4/temperature";
@@ -87,7 +88,7 @@ async fn first_run_to_a_message_in_the_inspector_and_still_there_after_a_restart
     window.says("plant/#").await?;
     window.shots("7-restarted").await?;
     window.click("Connect").await?;
-    window.until("connected again", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected again", CONNECTED).await?;
     let after = window.engine("connections", json!({})).await?;
     assert_eq!(after[0]["phase"]["phase"], json!("connected"), "{after:#}");
     window.close().await

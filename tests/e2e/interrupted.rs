@@ -19,6 +19,7 @@ use crate::brokers::Mosquitto;
 use crate::dialog::choose;
 use crate::kept::{connected, store};
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::{PATIENCE, Window};
 
 /// So many that an export takes some seconds, and an import still longer than one looks at it.
@@ -100,12 +101,6 @@ async fn more(window: &Window, entry: &str) -> Result<()> {
     window.click(entry).await
 }
 
-pub async fn speak(window: &Window, language: &str) -> Result<()> {
-    window.press("Control+,").await?;
-    window.click(language).await?;
-    window.press("Escape").await
-}
-
 /// The bar of what is under way has moved, and is not at its end.
 const UNDER_WAY: &str =
     "const bar = document.querySelector('.foot progress'); return !!bar && bar.value > 0.02 && bar.value < 1";
@@ -134,7 +129,7 @@ async fn an_export_and_an_import_that_are_cancelled_while_messages_stream_leave_
     let window = Window::open(&data, "cancelled", &[]).await?;
     window.click("Line 5").await?;
     window.click("Connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     let streaming = Streaming::start(&broker)?;
     counted(&window, &id, "received", 200).await?;
 
@@ -166,7 +161,7 @@ async fn an_export_and_an_import_that_are_cancelled_while_messages_stream_leave_
         ),
     ];
     for (tag, language, before, entry, pick, doing, cancel, said) in words {
-        speak(&window, language).await?;
+        window.speak(language).await?;
         if let Some(before) = before {
             std::fs::write(&file, before)?;
             window.resize(900, 600).await?;
@@ -229,7 +224,7 @@ async fn an_export_and_an_import_that_are_cancelled_while_messages_stream_leave_
             "The import was cancelled; nothing was taken in.",
         ),
     ] {
-        speak(&window, language).await?;
+        window.speak(language).await?;
         more(&window, entry).await?;
         choose(title, path).await?;
         window.until("it goes on", UNDER_WAY).await?;
@@ -347,7 +342,7 @@ async fn a_recording_is_replayed_at_any_speed_under_a_prefix_and_can_be_held() -
     }
 
     // So slowly that it can be held, in Chinese, in the smallest window.
-    speak(&window, "简体中文").await?;
+    window.speak("简体中文").await?;
     window.resize(900, 600).await?;
     more(&window, "重放文件").await?;
     choose("重放消息", path).await?;

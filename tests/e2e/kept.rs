@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::dialog::choose;
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 /// A window with one connection that is connected, and its id.
@@ -25,7 +26,7 @@ pub async fn connected(dir: &Path, shots: &str, subscriptions: Value) -> Result<
     window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
     window.click("Line 5").await?;
     window.click("Connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     Ok((window, broker, draft["id"].clone()))
 }
 

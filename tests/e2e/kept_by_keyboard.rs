@@ -38,9 +38,7 @@ async fn messages_are_compared_pinned_and_shown_live_only_by_keyboard_in_chinese
     let subscriptions = json!([{"filter": "plant/#", "enabled": true, "qos": 1}]);
     let (window, _broker, id) = connected(dir.path(), "kept-by-keyboard", subscriptions).await?;
     window.resize(900, 600).await?;
-    window.press("Control+,").await?;
-    window.click("简体中文").await?;
-    window.press("Escape").await?;
+    window.speak("简体中文").await?;
     for (n, fan) in [(21, ""), (22, r#","fan":1"#), (23, r#","fan":2"#)] {
         publish(&window, &id, "plant/oven", &format!(r#"{{"temp_c":{n}{fan}}}"#), false).await?;
     }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +22,7 @@ async fn a_connection_is_made_used_and_ended_by_keyboard_alone() -> Result<()> {
     window.write(&format!("ws://127.0.0.1:{}/mqtt", broker.ws)).await?;
     window.press("Enter").await?;
     window.press("Control+Enter").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
 
     window.press("Control+Shift+s").await?;
     assert_eq!(window.focused().await?, "Topic filter to subscribe to");

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::interrupted::{counter, speak};
+use crate::interrupted::counter;
 use crate::kept::{connected, publish, rows};
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 fn foot(words: &str) -> String {
@@ -24,7 +25,7 @@ async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
     let window = Window::open_logged(&data, "limits-deleted", &log).await?;
     window.click("Line 5").await?;
     window.click("Connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     for n in 0..30 {
         publish(&window, &id, "plant/oven", &format!("degrees {n}"), false).await?;
     }
@@ -66,7 +67,7 @@ async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
     window.until("the sum", &format!("return {COUNTED} + {STORED} === 143")).await?;
     ensure!(counter(&window, &id, "stored").await? < 80, "it has bitten");
 
-    speak(&window, "简体中文").await?;
+    window.speak("简体中文").await?;
     window.resize(900, 600).await?;
     window.until("in Chinese", &foot("条按限制删除")).await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));

@@ -7,15 +7,8 @@ use tokio::net::TcpListener;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::keyboard::OVERFLOWS;
+use crate::saved::CONNECTED;
 use crate::window::Window;
-
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
-
-async fn in_chinese(window: &Window) -> Result<()> {
-    window.press("Control+,").await?;
-    window.click("简体中文").await?;
-    window.press("Escape").await
-}
 
 /// A connection over mqtts that trusts the broker's CA, not yet saved.
 async fn draft(window: &Window, broker: &Mosquitto, pki: &Pki) -> Result<Value> {
@@ -94,7 +87,7 @@ async fn a_lost_connection_says_so_everywhere_and_its_attempts_can_be_compared()
     window.resize(900, 600).await?;
     fits(&window).await?;
     window.shots("6-compared-smallest").await?;
-    in_chinese(&window).await?;
+    window.speak("简体中文").await?;
     window.click("比较").await?;
     window.find("[role=option]:nth-child(2)").await?.click().await?;
     window.find(".compare table").await?;
@@ -123,7 +116,7 @@ async fn events_and_facts_speak_the_windows_language() -> Result<()> {
     window.click("Line 4").await?;
     window.click("Connect").await?;
     window.until("connected", CONNECTED).await?;
-    in_chinese(&window).await?;
+    window.speak("简体中文").await?;
     window.press("Control+Shift+t").await?;
     window.find(".kv dd").await?;
     window.shots("1-trace-zh").await?;
@@ -194,7 +187,7 @@ async fn a_loss_in_the_middle_of_a_packet_says_how_much_came_and_what_would_help
     window.says("2,507 bytes of it came at once").await?;
     window.says("Set the keep alive to 60 s").await?;
     window.shots("1-named").await?;
-    in_chinese(&window).await?;
+    window.speak("简体中文").await?;
     window.says("报文传到一半时停止了").await?;
     window.resize(900, 600).await?;
     window.shots("2-named-zh-smallest").await?;
@@ -213,7 +206,7 @@ async fn what_a_port_speaks_fits_the_smallest_window_in_both_languages() -> Resu
     window.resize(900, 600).await?;
     for (tag, probe) in [("en", "What does this port speak?"), ("zh", "此端口使用什么协议？")] {
         if tag == "zh" {
-            in_chinese(&window).await?;
+            window.speak("简体中文").await?;
         }
         for (name, port) in
             [("wss", open.wss), ("certificate", broker.mqtts), ("closed", crate::brokers::free_port())]

@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::saved::CONNECTED;
 use crate::window::Window;
-
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 
 /// The text of a subscription's row, once it says this.
 fn row_says(filter: &str, text: &str) -> String {

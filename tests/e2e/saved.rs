@@ -71,13 +71,6 @@ pub async fn last_attempt(window: &Window, id: &Value) -> Result<(Value, Value)>
     Ok((trace["verdict"]["failure"]["code"].clone(), tls["detail"].clone()))
 }
 
-/// The window in another language, then back to where it was.
-pub async fn language(window: &Window, name: &str) -> Result<()> {
-    window.press("Control+,").await?;
-    window.click(name).await?;
-    window.press("Escape").await
-}
-
 /// The certificates of a PEM file, as bytes.
 pub fn der(file: &Path) -> Result<Vec<Vec<u8>>> {
     use rustls_pki_types::{CertificateDer, pem::PemObject as _};

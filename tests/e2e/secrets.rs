@@ -11,13 +11,13 @@ use crate::brokers::{Mosquitto, MosquittoOptions, Pki, SoftHsm};
 use crate::dialog;
 use crate::keyboard::OVERFLOWS;
 use crate::private_session::{Policy, Session};
+use crate::saved::CONNECTED;
 use crate::vault::{settings, small};
 use crate::window::Window;
 
 const VAULT: &str = "correct horse";
 const NEXT_VAULT: &str = "stable battery";
 const PASSWORD: &str = "canary of the settings";
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 
 /// What MQTT Explorer keeps: a connection with certificate and key, and one that cannot be.
 fn explorer(dir: &Path, pki: &Pki, port: u16) -> Result<String> {

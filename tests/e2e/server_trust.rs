@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::brokers::{Identity, Mosquitto, MosquittoOptions, Nginx, NginxOptions, Pki, VerifyClient};
 use crate::dialog;
-use crate::saved::{CONNECTED, OverTls, fix, language, last_attempt};
+use crate::saved::{CONNECTED, OverTls, fix, last_attempt};
 use crate::vault::small;
 use crate::window::Window;
 
@@ -65,11 +65,11 @@ async fn a_pin_that_breaks_shows_what_differs_and_can_be_set_anew() -> Result<()
     ensure!(last_attempt(&window, &id).await?.0 == "server_cert_pin_mismatch", "the code");
     window.shots("1-broken").await?;
     small(&window, "1-broken").await?;
-    language(&window, "简体中文").await?;
+    window.speak("简体中文").await?;
     window.says("固定").await?;
     window.shots("2-broken-zh").await?;
     small(&window, "2-broken-zh").await?;
-    language(&window, "English").await?;
+    window.speak("English").await?;
 
     let after = pin().await?;
     ensure!(before != after, "{after}");
@@ -138,7 +138,7 @@ async fn a_revoked_server_and_one_without_the_lowest_version_are_refused() -> Re
     ensure!(last_attempt(&window, &id).await?.0 == "tls_version_unsupported", "the code");
     window.shots("6-refused").await?;
     small(&window, "6-refused").await?;
-    language(&window, "简体中文").await?;
+    window.speak("简体中文").await?;
     window.says("最低版本").await?;
     window.shots("7-refused-zh").await?;
     small(&window, "7-refused-zh").await?;

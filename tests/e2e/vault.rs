@@ -13,10 +13,10 @@ use crate::certificates::{PASSPHRASE, bundle, demanding};
 use crate::dialog;
 use crate::keyboard::{OVERFLOWS, clipboard};
 use crate::private_session::{Policy, Session};
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 const VAULT: &str = "canary of the vault";
-const CONNECTED: &str = "return /^Connected \\d/m.test(document.body.innerText)";
 const ASKS: &str = "return document.querySelector('[role=dialog]') !== null";
 const ASKS_NOT: &str = "return document.querySelector('[role=dialog]') === null";
 
@@ -357,9 +357,7 @@ async fn the_vaults_questions_fit_the_smallest_window_in_chinese() -> Result<()>
     let dir = tempfile::tempdir()?;
     let session = Session::without_keyring(Policy::Open);
     let window = Window::open_in(&session, &dir.path().join("data"), "vault-zh", &[]).await?;
-    window.press("Control+,").await?;
-    window.click("简体中文").await?;
-    window.press("Escape").await?;
+    window.speak("简体中文").await?;
     let mut draft = window.engine("new_draft", json!({})).await?;
     draft["name"] = json!("线路 4");
     draft["endpoint"]["host"] = json!("127.0.0.1");

@@ -327,6 +327,13 @@ impl Window {
         running_on(&self.data)?.context("the window's process")
     }
 
+    /// The window in another language, then back to where it was.
+    pub async fn speak(&self, language: &str) -> Result<()> {
+        self.press("Control+,").await?;
+        self.click(language).await?;
+        self.press("Escape").await
+    }
+
     /// Runs a script in the window.
     pub async fn js(&self, script: &str) -> Result<Value> {
         Ok(self.client.execute(script, Vec::new()).await?)

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
+use crate::saved::CONNECTED;
 use crate::window::Window;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +48,7 @@ async fn a_wrong_transport_is_found_out_and_put_right() -> Result<()> {
 
     assert_eq!(window.engine("profile", id.clone()).await?, saved, "nothing was saved");
     window.click("Save and connect").await?;
-    window.until("connected", "return /^Connected \\d/m.test(document.body.innerText)").await?;
+    window.until("connected", CONNECTED).await?;
     let changed = window.engine("profile", id).await?;
     assert_eq!(
         (&changed["endpoint"]["websocket"], &changed["endpoint"]["tls"]),
