@@ -2,7 +2,6 @@
 //! what is in memory is written when the disk is back; and a window that finds its folder so at the start says it and tries again.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use heliograph_engine::Engine;
@@ -10,26 +9,19 @@ use heliograph_engine::history::History;
 use heliograph_engine::profile::ProfileId;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use crate::brokers::Mosquitto;
 use crate::dialog::choose;
 use crate::disk::Disk;
 use crate::interrupted::{counted, counter};
-use crate::kept::connected;
+use crate::kept::{connected, publisher};
 use crate::keyboard::OVERFLOWS;
 use crate::saved::CONNECTED;
 use crate::window::Window;
 
 /// Publishes messages of 20 kB that nothing compresses, from another client.
 async fn pour(broker: &Mosquitto, numbers: std::ops::RangeInclusive<u64>) -> Result<()> {
-    let mut child = Command::new("mosquitto_pub")
-        .args(["-p", &broker.mqtt.to_string(), "-t", "plant/camera", "-q", "1", "-l"])
-        .stdin(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("mosquitto_pub")?;
-    let mut lines = child.stdin.take().context("its input")?;
+    let (mut child, mut lines) = publisher(broker, "plant/camera", 1)?;
     for n in numbers {
         lines.write_all(format!("{n} {}\n", crate::damaged::noise(n * 7_919, 20_000)).as_bytes()).await?;
     }
@@ -127,16 +119,10 @@ async fn what_there_is_no_room_for_is_counted_and_said_where_it_is_missing() -> 
     let (window, broker, id) = connected(dir.path(), "given-up", subscription).await?;
     let holder = rusqlite::Connection::open(dir.path().join("data/messages.db"))?;
     holder.execute_batch("BEGIN IMMEDIATE")?;
-    let mut child = Command::new("mosquitto_pub")
-        .args(["-p", &broker.mqtt.to_string(), "-t", "plant/flow", "-q", "0", "-l"])
-        .stdin(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("mosquitto_pub")?;
-    let lines: String = (1..=SENT).map(|n| format!("flow {n}\n")).collect();
-    let mut input = child.stdin.take().context("its input")?;
-    input.write_all(lines.as_bytes()).await?;
-    drop(input);
+    let (mut child, mut lines) = publisher(&broker, "plant/flow", 0)?;
+    let all: String = (1..=SENT).map(|n| format!("flow {n}\n")).collect();
+    lines.write_all(all.as_bytes()).await?;
+    drop(lines);
     ensure!(child.wait().await?.success(), "mosquitto_pub");
     let dropped =
         "return document.querySelector('.foot').innerText.replace(/,/g, '').match(/(\\d+)\\s+dropped/)?.[1]";

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::brokers::Mosquitto;
 use crate::dialog::choose;
-use crate::kept::{connected, store};
+use crate::kept::{connected, publisher, store};
 use crate::keyboard::OVERFLOWS;
 use crate::saved::CONNECTED;
 use crate::window::{PATIENCE, Window};
@@ -42,13 +42,7 @@ struct Streaming {
 
 impl Streaming {
     fn start(broker: &Mosquitto) -> Result<Self> {
-        let mut child = Command::new("mosquitto_pub")
-            .args(["-p", &broker.mqtt.to_string(), "-t", "plant/flow", "-q", "1", "-l"])
-            .stdin(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("mosquitto_pub")?;
-        let mut lines = child.stdin.take().context("its input")?;
+        let (mut child, mut lines) = publisher(broker, "plant/flow", 1)?;
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let mut sent = 0;

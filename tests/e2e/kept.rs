@@ -2,11 +2,13 @@
 //! live only, and payloads of 100 MiB that are shown, saved and compared.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use heliograph_engine::message::{Direction, Item, Message, MessageSink, UnixMicros};
 use heliograph_engine::profile::{ProfileId, Qos};
 use serde_json::{Value, json};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
 use crate::dialog::choose;
@@ -37,6 +39,18 @@ pub async fn never_connected(window: &Window, name: &str) -> Result<ProfileId> {
     draft["endpoint"]["host"] = json!("broker.example");
     window.engine("save_profile", json!({"draft": draft, "folder": null, "secrets": []})).await?;
     Ok(ProfileId(draft["id"].as_str().context("an id")?.parse()?))
+}
+
+/// A `mosquitto_pub` of another client, which publishes each line that is written to it.
+pub fn publisher(broker: &Mosquitto, topic: &str, qos: u8) -> Result<(Child, ChildStdin)> {
+    let mut child = Command::new("mosquitto_pub")
+        .args(["-p", &broker.mqtt.to_string(), "-t", topic, "-q", &qos.to_string(), "-l"])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("mosquitto_pub")?;
+    let lines = child.stdin.take().context("its input")?;
+    Ok((child, lines))
 }
 
 /// Stores a received message, once there is room.
@@ -214,7 +228,7 @@ async fn payloads_of_any_size_are_shown_saved_and_compared() -> Result<()> {
             payload.extend(b"the end");
         }
         std::fs::write(&file, &payload)?;
-        let status = tokio::process::Command::new("mosquitto_pub")
+        let status = Command::new("mosquitto_pub")
             .args(["-h", "localhost", "-p", &broker.mqtt.to_string(), "-t", "plant/image", "-f"])
             .arg(&file)
             .status();
