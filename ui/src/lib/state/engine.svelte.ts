@@ -27,20 +27,27 @@ class EngineState {
   storageProblem = $state.raw<EngineError | null>(null);
   /** Whether the first answers have arrived. */
   ready = $state(false);
+  #treesAsked = 0;
+  #treeShown = 0;
 
   /** Asks for everything once and follows the events from then on; returns how to stop. */
   async start(): Promise<() => void> {
+    this.connections = new Map();
+    this.broker = null;
     const stop = backend.onEvent((event) => this.#take(event));
-    const [tree, connections, broker] = await Promise.all([
-      backend.libraryTree(),
+    const [connections, broker] = await Promise.all([
       backend.connections(),
       backend.brokerStatus(),
+      this.refreshTree(),
       vault.refresh(),
       recordings.refresh(),
     ]);
-    this.tree = tree;
-    this.connections = new Map(connections.map((status) => [status.id, status]));
-    this.broker = broker;
+    // What an event told meanwhile is newer.
+    this.connections = new Map([
+      ...connections.map((status) => [status.id, status] as const),
+      ...this.connections,
+    ]);
+    this.broker ??= broker;
     this.ready = true;
     return stop;
   }
@@ -57,8 +64,13 @@ class EngineState {
     if (!this.connections.has(id)) this.connections = new Map(this.connections).set(id, status);
   }
 
+  /** Reads the saved connections again. An answer that a later one has overtaken is older, and is not shown. */
   async refreshTree(): Promise<void> {
-    this.tree = await backend.libraryTree();
+    const asked = ++this.#treesAsked;
+    const tree = await backend.libraryTree();
+    if (asked < this.#treeShown) return;
+    this.#treeShown = asked;
+    this.tree = tree;
   }
 
   #take(event: EngineEvent): void {
