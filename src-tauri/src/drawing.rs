@@ -1,7 +1,19 @@
-//! What the web view is told about the computer: who draws the window, the graphics card or the processor where there is
-//! none, and how it is to deal with memory.
+//! The window and the computer: whether there is a display, who draws, the graphics card or the processor where there is
+//! none, and how the web view is to deal with memory.
 
 use tauri::WebviewWindow;
+
+/// Whether there is a display that a window can be opened on. Called on the thread that will run the window.
+#[cfg(target_os = "linux")]
+pub fn has_display() -> bool {
+    gtk::init().is_ok()
+}
+
+/// Elsewhere nobody is logged in without one.
+#[cfg(not(target_os = "linux"))]
+pub fn has_display() -> bool {
+    true
+}
 
 /// Whether this machine has a graphics card that a program may draw with. Where it has not, OpenGL is emulated by the
 /// processor, which puts the page together anew for each frame: twice the work, and 100 MB, for the same picture.

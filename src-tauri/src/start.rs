@@ -1,5 +1,7 @@
 //! Starts the process: one instance, the engine, the window, and a clean end.
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,23 +26,34 @@ struct Options {
 }
 
 impl Options {
-    fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+    fn from_args(mut args: impl Iterator<Item = OsString>) -> Result<Self, Words> {
         let mut options = Self::default();
         while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--demo" => options.demo = true,
-                "--no-gpu" => options.no_gpu = true,
-                "--data-dir" => {
-                    let dir = args.next().ok_or("--data-dir wants a folder")?;
+            match arg.to_str() {
+                Some("--demo") => options.demo = true,
+                Some("--no-gpu") => options.no_gpu = true,
+                Some("--data-dir") => {
+                    let dir = args.next().ok_or_else(|| Words::Wrong("--data-dir wants a folder".into()))?;
                     options.data_dir = Some(PathBuf::from(dir));
                 }
-                "--version" => return Err(format!("heliograph {}", env!("CARGO_PKG_VERSION"))),
-                "--help" => return Err(USAGE.into()),
-                other => return Err(format!("{other} is not an option of heliograph\n{USAGE}")),
+                Some("--version") => {
+                    return Err(Words::Asked(concat!("heliograph ", env!("CARGO_PKG_VERSION"))));
+                }
+                Some("--help") => return Err(Words::Asked(USAGE)),
+                _ => {
+                    let other = arg.display();
+                    return Err(Words::Wrong(format!("{other} is not an option of heliograph\n{USAGE}")));
+                }
             }
         }
         Ok(options)
     }
+}
+
+/// What is said instead of opening a window.
+enum Words {
+    Asked(&'static str),
+    Wrong(String),
 }
 
 const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--no-gpu] [--version] [--help]
@@ -48,6 +61,9 @@ const USAGE: &str = "heliograph [--demo] [--data-dir FOLDER] [--no-gpu] [--versi
   --demo             start the local broker and simulated devices, and connect to them
   --data-dir FOLDER  keep connections and messages there
   --no-gpu           draw without the graphics card, when its driver leaves the window blank";
+
+const NO_DISPLAY: &str = "Heliograph cannot start: no display can be opened. Start it in a desktop session, or set DISPLAY \
+                          or WAYLAND_DISPLAY to one. helio does the same on the command line, without a display.";
 
 /// What the engine is opened with. It is there once that went well; until then the window calls nothing else.
 pub(crate) struct Start {
@@ -93,13 +109,22 @@ pub fn run() -> ExitCode {
         .with_env_filter(logging::directives(&wanted))
         .with_writer(std::io::stderr)
         .init();
-    let options = match Options::from_args(std::env::args().skip(1)) {
+    let options = match Options::from_args(std::env::args_os().skip(1)) {
         Ok(options) => options,
-        Err(text) => {
-            eprintln!("{text}");
+        Err(Words::Asked(text)) => {
+            // Whoever asked may have stopped listening.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Words::Wrong(text)) => {
+            let _ = writeln!(std::io::stderr(), "{text}");
             return ExitCode::from(2);
         }
     };
+    if !drawing::has_display() {
+        let _ = writeln!(std::io::stderr(), "{NO_DISPLAY}");
+        return ExitCode::FAILURE;
+    }
     match build(options) {
         Ok(app) => {
             app.run(|app, event| {

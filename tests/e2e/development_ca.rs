@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki, Process, free_port};
-use crate::keyboard::OVERFLOWS;
+use crate::keyboard::{OVERFLOWS, clipboard};
 use crate::saved::{CONNECTED, OverTls};
 use crate::window::Window;
 
@@ -207,4 +207,64 @@ fn made(dir: &Path, name: &str) -> Result<PathBuf> {
     let folder = dir.join(name);
     std::fs::create_dir(&folder)?;
     Ok(folder)
+}
+
+/// The focus is on an element with this name.
+async fn focus_is_on(window: &Window, name: &str) -> Result<()> {
+    let there = format!(
+        "const here = document.activeElement; return (here.ariaLabel ?? here.innerText).trim().startsWith({})",
+        json!(name)
+    );
+    window.until(&format!("the focus on {name}"), &there).await.map(|_| ())
+}
+
+/// Every step without the mouse, at the smallest size and in Chinese: the CA, a client's bundle, a server's lines copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_is_made_and_issues_by_keyboard_alone() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let window = Window::open(&dir.path().join("data"), "development-ca-keys", &[]).await?;
+    window.speak("简体中文").await?;
+    window.resize(900, 600).await?;
+    window.press("Control+Shift+k").await?;
+    window.says("开发用 CA").await?;
+    window.tab_to("通用名称").await?;
+    window.press("Control+a").await?;
+    window.write("Plant CA").await?;
+    window.press("Enter").await?;
+    // The field is gone; the focus goes on to what is next.
+    focus_is_on(&window, "服务器").await?;
+    window.shots("1-made").await?;
+
+    window.press("Right").await?;
+    focus_is_on(&window, "客户端").await?;
+    window.tab_to("通用名称").await?;
+    window.press("Control+a").await?;
+    window.write("press-7").await?;
+    window.tab_to("使用单个 PKCS #12 证书包").await?;
+    window.press("Space").await?;
+    window.tab_to("口令").await?;
+    window.write(PASSPHRASE).await?;
+    window.press("Enter").await?;
+    window.says("press-7.p12").await?;
+    window.shots("2-bundle").await?;
+
+    window.tab_to_css("#library-ca .issue [role=radio]").await?;
+    window.press("Left").await?;
+    focus_is_on(&window, "服务器").await?;
+    window.tab_to("使用单个 PKCS #12 证书包").await?;
+    window.press("Space").await?;
+    window.press("Shift+Tab").await?;
+    focus_is_on(&window, "天数").await?;
+    window.press("Enter").await?;
+    window.says("localhost.key").await?;
+    window.tab_to("mosquitto").await?;
+    window.press("Right").await?;
+    focus_is_on(&window, "EMQX").await?;
+    window.tab_to("复制").await?;
+    window.shots("3-lines").await?;
+    window.press("Enter").await?;
+    window.says("已复制").await?;
+    let copied = clipboard()?;
+    ensure!(copied.contains("fail_if_no_peer_cert") && copied.contains("localhost.key"), "{copied}");
+    window.close().await
 }

@@ -1,9 +1,12 @@
 //! From the first start to a message in the inspector, by mouse, over wss with a client certificate; and after a
 //! restart everything is still there.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Output};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::brokers::{Mosquitto, MosquittoOptions, Pki};
@@ -105,4 +108,28 @@ async fn latest_trace(window: &Window) -> Result<Value> {
     let tree = window.engine("library_tree", json!({})).await?;
     let traces = window.engine("traces", json!({"id": tree["profiles"][0]["id"]})).await?;
     traces.get(0).cloned().context("a trace")
+}
+
+/// Starts the binary where there is no display.
+fn without_display(args: &[&OsStr]) -> Result<Output> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heliograph"));
+    Ok(command.args(args).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").output()?)
+}
+
+#[test]
+fn without_a_display_it_says_what_to_do_and_still_answers_questions() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let started = without_display(&["--data-dir".as_ref(), dir.path().as_os_str()])?;
+    let said = String::from_utf8_lossy(&started.stderr);
+    ensure!(started.status.code() == Some(1) && !said.contains("panicked"), "{said}");
+    ensure!(said.contains("no display can be opened") && said.contains("helio"), "{said}");
+
+    let asked = without_display(&["--version".as_ref()])?;
+    let version = concat!("heliograph ", env!("CARGO_PKG_VERSION"), "\n");
+    ensure!(asked.status.success() && asked.stdout == version.as_bytes(), "{asked:?}");
+    // Not even text.
+    let wrong = without_display(&[OsStr::from_bytes(b"--colo\xff")])?;
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    ensure!(wrong.status.code() == Some(2) && said.contains("is not an option of heliograph"), "{said}");
+    Ok(())
 }

@@ -1,13 +1,14 @@
 //! What a person decides about certificates, in the real window: those that end soon are announced; a passphrase is
 //! asked for when it is needed; a server with another name is accepted for its name alone; its chain is saved.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::brokers::{Identity, Mosquitto, MosquittoOptions, Nginx, NginxOptions, Pki};
+use crate::brokers::{Identity, Mosquitto, MosquittoOptions, Nginx, NginxOptions, PASSWORD, Pki, USER};
 use crate::dialog;
 use crate::saved::{CONNECTED, OverTls, der, fix};
 use crate::vault::small;
@@ -93,6 +94,19 @@ async fn marked_in_the_library(window: &Window, left: &str, name: &str) -> Resul
     small(window, name).await
 }
 
+/// A copy of a private key that [`PASSPHRASE`] opens.
+fn encrypted(key: &Path, dir: &Path) -> Result<PathBuf> {
+    let copy = dir.join("encrypted.key");
+    let made = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &format!("pass:{PASSPHRASE}"), "-in"])
+        .arg(key)
+        .arg("-out")
+        .arg(&copy)
+        .status()?;
+    ensure!(made.success(), "openssl");
+    Ok(copy)
+}
+
 /// The key is encrypted and its passphrase not at hand; the server has another name than it is asked for by.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_is_asked_for_and_another_name_accepted_and_nothing_else() -> Result<()> {
@@ -108,14 +122,7 @@ async fn a_passphrase_is_asked_for_and_another_name_accepted_and_nothing_else() 
     };
     let (other_name, foreign, expired) =
         (behind(&pki.other_name_server), behind(&pki.foreign_server), behind(&pki.expired_server));
-    let key = dir.path().join("encrypted.key");
-    let made = Command::new("openssl")
-        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &format!("pass:{PASSPHRASE}"), "-in"])
-        .arg(&pki.client.key)
-        .arg("-out")
-        .arg(&key)
-        .status()?;
-    ensure!(made.success(), "openssl");
+    let key = encrypted(&pki.client.key, dir.path())?;
     let window = Window::open(&data, "trust", &[]).await?;
     let server = OverTls::wss(other_name.port, &pki.ca).with(&pki.client.cert, &key);
     let id = server.save(&window, "Press line").await?;
@@ -175,5 +182,57 @@ async fn a_passphrase_is_asked_for_and_another_name_accepted_and_nothing_else() 
         window.says(said).await?;
     }
     window.shots("6-refused").await?;
+    window.close().await
+}
+
+/// Over wss with a client certificate and a password, whose secrets were kept for one session, in the next one; by keyboard
+/// alone, in Chinese.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_and_a_passphrase_are_asked_for_in_one_dialog() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pki = Pki::make(dir.path());
+    let options =
+        MosquittoOptions { password: true, require_certificate: true, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&pki, &options);
+    let key = encrypted(&pki.client.key, dir.path())?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "both", &[]).await?;
+    let server = OverTls::wss(broker.wss, &pki.ca).with(&pki.client.cert, &key);
+    let id = server.save(&window, "Press line").await?;
+    let mut draft = window.engine("profile", json!({ "id": id })).await?;
+    draft["settings"]["login"] = json!({ "enabled": true, "username": USER });
+    let secret =
+        |kind: &str, value: &str| json!({ "field": { "kind": kind }, "value": value, "encoding": "utf8" });
+    let secrets = [secret("password", PASSWORD), secret("key_passphrase", PASSPHRASE)];
+    window.engine("save_profile", json!({ "draft": draft, "folder": null, "secrets": secrets })).await?;
+    window.click("Press line").await?;
+    window.press("Control+Shift+Enter").await?;
+    window.until("connected", CONNECTED).await?;
+    window.close().await?;
+
+    let window = Window::open(&data, "both", &[]).await?;
+    window.speak("简体中文").await?;
+    window.press("Control+Shift+Enter").await?;
+    window.says("输入 Press line 的机密信息").await?;
+    window.until("the password's field", "return document.activeElement.ariaLabel === '密码'").await?;
+    window.shots("1-asked").await?;
+    small(&window, "1-asked").await?;
+    // What is not filled in keeps the dialog, and what was typed stays.
+    window.write(PASSWORD).await?;
+    window.press("Enter").await?;
+    window.tab_to("私钥口令").await?;
+    window.write("not this one").await?;
+    window.press("Enter").await?;
+    window.says("口令无法解开私钥").await?;
+    // The password was taken: the passphrase alone is asked for again.
+    window.tab_to_css(".fix button").await?;
+    window.press("Enter").await?;
+    window.says("输入 Press line 的私钥口令").await?;
+    let fields = window.js("return document.querySelectorAll('[role=dialog] input').length").await?;
+    ensure!(fields == json!(1), "{fields} fields");
+    window.write(PASSPHRASE).await?;
+    window.press("Enter").await?;
+    window.until("connected", "return /^已连接 \\d/m.test(document.body.innerText)").await?;
+    window.shots("2-connected").await?;
     window.close().await
 }

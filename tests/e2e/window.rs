@@ -14,7 +14,7 @@ use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::brokers::free_port;
 use crate::picture;
@@ -122,7 +122,10 @@ impl Window {
         let started = Instant::now();
         let client = loop {
             let connector = HttpConnector::new();
-            match ClientBuilder::new(connector).capabilities(capabilities.clone()).connect(&url).await {
+            let mut builder = ClientBuilder::new(connector);
+            let connecting = builder.capabilities(capabilities.clone()).connect(&url);
+            // Of a window that ended while it started, the driver says nothing.
+            match timeout(PATIENCE, connecting).await.context("the window does not start")? {
                 Ok(client) => break client,
                 Err(_) if started.elapsed() < PATIENCE => sleep(Duration::from_millis(50)).await,
                 Err(error) => return Err(error).context("a WebDriver session"),
@@ -365,16 +368,20 @@ impl Window {
         let quit = KeyActions::new("keyboard".into())
             .then(KeyAction::Down { value: Key::Control.into() })
             .then(KeyAction::Down { value: 'q' });
-        // The answer may not come any more.
-        let _ = client.perform_actions(quit).await;
+        let quit = client.perform_actions(quit);
+        tokio::pin!(quit);
+        let mut answered = false;
         let started = Instant::now();
         while running_on(&data)?.is_some() {
             if started.elapsed() > PATIENCE {
                 bail!("the window does not close");
             }
-            sleep(Duration::from_millis(25)).await;
+            // The driver may never answer for a window that is gone.
+            tokio::select! {
+                _ = &mut quit, if !answered => answered = true,
+                () = sleep(Duration::from_millis(25)) => {}
+            }
         }
-        let _ = client.close().await;
         drop(driver);
         Ok(())
     }

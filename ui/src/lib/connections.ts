@@ -156,9 +156,3 @@ export async function removeFolder(folder: Folder): Promise<void> {
     action: { label: () => m.action_undo(), run: () => void attempt(backend.restoreFolder(folder.id)) },
   });
 }
-
-/** Copies, and says so; `what` is its name, asked for as it is said. */
-export async function copyText(text: string, what: () => string): Promise<void> {
-  const copied = await attempt(backend.copyText(text).then(() => true));
-  if (copied) toasts.show({ tone: "ok", text: () => m.copied({ what: what() }) });
-}
