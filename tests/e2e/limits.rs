@@ -1,12 +1,15 @@
 //! How much is kept, in the real window: what limits delete is counted and said, whichever limit it is.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use heliograph_engine::history::History;
 use serde_json::json;
 
+use crate::brokers::free_port;
 use crate::interrupted::counter;
-use crate::kept::{connected, publish, rows};
+use crate::kept::{connected, never_connected, publish, rows, store};
 use crate::keyboard::OVERFLOWS;
 use crate::saved::CONNECTED;
 use crate::window::Window;
@@ -82,6 +85,62 @@ async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
     window.close().await?;
     assert_eq!(logged(&log, id.as_str().context("an id")?)?, gone, "the log says of all of them");
     Ok(())
+}
+
+/// By keyboard alone: the age of what is kept, applied with Enter; and the local broker, started from one of its ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_changed_by_keyboard_alone_and_what_is_too_old_goes() -> Result<()> {
+    const DAY: i64 = 86_400 * 1_000_000;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "settings-keys", &[]).await?;
+    let id = never_connected(&window, "Line 4").await?;
+    window.close().await?;
+    let history = History::open(&data.join("messages.db"))?;
+    let sink = history.sink(id);
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+    for (n, days) in [40, 30, 3, 2, 0, 0].into_iter().enumerate() {
+        store(&*sink, now - days * DAY, "plant/oven".into(), format!("degrees {n}")).await;
+    }
+    history.close().await?;
+
+    let window = Window::open(&data, "settings-keys", &[]).await?;
+    window.resize(900, 600).await?;
+    window.press("Control+1").await?;
+    rows(&window, 6).await?;
+    window.press("Control+,").await?;
+    window.tab_to("Age").await?;
+    window.until("the section that is read", &in_view("Data")).await?;
+    window.write("10").await?;
+    window.says("6 stored").await?;
+    window.press("Enter").await?;
+    window.says("4 stored, 2 deleted by limits").await?;
+    window.press("Control+a").await?;
+    window.write("1").await?;
+    window.press("Enter").await?;
+    window.says("2 stored, 4 deleted by limits").await?;
+    window.shots("1-age").await?;
+
+    for scheme in ["mqtt", "mqtts", "ws", "wss"] {
+        window.tab_to(&format!("Port of {scheme}")).await?;
+        window.press("Control+a").await?;
+        window.write(&free_port().to_string()).await?;
+    }
+    window.until("the section that is read", &in_view("Local broker")).await?;
+    window.press("Enter").await?;
+    window.says("Local broker is running").await?;
+    window.shots("2-broker").await?;
+    window.tab_to("Stop").await?;
+    window.press("Enter").await?;
+    window.says("Local broker is off").await?;
+    window.press("Escape").await?;
+    rows(&window, 2).await?;
+    window.close().await
+}
+
+/// Whether the list of sections marks this one as the one in view.
+fn in_view(section: &str) -> String {
+    format!("return document.querySelector('nav [aria-current=true]')?.innerText.trim() === '{section}'")
 }
 
 /// What the foot says is stored, and was deleted.

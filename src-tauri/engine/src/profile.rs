@@ -84,8 +84,9 @@ pub struct Settings {
     pub retention: Option<Retention>,
 }
 
-/// How much is kept of a connection's messages and events. Beyond, the oldest go, a thousand or so at a time; the
-/// newest always stay. So do pinned messages and the newest retained one of each topic, which count for nothing here.
+/// How much is kept of a connection's messages and events. Beyond, the oldest go, and their room in the file a thousand or
+/// so at a time; the newest always stays. So do pinned messages and the newest retained one of each topic, which count for
+/// nothing here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
 #[ts(export)]

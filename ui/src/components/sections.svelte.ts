@@ -2,8 +2,9 @@
 const NEAR_TOP_PX = 96;
 
 /**
- * The sections of a long page, and which of them is in view. In: where the page is scrolled to. Out: `current`. Each is
- * an element of its own, whose id is the prefix and the section's.
+ * The sections of a long page, and which of them somebody is at: where the focus is, as long as it is in view, else what
+ * is at the upper edge. In: the focus, and where the page is scrolled to. Out: `current`. Each is an element of its own,
+ * whose id is the prefix and the section's.
  */
 export class Sections<Id extends string> {
   current = $state<Id>();
@@ -24,17 +25,19 @@ export class Sections<Id extends string> {
     const look = () => this.#look(page);
     this.#page = page;
     page.addEventListener("scroll", look, { passive: true });
+    page.addEventListener("focusin", look);
     return () => {
       this.#page = null;
       page.removeEventListener("scroll", look);
+      page.removeEventListener("focusin", look);
     };
   };
 
   goTo(id: Id): void {
     const page = this.#page;
     const before = page?.scrollTop;
-    page?.querySelector(`#${this.#prefix}${id}`)?.scrollIntoView({ block: "start" });
-    this.#went = page !== null && page.scrollTop !== before;
+    if (page) this.#element(page, id)?.scrollIntoView({ block: "start" });
+    this.#went = page?.scrollTop !== before;
     this.current = id;
   }
 
@@ -43,12 +46,28 @@ export class Sections<Id extends string> {
       this.#went = false;
       return;
     }
-    const top = page.getBoundingClientRect().top;
+    this.current = this.#focused(page) ?? this.#atTop(page);
+  }
+
+  #focused(page: HTMLElement): Id | undefined {
+    const { activeElement } = document;
+    if (!activeElement || !page.contains(activeElement)) return undefined;
+    const [box, view] = [activeElement.getBoundingClientRect(), page.getBoundingClientRect()];
+    if (box.bottom <= view.top || box.top >= view.bottom) return undefined;
+    return this.#ids.find((id) => this.#element(page, id)?.contains(activeElement));
+  }
+
+  #atTop(page: HTMLElement): Id | undefined {
+    const { top } = page.getBoundingClientRect();
     const atEnd = page.scrollTop > 0 && page.scrollTop + page.clientHeight >= page.scrollHeight - 4;
     const passed = this.#ids.filter((id) => {
-      const box = page.querySelector(`#${this.#prefix}${id}`)?.getBoundingClientRect();
+      const box = this.#element(page, id)?.getBoundingClientRect();
       return box !== undefined && box.top - top < NEAR_TOP_PX;
     });
-    this.current = (atEnd ? this.#ids : passed).at(-1) ?? this.#ids[0];
+    return (atEnd ? this.#ids : passed).at(-1) ?? this.#ids[0];
+  }
+
+  #element(page: HTMLElement, id: Id): Element | null {
+    return page.querySelector(`#${this.#prefix}${id}`);
   }
 }

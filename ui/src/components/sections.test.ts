@@ -27,6 +27,10 @@ function pageOf(): HTMLElement {
     section.getBoundingClientRect = () => new DOMRect(0, from - page.scrollTop, 300, height);
     // As in a browser, the event comes when what scrolled has ended.
     section.scrollIntoView = () => queueMicrotask(scroll(from));
+    // A field at its end.
+    const field = document.createElement("input");
+    field.getBoundingClientRect = () => new DOMRect(0, from + height - 30 - page.scrollTop, 300, 30);
+    section.append(field);
     above += height;
     page.append(section);
   }
@@ -73,6 +77,19 @@ test("what was gone to is current, also when the page ends before it is at the t
   expect(sections.current).toBe("second");
   // It is there already: nothing scrolls, and who scrolls then is followed.
   sections.goTo("last");
+  scroll(10)();
+  expect(sections.current).toBe("first");
+});
+
+test("where the focus is, is current as long as it is in view", () => {
+  const field = page.querySelector<HTMLElement>("#part-second input");
+  scroll(490)();
+  page.querySelector<HTMLElement>("#part-last input")?.focus();
+  expect(sections.current).toBe("last");
+  field?.focus();
+  expect(sections.current).toBe("second");
+  scroll(350)();
+  expect(sections.current).toBe("second");
   scroll(10)();
   expect(sections.current).toBe("first");
 });

@@ -1454,6 +1454,27 @@ pub(super) fn time_at(
     }
 }
 
+/// The first row from `first` on, in its block, that is not from before a time; the end of the block when all are. Rows
+/// behind one that is newer are not looked at, since clocks are set back; nor is what is damaged.
+pub(super) fn first_from(
+    connection: &Connection,
+    number: i64,
+    first: Seq,
+    oldest: UnixMicros,
+) -> rusqlite::Result<Seq> {
+    let mut old = 0;
+    let read = block_with(connection, number, first, |block| {
+        let place = usize::try_from(first - block.first_seq).unwrap_or(usize::MAX);
+        let is_old = |head: &Result<Head, Damaged>| head.as_ref().is_ok_and(|head| head.time < oldest);
+        old = block.heads()?.skip(place).take_while(is_old).count() as Seq;
+        Ok(())
+    });
+    match read {
+        Err(error) if is_damage(&error) => Ok(first),
+        read => read.map(|()| first + old),
+    }
+}
+
 /// Reads up to `limit` bytes of a payload from `offset` on, without reading the rest of a big one. The row is one that
 /// readers may see.
 pub(super) fn payload_part(

@@ -814,6 +814,11 @@ impl Open {
         if let Some(most) = retention.max_rows.and_then(|most| Seq::try_from(most).ok()) {
             self.extent.first_seq = self.extent.first_seq.max((last_seq + 1 - most.max(1)).min(held));
         }
+        // So is an age: few rows a day do not fill a block before they are too old.
+        if let Some(oldest) = retention.oldest(now) {
+            let first = store::first_from(transaction, number, self.extent.first_seq, oldest)?;
+            self.extent.first_seq = self.extent.first_seq.max(first.min(last_seq).min(held));
+        }
         self.stay(transaction, first_seq)
     }
 
