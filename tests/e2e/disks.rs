@@ -14,7 +14,7 @@ use crate::brokers::Mosquitto;
 use crate::dialog::choose;
 use crate::disk::Disk;
 use crate::interrupted::{counted, counter};
-use crate::kept::{connected, publisher};
+use crate::kept::{connected, never_connected, publisher};
 use crate::keyboard::OVERFLOWS;
 use crate::saved::CONNECTED;
 use crate::window::Window;
@@ -217,16 +217,56 @@ async fn a_folder_that_is_full_read_only_or_in_use_at_the_start_is_said_and_trie
         window.resize(900, 600).await?;
         assert_eq!(window.js(OVERFLOWS).await?, json!(""));
         window.shots("1-en").await?;
-        window.click("Try again").await?;
+        try_again(&window, "Try again").await?;
         window.says(words).await?;
         heal(&disk)?;
-        window.click("Try again").await?;
+        // The focus is where it was.
+        window.press("Enter").await?;
         window.find("[data-ready=true]").await?;
         window.says("Line 5").await?;
         window.shots("2-started").await?;
         window.close().await?;
     }
     Ok(())
+}
+
+/// By keyboard; until that it was in vain is said.
+async fn try_again(window: &Window, name: &str) -> Result<()> {
+    window.tab_to(name).await?;
+    window.press("Enter").await?;
+    window.until("it was tried", "return document.querySelector('[aria-busy]') === null").await.map(drop)
+}
+
+/// What was chosen last is how the window speaks and looks, also when it cannot read that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_speaks_the_language_that_was_chosen_last() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let window = Window::open(&data, "start-zh", &[]).await?;
+    never_connected(&window, "Line 5").await?;
+    window.speak("简体中文").await?;
+    window.press("Control+Shift+l").await?;
+    let theme = "return document.documentElement.dataset.theme";
+    let chosen = window.js(theme).await?;
+    window.close().await?;
+
+    let holder = rusqlite::Connection::open(data.join("heliograph.db"))?;
+    holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")?;
+    let window = Window::start(&data, "start-zh", &[]).await?;
+    window.says("Heliograph 无法启动").await?;
+    window.says("正被其他程序占用").await?;
+    assert_eq!(window.js(theme).await?, chosen);
+    window.resize(900, 600).await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("1-said").await?;
+    try_again(&window, "重试").await?;
+    window.says("正被其他程序占用").await?;
+    drop(holder);
+    window.press("Enter").await?;
+    window.find("[data-ready=true]").await?;
+    window.says("Line 5").await?;
+    assert_eq!(window.js(theme).await?, chosen);
+    window.close().await
 }
 
 type Heal = Box<dyn FnOnce(&Disk) -> Result<()>>;

@@ -40,8 +40,8 @@ class WindowSettings {
     Math.round((ROW_PIXELS[this.rowHeight] * this.textSize) / DESIGNED_FOR),
   );
 
-  /** Takes what was kept, and follows the system's theme from now on; returns how to stop. */
-  async start(): Promise<() => void> {
+  /** Shows what was seen last, also where the engine cannot start, and follows the system's theme; returns how to stop. */
+  start(): () => void {
     const system = matchMedia("(prefers-color-scheme: light)");
     const follow = () => {
       this.#systemIsLight = system.matches;
@@ -50,9 +50,13 @@ class WindowSettings {
     system.addEventListener("change", follow);
     this.#take(mirrored());
     follow();
+    return () => system.removeEventListener("change", follow);
+  }
+
+  /** Takes what the engine has kept. */
+  async restore(): Promise<void> {
     this.#take(await backend.value<Partial<Kept>>(KEY).catch(() => null));
     this.#show();
-    return () => system.removeEventListener("change", follow);
   }
 
   change(choice: Partial<Kept>): void {
@@ -83,7 +87,15 @@ class WindowSettings {
     root.style.setProperty("--scale", String(this.textSize / DESIGNED_FOR));
     root.style.setProperty("--row", `${ROW_PIXELS[this.rowHeight]}px`);
     const { theme, language, textSize, rowHeight } = this;
-    localStorage.setItem(MIRROR, JSON.stringify({ theme, language, textSize, rowHeight }));
+    mirror({ theme, language, textSize, rowHeight });
+  }
+}
+
+function mirror(shown: Kept): void {
+  try {
+    localStorage.setItem(MIRROR, JSON.stringify(shown));
+  } catch {
+    // Only the first paint of the next start is another one.
   }
 }
 
