@@ -118,7 +118,7 @@ async fn what_is_damaged_says_so_in_its_place_in_both_languages() -> Result<()> 
         // A filter finds what is whole, and counts what it could not look at.
         window.press("Control+f").await?;
         window.write("plant/press/1").await?;
-        window.until("768 less 256", "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '512'").await?;
+        window.until("768 less 256", "return document.querySelector('.stream [role=grid]')?.getAttribute('aria-rowcount') === '512'").await?;
         let count = format!(
             "return document.querySelector('.foot').innerText.replace(/\\s+/g, ' ').includes('{counted}')"
         );

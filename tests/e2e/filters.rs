@@ -156,6 +156,7 @@ async fn messages_are_found_by_what_they_say_and_when_they_came() -> Result<()> 
     window.says("73 stored").await?;
     window.shots("5-limits").await?;
     window.click("Apply limits").await?;
+    window.click_css(".dialog-foot .btn--danger-solid").await?;
     window.until("no more than 20", "return /20 stored/.test(document.body.innerText)").await?;
     window.press("Escape").await?;
     rows(&window, 20).await?;

@@ -93,7 +93,7 @@ pub async fn select(window: &Window, text: &str) -> Result<()> {
 /// Waits until as many rows are in the list.
 pub async fn rows(window: &Window, count: usize) -> Result<()> {
     let script = format!(
-        "return document.querySelector('.stream [role=grid]').getAttribute('aria-rowcount') === '{count}'"
+        "return document.querySelector('.stream [role=grid]')?.getAttribute('aria-rowcount') === '{count}'"
     );
     window.until(&format!("{count} rows"), &script).await.map(|_| ())
 }

@@ -39,7 +39,7 @@ async fn a_connection_is_made_used_and_ended_by_keyboard_alone() -> Result<()> {
     window.write("pressed").await?;
     window.press("Control+Enter").await?;
     window
-        .until("the rows", "return document.querySelector('[role=grid]').getAttribute('aria-rowcount') >= 3")
+        .until("the rows", "return document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') >= 3")
         .await?;
 
     let mut panes = 0;

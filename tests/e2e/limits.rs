@@ -40,6 +40,12 @@ async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
     window.press("Control+,").await?;
     window.fill("Messages", "40").await?;
     window.click("Apply limits").await?;
+    window.says("Delete what is beyond the new limits?").await?;
+    window.shots("0-asked-en").await?;
+    window.click("Cancel").await?;
+    window.says("63 stored").await?;
+    window.click("Apply limits").await?;
+    window.click_css(".dialog-foot .btn--danger-solid").await?;
     window.says("40 stored, 23 deleted by limits").await?;
     window.shots("1-settings-en").await?;
     window.press("Escape").await?;
@@ -94,6 +100,7 @@ async fn settings_are_changed_by_keyboard_alone_and_what_is_too_old_goes() -> Re
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
     let window = Window::open(&data, "settings-keys", &[]).await?;
+    never_connected(&window, "Line 3").await?;
     let id = never_connected(&window, "Line 4").await?;
     window.close().await?;
     let history = History::open(&data.join("messages.db"))?;
@@ -106,19 +113,25 @@ async fn settings_are_changed_by_keyboard_alone_and_what_is_too_old_goes() -> Re
 
     let window = Window::open(&data, "settings-keys", &[]).await?;
     window.resize(900, 600).await?;
-    window.press("Control+1").await?;
-    rows(&window, 6).await?;
+    // What is stored of a connection that nobody has looked at is said too.
+    window.says("Line 3").await?;
     window.press("Control+,").await?;
+    window.says("6 stored").await?;
     window.tab_to("Age").await?;
     window.until("the section that is read", &in_view("Data")).await?;
     window.write("10").await?;
     window.says("6 stored").await?;
-    window.press("Enter").await?;
+    apply(&window).await?;
     window.says("4 stored, 2 deleted by limits").await?;
     window.press("Control+a").await?;
     window.write("1").await?;
-    window.press("Enter").await?;
+    apply(&window).await?;
     window.says("2 stored, 4 deleted by limits").await?;
+    // More than that lets nothing go: nothing is asked.
+    window.press("Control+a").await?;
+    window.write("100").await?;
+    window.press("Enter").await?;
+    window.until("it is applied", APPLIED).await?;
     window.shots("1-age").await?;
 
     for scheme in ["mqtt", "mqtts", "ws", "wss"] {
@@ -134,8 +147,38 @@ async fn settings_are_changed_by_keyboard_alone_and_what_is_too_old_goes() -> Re
     window.press("Enter").await?;
     window.says("Local broker is off").await?;
     window.press("Escape").await?;
+    window.press("Control+2").await?;
     rows(&window, 2).await?;
+
+    // The connection's own limits, where they are tighter; who says no loses nothing, and the form stays.
+    window.press("Control+e").await?;
+    window.tab_to("Own limits for this connection").await?;
+    window.press("Space").await?;
+    window.tab_to("Messages").await?;
+    window.write("1").await?;
+    window.press("Control+s").await?;
+    window.says("Delete what is beyond the new limits?").await?;
+    window.shots("3-own").await?;
+    window.press("Escape").await?;
+    window.press("Control+s").await?;
+    window.until("Cancel has the focus", "return document.activeElement.innerText === 'Cancel'").await?;
+    window.press("Tab").await?;
+    window.press("Enter").await?;
+    rows(&window, 1).await?;
     window.close().await
+}
+
+/// Nothing is left to be applied.
+const APPLIED: &str = "return document.querySelector('#settings-data [type=submit]').ariaDisabled === 'true'";
+
+/// Enter, and the answer to what is asked then. The focus is where it was.
+async fn apply(window: &Window) -> Result<()> {
+    window.press("Enter").await?;
+    window.until("Cancel has the focus", "return document.activeElement.innerText === 'Cancel'").await?;
+    window.press("Tab").await?;
+    window.press("Enter").await?;
+    window.until("it is applied", APPLIED).await?;
+    window.until("the focus", "return document.activeElement.ariaLabel === 'Age'").await.map(drop)
 }
 
 /// Whether the list of sections marks this one as the one in view.

@@ -305,14 +305,15 @@ impl Window {
     pub async fn until(&self, what: &str, script: &str) -> Result<Value> {
         let started = Instant::now();
         loop {
-            let value = self.js(script).await?;
-            if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0) {
-                return Ok(value);
+            // A script may look for something in what is not drawn yet.
+            let found = self.js(script).await;
+            if found.as_ref().is_ok_and(is_true) {
+                return found;
             }
             if started.elapsed() > PATIENCE {
                 self.shot("waited-in-vain").await.ok();
                 let text = self.js("return document.body.innerText").await.unwrap_or_default();
-                bail!("{what}: waited in vain; see {}\n{text}", self.shots.display());
+                bail!("{what}: waited in vain, {found:?} at last; see {}\n{text}", self.shots.display());
             }
             sleep(Duration::from_millis(25)).await;
         }
@@ -385,6 +386,11 @@ impl Window {
         drop(driver);
         Ok(())
     }
+}
+
+/// Whether JavaScript would call it true.
+fn is_true(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false)) && *value != json!("") && *value != json!(0)
 }
 
 /// The process that was started with this folder.

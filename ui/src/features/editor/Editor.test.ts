@@ -1,5 +1,6 @@
 import { fireEvent, render, screen, waitFor, within } from "@testing-library/svelte";
 import { beforeEach, expect, test, vi } from "vitest";
+import { confirmations } from "$components/confirm.svelte";
 import { backend, type FileDrag } from "$lib/backend";
 import type { ProfileDraft } from "$lib/backend/types/ProfileDraft";
 import { engine } from "$lib/state/engine.svelte";
@@ -191,6 +192,32 @@ test("a new connection starts empty and is saved into its folder", async () => {
   await fireEvent.click(screen.getByRole("button", { name: /^Save(?! and)/ }));
   await waitFor(() => expect(save).toHaveBeenCalled());
   expect(save.mock.calls[0]?.[1]).toBe(folder);
+});
+
+test("limits that would let messages go are asked about first, and who says no saves nothing", async () => {
+  const draft = await backend.profile(id);
+  await backend.saveProfile(
+    {
+      ...draft,
+      settings: { ...draft.settings, retention: { max_rows: 1000, max_bytes: null, max_age_s: null } },
+    },
+    null,
+    [],
+  );
+  const known = await backend.openConnection(id);
+  engine.connections = new Map([[id, { ...known, counters: { ...known.counters, stored: 500 } }]]);
+  await open();
+  const asked = vi.spyOn(confirmations, "ask").mockResolvedValue(false);
+  const save = vi.spyOn(backend, "saveProfile");
+  const press = () => fireEvent.click(screen.getByRole("button", { name: /^Save(?! and)/ }));
+  await type("Messages", "499");
+  await press();
+  await waitFor(() => expect(asked).toHaveBeenCalledTimes(1));
+  expect(save).not.toHaveBeenCalled();
+  await type("Messages", "500");
+  await press();
+  await waitFor(() => expect(save).toHaveBeenCalled());
+  expect(asked).toHaveBeenCalledTimes(1);
 });
 
 test("the key of a certificate goes into the vault, and its passphrase is not needed any more", async () => {

@@ -64,6 +64,11 @@ class EngineState {
     if (!this.connections.has(id)) this.connections = new Map(this.connections).set(id, status);
   }
 
+  /** The same for all of them: how much each has stored is said where none is open. */
+  async knowAll(): Promise<void> {
+    await Promise.all(this.tree.profiles.map(({ id }) => this.know(id)));
+  }
+
   /** Reads the saved connections again. An answer that a later one has overtaken is older, and is not shown. */
   async refreshTree(): Promise<void> {
     const asked = ++this.#treesAsked;
