@@ -237,6 +237,19 @@ async fn try_again(window: &Window, name: &str) -> Result<()> {
     window.until("it was tried", "return document.querySelector('[aria-busy]') === null").await.map(drop)
 }
 
+/// Whether the web view has written down language and theme for its next first paint, which it does a moment later.
+fn kept_by_the_web_view(data: &Path, theme: &Value) -> Result<bool> {
+    let mut files =
+        std::fs::read_dir(data.join("web/localstorage"))?.filter_map(|entry| Some(entry.ok()?.path()));
+    let file =
+        files.find(|file| file.extension().is_some_and(|is| is == "localstorage")).context("a file")?;
+    let ask = "SELECT value FROM ItemTable WHERE key = 'heliograph.settings'";
+    let utf16: Vec<u8> = rusqlite::Connection::open(file)?.query_row(ask, [], |row| row.get(0))?;
+    let text: String = utf16.into_iter().filter(|&byte| byte != 0).map(char::from).collect();
+    let kept: Value = serde_json::from_str(&text)?;
+    Ok(kept["language"] == "zh" && kept["theme"] == *theme)
+}
+
 /// What was chosen last is how the window speaks and looks, also when it cannot read that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_speaks_the_language_that_was_chosen_last() -> Result<()> {
@@ -248,6 +261,11 @@ async fn what_cannot_start_speaks_the_language_that_was_chosen_last() -> Result<
     window.press("Control+Shift+l").await?;
     let theme = "return document.documentElement.dataset.theme";
     let chosen = window.js(theme).await?;
+    let begun = tokio::time::Instant::now();
+    while !kept_by_the_web_view(&data, &chosen).unwrap_or_default() {
+        ensure!(begun.elapsed() < crate::window::PATIENCE, "the web view keeps what was chosen");
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
     window.close().await?;
 
     let holder = rusqlite::Connection::open(data.join("heliograph.db"))?;
