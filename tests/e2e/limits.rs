@@ -86,6 +86,13 @@ async fn what_limits_delete_is_counted_said_and_logged() -> Result<()> {
     window.js("document.querySelector('.ltable').scrollIntoView({ block: 'center' })").await?;
     assert_eq!(window.js(OVERFLOWS).await?, json!(""));
     window.shots("4-settings-zh-900x600").await?;
+    window.fill("消息数", "5").await?;
+    window.click("应用限制").await?;
+    window.says("删除超出新限制的消息？").await?;
+    assert_eq!(window.js(OVERFLOWS).await?, json!(""));
+    window.shots("5-asked-zh-900x600").await?;
+    window.press("Escape").await?;
+    window.until("nothing is asked", "return document.querySelector('[role=alertdialog]') === null").await?;
     window.press("Escape").await?;
     let gone = counter(&window, &id, "let_go").await?;
     window.close().await?;

@@ -12,7 +12,6 @@ test("only a tighter limit that something is beyond lets messages go", () => {
   expect(letsGo({ ...none, max_rows: 10 }, none, stored)).toBe(false);
   expect(letsGo(none, { ...none, max_bytes: 49_999 }, stored)).toBe(true);
   expect(letsGo(none, { ...none, max_bytes: 50_000 }, stored)).toBe(false);
-  // How old the oldest is, nobody knows here.
   expect(letsGo(none, { ...none, max_age_s: 86_400 }, stored)).toBe(true);
   expect(letsGo({ ...none, max_age_s: 86_400 }, { ...none, max_age_s: 172_800 }, stored)).toBe(false);
   expect(letsGo(none, { max_rows: 1, max_bytes: 1, max_age_s: 1 }, { rows: 0, bytes: 50_000 })).toBe(false);

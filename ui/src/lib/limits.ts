@@ -13,28 +13,26 @@ interface Stored {
   bytes: number;
 }
 
-const isLower = (before: number | null, after: number | null) =>
-  after !== null && (before === null || after < before);
+/** Whether a limit becomes tighter than what there is of it. */
+const bites = (before: number | null, after: number | null, there: number) =>
+  after !== null && (before === null || after < before) && there > after;
 
-/** Whether rows may go that are there now. */
+/** Whether rows may go that are there now. How old the oldest is, is not known here. */
 export function letsGo(before: Retention, after: Retention, { rows, bytes }: Stored): boolean {
   return (
-    rows > 0 &&
-    ((isLower(before.max_rows, after.max_rows) && rows > (after.max_rows ?? rows)) ||
-      (isLower(before.max_bytes, after.max_bytes) && bytes > (after.max_bytes ?? bytes)) ||
-      isLower(before.max_age_s, after.max_age_s))
+    bites(before.max_rows, after.max_rows, rows) ||
+    (rows > 0 &&
+      (bites(before.max_bytes, after.max_bytes, bytes) || bites(before.max_age_s, after.max_age_s, Infinity)))
   );
 }
 
 /** Asks before the limits of all connections let go of what is stored. */
 export async function agreesToKeep(before: Keeping, after: Keeping): Promise<boolean> {
-  await engine.knowAll();
-  const rows = [...engine.connections.values()].map(({ counters }) => counters.stored);
-  const stored = { rows: Math.max(0, ...rows), bytes: (await backend.appInfo()).history_bytes };
-  const inAll = (max_bytes: number | null) => ({ max_bytes, max_rows: null, max_age_s: null });
+  const [{ history_bytes: bytes }] = await Promise.all([backend.appInfo(), engine.knowAll()]);
+  const rows = Math.max(0, ...[...engine.connections.values()].map(({ counters }) => counters.stored));
   const goes =
-    letsGo(before.each, after.each, stored) ||
-    letsGo(inAll(before.max_bytes_in_all), inAll(after.max_bytes_in_all), stored);
+    letsGo(before.each, after.each, { rows, bytes }) ||
+    (rows > 0 && bites(before.max_bytes_in_all, after.max_bytes_in_all, bytes));
   return !goes || ask();
 }
 

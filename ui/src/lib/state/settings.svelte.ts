@@ -3,6 +3,7 @@
  * Kept by the engine under "settings"; `localStorage` mirrors them for the first paint only.
  */
 import { backend } from "$lib/backend";
+import { attempt } from "$lib/report";
 import { getLocale, setLocale } from "$runtime";
 
 export type Theme = "system" | "dark" | "light";
@@ -63,7 +64,7 @@ class WindowSettings {
     this.#take(choice);
     this.#show();
     const { theme, language, textSize, rowHeight } = this;
-    void backend.setValue(KEY, { theme, language, textSize, rowHeight } satisfies Kept);
+    void attempt(backend.setValue(KEY, { theme, language, textSize, rowHeight } satisfies Kept));
   }
 
   toggleTheme(): void {
